@@ -1,0 +1,77 @@
+// Package message is the ground floor of Ropewalk: the message that travels,
+// the addresses it travels between, the codes of what can go wrong, and the
+// forms it takes on the wire. It does no I/O and knows no other package.
+//
+// The envelope is UMF (Universal Message Format 1.4.6), extended by the fields
+// that Ropewalk's verbs need. docs/reference/wire.md is the reference of both.
+package message
+
+import "time"
+
+// Version is what a message says in its ver field when nobody set it.
+const Version = "UMF/1.4.6"
+
+// Verb says what a message wants done with the resource it is addressed to.
+type Verb uint8
+
+// The verbs. The zero Verb is a message that did not name one; Decode leaves
+// it so, and [Message.EffectiveVerb] gives it its meaning.
+const (
+	VerbNone Verb = iota
+	// VerbCall asks for something to be done: any number of parts, then one
+	// reply or error.
+	VerbCall
+	// VerbPart is an intermediate message of a call. Its Seq counts from 1.
+	VerbPart
+	// VerbReply ends a call, or acknowledges a send, serve or unserve.
+	VerbReply
+	// VerbError ends a call or refuses a message; its body is a [WireError].
+	VerbError
+	// VerbCancel tells that nobody waits for the call named by Rmid any more.
+	VerbCancel
+	// VerbSend is a message to which no answer is expected.
+	VerbSend
+	// VerbServe announces: from now on I answer for this address pattern.
+	VerbServe
+	// VerbUnserve takes a serve back.
+	VerbUnserve
+	// VerbWelcome is the first message a node sends on a connection.
+	VerbWelcome
+	// VerbDrain tells the other end to start no new work on this connection,
+	// because the sender is about to close it.
+	VerbDrain
+)
+
+// Message is one message and its envelope.
+//
+// After [Decode] every byte slice points into the frame that was decoded: a
+// Message is valid as long as its frame, and [Message.Clone] makes it
+// independent. Absent fields are nil. The body is opaque: the exact bytes that
+// arrived, never decoded and encoded again on the way.
+//
+// A Message is not safe for concurrent use; it belongs to whoever holds it.
+type Message struct {
+	Verb Verb
+	To   []byte // where it goes: an address
+	From []byte // who sent it: an address; the node writes it, whatever came in
+	Mid  []byte // id chosen by the sender, unique among its messages in flight
+	Rmid []byte // id of the message that this one answers or cancels
+
+	Headers       []byte        // the JSON object of headers as it arrived, or nil
+	Timeout       time.Duration // time left to answer; 0 if none was given
+	Timestamp     []byte        // ISO 8601, UTC, milliseconds
+	Type          []byte        // the application's word; Ropewalk does not look at it
+	UMFVersion    []byte        // normally [Version]
+	Via           []byte        // who passed the message on (Hydra)
+	Forward       []byte        // final destination (Hydra)
+	Signature     []byte        // see [Sign]
+	Authorization []byte        // token of the sender
+
+	Seq         uint64 // position of a part among the parts of its call, from 1
+	ContentType []byte // of the body; nil means application/json
+	Strategy    []byte // JSON: how to choose among the servers, a word or an object; nil for the default
+	Ack         bool   // a send whose sender wants to know that it was handed over
+
+	// Body is JSON if ContentType is nil, else any bytes. nil is "no body".
+	Body []byte
+}

@@ -1,0 +1,129 @@
+package route
+
+import (
+	"context"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// Handler answers requests.
+//
+// Handle is given a request and the means to answer it, and may finish the
+// request before or after it returns: exactly one of Reply and Fail takes
+// effect. Inside the node Handle runs on the goroutine that read the message,
+// so it must not block: code that waits calls [Request.Keep] and goes on
+// elsewhere. Handlers of services are wrapped by package service, which gives
+// each call a goroutine of its own; those may block as they like.
+type Handler interface {
+	Handle(ctx context.Context, req *Request, res Responder)
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, req *Request, res Responder)
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, req *Request, res Responder) { f(ctx, req, res) }
+
+// Middleware wraps a Handler in another. It is called once, when the chain is
+// built, and the handler it returns may be called from many goroutines.
+type Middleware func(next Handler) Handler
+
+// Body is what is sent as the body of a part or reply.
+type Body struct {
+	// Bytes is the encoded body; nil is "no body". The Responder does not keep
+	// it after Part or Reply returned.
+	Bytes []byte
+	// ContentType is empty for JSON.
+	ContentType string
+}
+
+// JSON returns a body of bytes that are already JSON.
+func JSON(b []byte) Body { return Body{Bytes: b} }
+
+// Responder takes the answer to one request: any number of parts, then one
+// Reply or Fail. Its methods may be called from any goroutine, one at a time.
+//
+// After the request is finished, by the handler or because the caller
+// canceled, went away or waited long enough, every method returns the error
+// that says so (an *message.Error) and does nothing.
+type Responder interface {
+	// Part sends an intermediate message. It does not block; when the caller
+	// does not take its messages it returns an error with CodeSlowConsumer and
+	// the call is over.
+	Part(Body) error
+	// Reply ends the request with an answer.
+	Reply(Body) error
+	// Fail ends the request with an error; see [message.AsError].
+	Fail(error) error
+	// OnFinish has f told once, when the request is finished, however that
+	// comes about; at once if it already is. f must not block.
+	OnFinish(f Finisher)
+}
+
+// Finisher is told of the end of a request.
+type Finisher interface {
+	Finished(Outcome)
+}
+
+// Outcome is how a request ended.
+type Outcome struct {
+	// Route is the pattern that matched, "name:/pattern", or "" if none did.
+	// The number of different values is bounded, so it may label a metric.
+	Route string
+	// Err is nil after a reply.
+	Err *message.Error
+	// Parts that were sent.
+	Parts uint64
+	// Took is the time from reading the request to its end.
+	Took time.Duration
+}
+
+// Peer is the other end of a connection, as a handler sees it.
+type Peer interface {
+	// ID is the peer's client id.
+	ID() string
+	// Listener is the name of the listener it came by; "" inside the process.
+	Listener() string
+	// RemoteAddr is host:port as the listener saw it; "" inside the process.
+	RemoteAddr() string
+}
+
+// Request is one message on its way to a handler.
+//
+// Message.Body is valid only until Handle returns, everything else for ever;
+// [Request.Keep] makes the body's bytes last too. Handlers of services always
+// get a kept request.
+type Request struct {
+	// Message is the envelope and body as they arrived.
+	Message message.Message
+	// Address is Message.To, taken apart.
+	Address message.Address
+	// Route is the pattern that matched, "name:/pattern"; "" before routing.
+	Route string
+	// Peer is who asks.
+	Peer Peer
+	// Received is when the node read the message.
+	Received time.Time
+	// Deadline is when the caller stops waiting; never zero for a call.
+	Deadline time.Time
+
+	params Params
+	kept   bool
+}
+
+// Param returns the segment of the path that matched {name} in the pattern,
+// or "".
+func (r *Request) Param(name string) string { return r.params.Get(name) }
+
+// Keep makes the body's bytes independent of the buffer that they were read
+// into. Only the first call copies.
+func (r *Request) Keep() {
+	if r.kept {
+		return
+	}
+	r.kept = true
+	if r.Message.Body != nil {
+		r.Message.Body = append(make([]byte, 0, len(r.Message.Body)), r.Message.Body...)
+	}
+}
