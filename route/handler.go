@@ -101,6 +101,12 @@ type Request struct {
 	Address message.Address
 	// Route is the pattern that matched, "name:/pattern"; "" before routing.
 	Route string
+	// Candidates are the servers that could answer, from the call stage on. A
+	// middleware may replace the slice by a smaller one; it is shared, so it
+	// must not be written to.
+	Candidates []Endpoint
+	// Server is the one that was chosen, from the serve stage on.
+	Server Endpoint
 	// Peer is who asks.
 	Peer Peer
 	// Received is when the node read the message.
