@@ -1,0 +1,171 @@
+package ropewalk
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Duration is a time in a configuration file: a text such as "30s" or "1h30m".
+type Duration = duration.Duration
+
+// Config says how a [Node] works. The zero value of every field stands for its
+// default, so Config{} is a node that listens nowhere and serves this process.
+// The same fields, under their JSON names, make up a configuration file.
+type Config struct {
+	// Name is what people call this node. Default: the host's name.
+	Name string `json:"name,omitempty"`
+	// Listeners are the addresses on which the node accepts connections, by
+	// name. A name is a word; it is how broadcasts and metrics refer to the
+	// listener.
+	Listeners map[string]Listener `json:"listeners,omitempty"`
+	// Limits bound what one connection, and all together, may use.
+	Limits Limits `json:"limits,omitzero"`
+	// Calls says how calls are routed and how long they may take.
+	Calls Calls `json:"calls,omitzero"`
+	// Middleware replaces the standard middleware. Each entry is inserted at
+	// the end of its stage, in the order of the file.
+	Middleware []Middleware `json:"middleware,omitempty"`
+	// Services are built-in services, by name.
+	Services map[string]BuiltIn `json:"services,omitempty"`
+	// Log says what is logged, and how.
+	Log Log `json:"log,omitzero"`
+	// Trace says where traces go.
+	Trace Trace `json:"trace,omitzero"`
+	// Shutdown is how long a stopping node waits for calls in flight. Default: 30s.
+	Shutdown Duration `json:"shutdown,omitzero"`
+
+	// Allow is asked before a connection may serve a path or broadcast.
+	// Default: nobody may.
+	Allow Allow `json:"-"`
+	// Logger takes the log instead of what Log describes.
+	Logger *slog.Logger `json:"-"`
+	// Registry takes the metrics. Default: a new one, served at /metrics.
+	Registry *prometheus.Registry `json:"-"`
+	// HTTP answers the HTTP requests that are not the node's own. Default: 404.
+	HTTP http.Handler `json:"-"`
+	// Strategies are the ways to choose among servers. Default: the built-in ones.
+	Strategies *route.Strategies `json:"-"`
+}
+
+// Listener is one address on which a node accepts connections.
+type Listener struct {
+	// Address is HOST:PORT. Port 0 takes a free one.
+	Address string `json:"address"`
+	// CertFile and KeyFile are PEM files; together they switch TLS on.
+	CertFile string `json:"certFile,omitempty"`
+	// KeyFile is the key that belongs to CertFile.
+	KeyFile string `json:"keyFile,omitempty"`
+	// Origins are the web origins whose pages may connect, besides those that
+	// the node itself serves: "https://app.example.com", or "*" for all.
+	Origins []string `json:"origins,omitempty"`
+	// Compress allows permessage-deflate. It saves bandwidth and costs CPU and
+	// memory. Default: false.
+	Compress bool `json:"compress,omitempty"`
+	// Driver is how connections are read: "poller" (Linux without TLS; an
+	// idle connection costs next to nothing), "goroutine" (everywhere), or
+	// "auto", the best that works here. Default: auto.
+	Driver string `json:"driver,omitempty"`
+}
+
+// Limits bound what connections may use. Each has an error code, and counts in
+// ropewalk_limit_hits_total.
+type Limits struct {
+	// Frame is the largest frame in bytes, in and out. Default: 1 MiB.
+	Frame int `json:"frame,omitempty"`
+	// Connections is how many there may be. Default: 100000.
+	Connections int `json:"connections,omitempty"`
+	// ConnectionsPerIP is how many may come from one address. Default: no limit.
+	ConnectionsPerIP int `json:"connectionsPerIP,omitempty"`
+	// MessagesPerSecond is how many frames a connection may send. Default: no limit.
+	MessagesPerSecond int `json:"messagesPerSecond,omitempty"`
+	// Calls is how many calls a connection may have in flight. Default: 1024.
+	Calls int `json:"calls,omitempty"`
+	// Routes is how many routes a connection may serve. Default: 1000.
+	Routes int `json:"routes,omitempty"`
+	// PendingBytes is how much may wait for a connection that does not read.
+	// Default: 4 MiB.
+	PendingBytes int `json:"pendingBytes,omitempty"`
+	// PendingFrames is how many frames may wait for it. Default: 16384.
+	PendingFrames int `json:"pendingFrames,omitempty"`
+	// Handshake is how long opening a connection may take. Default: 10s.
+	Handshake Duration `json:"handshake,omitzero"`
+	// Ping is how often a silent connection is asked whether it is there; after
+	// two pings without an answer it is closed. Default: 25s.
+	Ping Duration `json:"ping,omitzero"`
+	// Handlers is how many calls each built-in or compiled-in service works on
+	// at a time; as many again wait. Default: 1024.
+	Handlers int `json:"handlers,omitempty"`
+}
+
+// Calls says how calls are routed and how long they may take.
+type Calls struct {
+	// Timeout is what a call gets that names none. Default: 30s.
+	Timeout Duration `json:"timeout,omitzero"`
+	// MaxTimeout is the most a call can ask for. Default: 1h.
+	MaxTimeout Duration `json:"maxTimeout,omitzero"`
+	// Strategy chooses among several servers when neither the call nor its
+	// route says: first, round-robin, random, least-busy, sticky, prefer-local.
+	// Default: least-busy.
+	Strategy string `json:"strategy,omitempty"`
+	// Routes is the strategy of single routes, by "name:/pattern".
+	Routes map[string]string `json:"routes,omitempty"`
+}
+
+// Middleware is one middleware in a configuration file.
+type Middleware struct {
+	// Stage is where it stands: inbound, call, serve, deliver or outbound.
+	Stage string `json:"stage"`
+	// Kind is which: recover, deadline, log, metrics, trace, limit, rate-limit
+	// or secret.
+	Kind string `json:"kind"`
+	// Name tells two of a kind apart. Default: the kind.
+	Name string `json:"name,omitempty"`
+	// Settings depend on the kind; see docs/reference/middleware.md.
+	Settings map[string]any `json:"settings,omitempty"`
+}
+
+// BuiltIn is a service that the node brings along.
+type BuiltIn struct {
+	// Kind is which: "echo" returns what it gets, for checks.
+	Kind string `json:"kind"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	// Level is debug, info, warn or error. Default: info.
+	Level string `json:"level,omitempty"`
+	// Format is text or json. Default: text.
+	Format string `json:"format,omitempty"`
+}
+
+// Trace says where traces go.
+type Trace struct {
+	// Endpoint is the URL of an OpenTelemetry collector that speaks OTLP over
+	// HTTP, such as http://127.0.0.1:4318. Default: no traces are exported;
+	// trace context is passed on all the same.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Sample is the share of calls without a sampling decision of their own
+	// that are traced, from 0 to 1. Default: 1 when there is an endpoint.
+	Sample *float64 `json:"sample,omitempty"`
+}
+
+// Defaults of [Config], where they are not those of a package below.
+const (
+	// DefaultShutdown lets nearly every call end, and is what container
+	// platforms wait for before they kill.
+	DefaultShutdown = 30 * time.Second
+	// DefaultHandlers bounds the goroutines of a service without being in the
+	// way of handlers that mostly wait.
+	DefaultHandlers = 1024
+)
+
+// Allow says whether a connection may do what a message asks for; see
+// [Config.Allow].
+type Allow = exchange.Allow

@@ -1,0 +1,228 @@
+package exchange
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/internal/wheel"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// envelopeRoom is how much of a call's envelope is kept without an allocation
+// of its own: an address, an id, a few headers.
+const envelopeRoom = 192
+
+// asker is who a call's answers go to: a peer, a caller inside the process, or
+// a gather that the call is a leg of.
+type asker interface {
+	// answer takes one part, reply or error. It is called in order, under the
+	// call's lock; a.body is valid only until it returns. It must not block.
+	answer(c *Call, a answer) error
+	// ended is told, outside the lock, that the final answer was given.
+	ended(c *Call)
+}
+
+// answer is what an asker gets. It is passed by value so that giving it costs
+// no allocation.
+type answer struct {
+	verb        message.Verb
+	seq         uint64
+	body        []byte
+	contentType string
+	err         *message.Error // of VerbError
+}
+
+// Call is one request between its asker and whoever answers it. It is the
+// route.Responder that handlers are given.
+//
+//	        Part            Part
+//	        ┌──┐            ┌──┐
+//	 new ──►│open│──Reply──►│    │
+//	        │    │──Fail───►│over│──► finishers told, once
+//	        └────┘◄ deadline, cancel, asker or server gone: Fail
+//
+// A Call is never pooled: handlers and middleware may hold on to it, and their
+// late answers must not reach somebody else.
+type Call struct {
+	x     *Exchange
+	asker asker
+	req   route.Request
+	leg   leg // used when the server is a connection and nobody wrapped the Call
+
+	hash      uint64 // of the asker's mid, for the peer's table
+	nextAsked *Call  // another call of the same hash
+
+	timer      wheel.Timer
+	onDeadline func() // nil: fail with CodeDeadlineExceeded
+
+	mu        sync.Mutex
+	over      *message.Error // nil while open; why answers are refused, after
+	parts     uint64
+	route     string         // the pattern that matched
+	server    route.Endpoint // who was chosen; nil: nobody yet
+	from      []byte         // address of the server, made when first needed
+	finishers []route.Finisher
+	inline    [2]route.Finisher
+
+	room  [envelopeRoom]byte
+	stamp [24]byte // room for the timestamp that the node filled in
+}
+
+var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}
+
+// newCall makes a call of m, whose envelope is copied; the body is not. The
+// caller has counted it with oneMore.
+func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
+	c := &Call{x: x, asker: from}
+	c.req.Message = m.CloneEnvelope(c.room[:0])
+	c.req.Peer = peer
+	c.req.Received = now
+	c.finishers = c.inline[:0]
+	return c
+}
+
+// start sets the deadline and sends the request on its way.
+func (c *Call) start() {
+	x := c.x
+	left := c.req.Message.Timeout
+	if left <= 0 {
+		left = x.cfg.DefaultTimeout
+	}
+	left = min(left, x.cfg.MaxTimeout)
+	c.req.Deadline = c.req.Received.Add(left)
+	c.timer.Fire = c.expire
+	x.wheel.Reset(&c.timer, left)
+	x.inbound.Handle(x.ctx, &c.req, c)
+}
+
+func (c *Call) expire() {
+	if c.onDeadline != nil {
+		c.onDeadline()
+		return
+	}
+	_ = c.Fail(&message.Error{
+		Code:    message.CodeDeadlineExceeded,
+		Message: "no answer from " + string(c.req.Message.To) + " in time",
+		Hint:    "Give the call more time, or find out with \"ropewalk tap\" why its server is slow; it may still have been executed.",
+	})
+}
+
+// Part implements route.Responder.
+func (c *Call) Part(b route.Body) error {
+	c.mu.Lock()
+	if c.over != nil {
+		c.mu.Unlock()
+		return c.over
+	}
+	c.parts++
+	a := answer{verb: message.VerbPart, seq: c.parts, body: b.Bytes, contentType: b.ContentType}
+	err := c.asker.answer(c, a)
+	c.mu.Unlock()
+	if c.x.tapped() {
+		c.x.tapAnswer(c, a)
+	}
+	if err != nil {
+		_ = c.Fail(err)
+		return err
+	}
+	return nil
+}
+
+// Reply implements route.Responder.
+func (c *Call) Reply(b route.Body) error {
+	return c.end(answer{verb: message.VerbReply, body: b.Bytes, contentType: b.ContentType}, errAnswered)
+}
+
+// Fail implements route.Responder.
+func (c *Call) Fail(err error) error {
+	e := message.AsError(err)
+	return c.end(answer{verb: message.VerbError, err: e}, e)
+}
+
+// end gives the final answer; later attempts to answer get after.
+func (c *Call) end(a answer, after *message.Error) error {
+	c.mu.Lock()
+	if c.over != nil {
+		over := c.over
+		c.mu.Unlock()
+		return over
+	}
+	if err := c.asker.answer(c, a); err != nil && a.verb == message.VerbReply {
+		// A reply that cannot be delivered as it is, for instance because it is
+		// no JSON, must not leave the asker without any answer.
+		after = message.AsError(err)
+		a = answer{verb: message.VerbError, err: after}
+		_ = c.asker.answer(c, a)
+	}
+	c.over = after
+	finishers, parts, routed := c.finishers, c.parts, c.route
+	c.finishers = nil
+	c.mu.Unlock()
+
+	c.x.wheel.Stop(&c.timer)
+	c.asker.ended(c)
+	out := route.Outcome{Route: routed, Err: a.err, Parts: parts, Took: time.Since(c.req.Received)}
+	for _, f := range finishers {
+		f.Finished(out)
+	}
+	c.x.oneDone()
+	if c.x.tapped() {
+		c.x.tapAnswer(c, a)
+	}
+	return nil
+}
+
+// OnFinish implements route.Responder.
+func (c *Call) OnFinish(f route.Finisher) {
+	c.mu.Lock()
+	if c.over == nil {
+		c.finishers = append(c.finishers, f)
+		c.mu.Unlock()
+		return
+	}
+	out := route.Outcome{Route: c.route, Err: c.over, Parts: c.parts, Took: time.Since(c.req.Received)}
+	c.mu.Unlock()
+	f.Finished(out)
+}
+
+// note keeps what routing found out, where answers from any goroutine may read
+// it.
+func (c *Call) note(pattern string, server route.Endpoint) {
+	c.mu.Lock()
+	c.route, c.server = pattern, server
+	c.mu.Unlock()
+}
+
+// callOf returns the Call behind a Responder that middleware may have wrapped,
+// or nil.
+func callOf(res route.Responder) *Call {
+	for {
+		switch r := res.(type) {
+		case *Call:
+			return r
+		case interface{ Unwrap() route.Responder }:
+			res = r.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// address returns who answers, as the frm of the answer: "<server>@<name>:/",
+// or the node when no server was found. c.mu is held.
+func (c *Call) address() []byte {
+	if c.server == nil {
+		return c.x.address
+	}
+	if c.from == nil {
+		name, _, _ := strings.Cut(c.route, ":")
+		id := c.server.ID()
+		c.from = make([]byte, 0, len(id)+len(name)+3)
+		c.from = append(append(append(append(c.from, id...), '@'), name...), ":/"...)
+	}
+	return c.from
+}
+
+var _ route.Responder = (*Call)(nil)

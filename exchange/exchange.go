@@ -1,0 +1,268 @@
+// Package exchange is where the connections of a node meet: it knows who is
+// connected and what they serve, hands calls and sends from one to another,
+// and keeps each call until it has had its one final answer.
+//
+// It reads and writes no bytes. Connections reach it as [Link]s, decoded
+// messages through [Peer.Receive].
+package exchange
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ropewalk/ropewalk/internal/wheel"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Defaults of [Config].
+const (
+	// DefaultTimeout ends a call whose caller named no time: long enough for
+	// nearly all, short enough that a forgotten call does not stay for ever.
+	DefaultTimeout = 30 * time.Second
+	// DefaultMaxTimeout bounds what callers may ask for.
+	DefaultMaxTimeout = time.Hour
+	// DefaultMaxCalls is how many calls a connection may have in flight.
+	DefaultMaxCalls = 1024
+	// DefaultMaxServes is how many routes a connection may serve.
+	DefaultMaxServes = 1000
+	// DefaultStrategy chooses among servers when neither call nor route says.
+	DefaultStrategy = "least-busy"
+)
+
+// Close codes of docs/reference/wire.md that the exchange uses.
+const (
+	CloseProtocol = 4100
+)
+
+// Allow says whether a peer may do what a message asks for, by an error with
+// CodeForbidden or CodeUnauthenticated and a hint, or nil. It must not block.
+type Allow func(p route.Peer, verb message.Verb, a message.Address) error
+
+// Config is what an Exchange needs to know. The zero value of each field
+// means its default.
+type Config struct {
+	NodeID   string // 32 hex digits; required
+	NodeName string
+
+	DefaultTimeout time.Duration // of a call without one
+	MaxTimeout     time.Duration // longer ones are cut to it
+	MaxCalls       int           // in flight, of one connection
+	MaxServes      int           // routes served by one connection
+	Strategy       string        // among several servers
+	// RouteStrategy is the strategy of single routes, by "name:/pattern".
+	RouteStrategy map[string]string
+
+	// Allow is asked for serve and broadcast. nil forbids both.
+	Allow Allow
+
+	Strategies *route.Strategies // nil: the built-in ones
+	Stack      *route.Stack      // nil: an empty one
+	Logger     *slog.Logger
+	Metrics    *Metrics
+}
+
+// Exchange connects the peers of one node. All methods may be called from any
+// goroutine.
+type Exchange struct {
+	cfg        Config
+	address    []byte // "<node id>@node:/"
+	log        *slog.Logger
+	metrics    *Metrics
+	seed       maphash.Seed
+	wheel      *wheel.Wheel
+	table      *route.Table
+	stack      *route.Stack
+	strategies *route.Strategies
+
+	inbound   *route.Chain
+	calls     *route.Chain
+	serve     *route.Chain
+	deliver   *route.Chain
+	outgoing  *route.Chain
+	messages  sync.Pool
+	taps      atomic.Pointer[[]*Tap]
+	tapsMu    sync.Mutex
+	ctx       context.Context //nolint:containedctx // of all handlers that run inline
+	stop      context.CancelFunc
+	active    atomic.Int64 // calls that have no final answer yet
+	draining  atomic.Bool
+	idle      chan struct{} // signaled when active reaches 0 while draining
+	peersMu   sync.RWMutex
+	peers     map[string]*Peer
+	wheelDone chan struct{}
+}
+
+// New returns an Exchange that runs until [Exchange.Close].
+func New(cfg Config) *Exchange {
+	cfg = cfg.withDefaults()
+	ctx, stop := context.WithCancel(context.Background())
+	x := &Exchange{
+		cfg:        cfg,
+		address:    []byte(cfg.NodeID + "@node:/"),
+		log:        cfg.Logger,
+		metrics:    cfg.Metrics,
+		seed:       maphash.MakeSeed(),
+		wheel:      wheel.New(0),
+		table:      route.NewTable(),
+		stack:      cfg.Stack,
+		strategies: cfg.Strategies,
+		ctx:        ctx,
+		stop:       stop,
+		idle:       make(chan struct{}, 1),
+		peers:      make(map[string]*Peer),
+		wheelDone:  make(chan struct{}),
+	}
+	x.metrics.watch(x)
+	x.messages.New = func() any { return new(message.Message) }
+	x.inbound = x.stack.Chain(route.StageInbound, route.HandlerFunc(x.dispatch))
+	x.calls = x.stack.Chain(route.StageCall, route.HandlerFunc(x.choose))
+	x.serve = x.stack.Chain(route.StageServe, route.HandlerFunc(hand))
+	x.deliver = x.stack.Chain(route.StageDeliver, route.HandlerFunc(hand))
+	x.outgoing = x.stack.Chain(route.StageOutbound, route.HandlerFunc(put))
+	go func() {
+		defer close(x.wheelDone)
+		x.wheel.Run(ctx)
+	}()
+	return x
+}
+
+func (c Config) withDefaults() Config {
+	if c.DefaultTimeout <= 0 {
+		c.DefaultTimeout = DefaultTimeout
+	}
+	if c.MaxTimeout <= 0 {
+		c.MaxTimeout = DefaultMaxTimeout
+	}
+	if c.MaxCalls <= 0 {
+		c.MaxCalls = DefaultMaxCalls
+	}
+	if c.MaxServes <= 0 {
+		c.MaxServes = DefaultMaxServes
+	}
+	if c.Strategy == "" {
+		c.Strategy = DefaultStrategy
+	}
+	if c.Strategies == nil {
+		c.Strategies = route.NewStrategies()
+	}
+	if c.Stack == nil {
+		c.Stack = route.NewStack()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	return c
+}
+
+// Table says who serves what.
+func (x *Exchange) Table() *route.Table { return x.table }
+
+// Stack holds the middleware that every message passes.
+func (x *Exchange) Stack() *route.Stack { return x.stack }
+
+// Drain refuses new calls and waits until those in flight have had their
+// answer, or ctx ends. It tells every peer to start nothing new here.
+func (x *Exchange) Drain(ctx context.Context) error {
+	x.draining.Store(true)
+	for _, p := range x.Peers() {
+		m := x.borrow()
+		m.Verb = message.VerbDrain
+		m.From = x.address
+		_ = p.link.Deliver(m)
+		x.giveBack(m)
+	}
+	for x.active.Load() > 0 {
+		select {
+		case <-x.idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close ends the contexts of inline handlers and waits for the exchange's own
+// goroutine. Calls that are still in flight get no further answer, so
+// [Exchange.Drain] comes first.
+func (x *Exchange) Close() {
+	x.stop()
+	<-x.wheelDone
+}
+
+// oneMore counts a call in, unless the node is draining.
+func (x *Exchange) oneMore() bool {
+	x.active.Add(1)
+	if x.draining.Load() {
+		x.oneDone()
+		return false
+	}
+	return true
+}
+
+func (x *Exchange) oneDone() {
+	if x.active.Add(-1) == 0 && x.draining.Load() {
+		select {
+		case x.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Attach makes a connection known and welcomes it. The owner of the connection
+// passes its messages to the Peer and calls Gone when it has ended.
+func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
+	p := &Peer{x: x, link: l, address: []byte(l.ID() + "@client:/"), since: time.Now()}
+	x.peersMu.Lock()
+	x.peers[l.ID()] = p
+	x.peersMu.Unlock()
+	m := x.borrow()
+	m.Verb = message.VerbWelcome
+	m.To, m.From = p.address, x.address
+	m.Body = x.welcome(p, maxFrame)
+	_ = l.Deliver(m)
+	x.giveBack(m)
+	return p
+}
+
+func (x *Exchange) remove(p *Peer) {
+	x.peersMu.Lock()
+	defer x.peersMu.Unlock()
+	if x.peers[p.ID()] == p {
+		delete(x.peers, p.ID())
+	}
+}
+
+// Peer returns the peer with this client id, or nil.
+func (x *Exchange) Peer(id string) *Peer {
+	x.peersMu.RLock()
+	defer x.peersMu.RUnlock()
+	return x.peers[id]
+}
+
+// Peers returns all peers, in no order.
+func (x *Exchange) Peers() []*Peer {
+	x.peersMu.RLock()
+	defer x.peersMu.RUnlock()
+	return slices.Collect(maps.Values(x.peers))
+}
+
+// borrow returns an empty message to be filled and delivered. Messages reach
+// links through an interface and so would be allocated each time.
+func (x *Exchange) borrow() *message.Message {
+	return x.messages.Get().(*message.Message) //nolint:forcetypeassert // only giveBack and New put
+}
+
+func (x *Exchange) giveBack(m *message.Message) {
+	m.Reset()
+	x.messages.Put(m)
+}

@@ -1,0 +1,156 @@
+package exchange
+
+import (
+	"context"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// leg is one request that was handed to a server over its connection: what is
+// needed to bring the server's answers back.
+type leg struct {
+	id     uint64 // the mid that the server knows it by
+	server *Peer
+	res    route.Responder
+}
+
+// Finished implements route.Finisher: the call is over. Unless the server
+// itself ended it, it is told that nobody waits any more.
+func (l *leg) Finished(route.Outcome) {
+	if !l.server.dropLeg(l.id) {
+		return
+	}
+	var room [16]byte
+	m := l.server.x.borrow()
+	m.Verb = message.VerbCancel
+	m.Rmid = message.AppendMid(room[:0], l.id)
+	_ = l.server.link.Deliver(m) // a server that cannot take it is being closed
+	l.server.x.giveBack(m)
+}
+
+// Handle sends a request to the server at the other end of this connection.
+// Peer implements route.Endpoint.
+func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder) {
+	if req.Message.EffectiveVerb() == message.VerbSend {
+		p.handSend(req, res)
+		return
+	}
+	l := legOf(res)
+	l.server, l.res = p, res
+	if !p.addLeg(l) {
+		_ = res.Fail(errServiceLost(req, false))
+		return
+	}
+	var room [16]byte
+	m := p.x.borrow()
+	forward(m, req)
+	m.Verb = message.VerbCall
+	m.Mid = message.AppendMid(room[:0], l.id)
+	m.Timeout = max(time.Until(req.Deadline), time.Millisecond)
+	err := p.link.Deliver(m)
+	p.x.giveBack(m)
+	if err != nil {
+		p.dropLeg(l.id)
+		_ = res.Fail(undelivered(err, req))
+		return
+	}
+	res.OnFinish(l)
+}
+
+// legOf returns the leg that lies ready in a Call, or a new one when a
+// middleware wrapped the Call or sends the request a second time.
+func legOf(res route.Responder) *leg {
+	if c, ok := res.(*Call); ok && c.leg.server == nil {
+		return &c.leg
+	}
+	return new(leg)
+}
+
+// forward fills m with what a server or client gets to see of a request. The
+// token of the sender is not among it.
+func forward(m *message.Message, req *route.Request) {
+	in := &req.Message
+	m.To, m.From = in.To, in.From
+	m.Headers, m.Type, m.UMFVersion, m.Timestamp = in.Headers, in.Type, in.UMFVersion, in.Timestamp
+	m.Via, m.Forward, m.Signature = in.Via, in.Forward, in.Signature
+	m.ContentType, m.Body = in.ContentType, in.Body
+}
+
+// handSend hands a message to which no answer is expected to the connection.
+func (p *Peer) handSend(req *route.Request, res route.Responder) {
+	m := p.x.borrow()
+	forward(m, req)
+	m.Verb = message.VerbSend
+	m.Mid = req.Message.Mid
+	err := p.link.Deliver(m)
+	p.x.giveBack(m)
+	if err != nil {
+		_ = res.Fail(undelivered(err, req))
+		return
+	}
+	_ = res.Reply(route.Body{})
+}
+
+// receiveAnswer takes a part, reply or error that this peer gives as a server.
+func (p *Peer) receiveAnswer(m *message.Message) {
+	id, ok := message.ParseMid(m.Rmid)
+	var l *leg
+	if ok {
+		l = p.findLeg(id, m.EffectiveVerb() != message.VerbPart)
+	}
+	if l == nil {
+		// Late: the call was canceled or timed out while the answer was on its
+		// way. Or made up; then it does no harm either.
+		p.x.metrics.lateAnswers.Inc()
+		return
+	}
+	switch m.EffectiveVerb() {
+	case message.VerbPart:
+		_ = l.res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	case message.VerbError:
+		_ = l.res.Fail(message.DecodeError(m.Body))
+	default:
+		_ = l.res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	}
+}
+
+func errServiceLost(req *route.Request, sent bool) *message.Error {
+	e := &message.Error{
+		Code:    message.CodeServiceLost,
+		Message: "the server of " + string(req.Message.To) + " went away",
+	}
+	if sent {
+		e.Message += " during the call"
+		e.Hint = "The call may have been executed; repeat it only if that does no harm."
+		return e
+	}
+	e.Hint = "The call was not executed and can be repeated."
+	e.Retryable = true
+	return e
+}
+
+// undelivered says why a request did not reach its server or client. It was
+// surely not executed.
+func undelivered(err error, req *route.Request) *message.Error {
+	e := message.AsError(err)
+	switch e.Code {
+	case message.CodeOverloaded, message.CodeSlowConsumer:
+		return &message.Error{
+			Code:      message.CodeOverloaded,
+			Message:   "the connection to the receiver of " + string(req.Message.To) + " is full",
+			Hint:      "Try again later, or start another server for this path.",
+			Retryable: true, RetryAfter: time.Second,
+		}
+	case message.CodeBadMessage, message.CodeTooLarge, message.CodeInvalidInput:
+		return e
+	default:
+		return errServiceLost(req, false)
+	}
+}
+
+var (
+	_ route.Finisher = (*leg)(nil)
+	_ route.Endpoint = (*Peer)(nil)
+)

@@ -1,0 +1,321 @@
+package exchange
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Link is a connection as a Peer needs it: something that takes messages and
+// puts them on a wire in its own dialect.
+type Link interface {
+	ID() string
+	Listener() string
+	RemoteAddr() string
+	// Transport is "websocket", "stream" or "poll".
+	Transport() string
+	// Deliver encodes m and queues it. It never blocks and keeps nothing of m.
+	// Its errors are *message.Error: CodeOverloaded or CodeSlowConsumer when
+	// the queue is full, CodeTooLarge or CodeBadMessage when m cannot be
+	// written in this dialect, another code when the connection is closed.
+	Deliver(m *message.Message) error
+	// Close ends the connection with a close code of docs/reference/wire.md.
+	Close(code int, reason string)
+}
+
+// Peer is what the node knows of one connection: the calls it made, the paths
+// it serves, and the calls it is answering. Its Receive method is called by
+// the connection's owner, one message at a time; all else by anybody.
+type Peer struct {
+	x       *Exchange
+	link    Link
+	address []byte // "<id>@client:/"
+	since   time.Time
+
+	answering atomic.Int32 // calls it is answering: how busy it is
+	strikes   atomic.Int32 // bad messages
+
+	mu       sync.Mutex
+	closed   bool
+	draining bool
+	asked    map[uint64]*Call // its calls in flight, by hash of their mid
+	inFlight int              // how many these are
+	legs     map[uint64]*leg  // the calls it is answering
+	lastLeg  uint64
+	serves   int // how many routes it serves
+}
+
+// maxStrikes is how many messages that cannot be understood a connection may
+// send before it is closed: enough for a person who tries things by hand,
+// little for a flood.
+const maxStrikes = 100
+
+// ID implements route.Peer and route.Endpoint.
+func (p *Peer) ID() string { return p.link.ID() }
+
+// Listener implements route.Peer.
+func (p *Peer) Listener() string { return p.link.Listener() }
+
+// RemoteAddr implements route.Peer.
+func (p *Peer) RemoteAddr() string { return p.link.RemoteAddr() }
+
+// InFlight implements route.Endpoint.
+func (p *Peer) InFlight() int { return int(p.answering.Load()) }
+
+// Local implements route.Endpoint: its connection ends at this node.
+func (p *Peer) Local() bool { return true }
+
+// Receive takes a message that the peer sent. m and its body are valid until
+// Receive returns.
+func (p *Peer) Receive(m *message.Message) {
+	switch verb := m.EffectiveVerb(); verb {
+	case message.VerbCall:
+		p.receiveCall(m)
+	case message.VerbPart, message.VerbReply, message.VerbError:
+		p.receiveAnswer(m)
+	case message.VerbCancel:
+		p.receiveCancel(m)
+	case message.VerbSend:
+		p.receiveSend(m)
+	case message.VerbServe, message.VerbUnserve:
+		p.receiveServe(m, verb)
+	case message.VerbDrain:
+		p.drain()
+	default:
+		p.Malformed(m, message.NewError(message.CodeUnknownVerb,
+			"a client cannot send "+verb.String(), "The verbs are call, cancel, part, reply, error, send, serve, unserve and drain."))
+	}
+}
+
+// Malformed answers bytes that could not be decoded, or a message that makes
+// no sense. m holds what could be read of it.
+func (p *Peer) Malformed(m *message.Message, err error) {
+	p.x.metrics.refused(message.CodeOf(err))
+	if p.strikes.Add(1) > maxStrikes {
+		p.link.Close(CloseProtocol, "too many messages that cannot be understood")
+		return
+	}
+	p.refuse(m.Mid, err)
+}
+
+// refuse tells the peer that its message mid was not accepted.
+func (p *Peer) refuse(mid []byte, err error) {
+	var room [512]byte
+	m := p.x.borrow()
+	m.Verb = message.VerbError
+	m.Rmid, m.From = mid, p.x.address
+	m.Body = message.AppendError(room[:0], message.AsError(err))
+	_ = p.link.Deliver(m)
+	p.x.giveBack(m)
+}
+
+// acknowledge tells the peer that its message mid was carried out.
+func (p *Peer) acknowledge(mid []byte) {
+	m := p.x.borrow()
+	m.Verb = message.VerbReply
+	m.Rmid, m.From = mid, p.x.address
+	_ = p.link.Deliver(m)
+	p.x.giveBack(m)
+}
+
+func (p *Peer) receiveCall(m *message.Message) {
+	c := p.newCall(m)
+	if c == nil {
+		return
+	}
+	c.hash = maphash.Bytes(p.x.seed, c.req.Message.Mid)
+	if err := p.addAsked(c); err != nil {
+		p.x.metrics.refused(err.Code)
+		p.refuse(c.req.Message.Mid, err)
+		c.x.oneDone()
+		return
+	}
+	c.start()
+}
+
+var errShuttingDown = message.NewError(message.CodeShuttingDown, "the node is stopping and takes no new work",
+	"Connect again; another node or the restarted one will take it.")
+
+// newCall makes a call of a message from this peer and writes into it what the
+// node answers for: who sent it, and an id and a time if it has none. It
+// refuses and returns nil when the node takes no new work.
+func (p *Peer) newCall(m *message.Message) *Call {
+	if !p.x.oneMore() {
+		p.refuse(m.Mid, errShuttingDown)
+		return nil
+	}
+	now := time.Now()
+	m.From = nil
+	c := p.x.newCall(m, p, p, now)
+	in := &c.req.Message
+	in.From = p.address
+	if len(in.Mid) == 0 {
+		in.Mid = []byte(message.NewMid())
+	}
+	if len(in.Timestamp) == 0 {
+		in.Timestamp = message.AppendTimestamp(c.stamp[:0], now)
+	}
+	return c
+}
+
+func (p *Peer) receiveCancel(m *message.Message) {
+	c := p.findAsked(m.Rmid)
+	if c == nil {
+		return // it is over: its final answer is on its way
+	}
+	_ = c.Fail(&message.Error{Code: message.CodeCanceled, Message: "canceled by the caller"})
+}
+
+// answer implements asker.
+func (p *Peer) answer(c *Call, a answer) error {
+	var room [256]byte
+	m := p.x.borrow()
+	m.Verb, m.Seq = a.verb, a.seq
+	m.Rmid, m.From = c.req.Message.Mid, c.address()
+	m.Body = a.body
+	if a.contentType != "" {
+		m.ContentType = []byte(a.contentType)
+	}
+	if a.err != nil {
+		m.Body = message.AppendError(room[:0], a.err)
+	}
+	err := p.x.outbound(p, c, m)
+	p.x.giveBack(m)
+	return err
+}
+
+// ended implements asker.
+func (p *Peer) ended(c *Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at, prev := p.asked[c.hash], (*Call)(nil); at != nil; prev, at = at, at.nextAsked {
+		if at != c {
+			continue
+		}
+		switch {
+		case prev != nil:
+			prev.nextAsked = c.nextAsked
+		case c.nextAsked != nil:
+			p.asked[c.hash] = c.nextAsked
+		default:
+			delete(p.asked, c.hash)
+		}
+		c.nextAsked = nil
+		p.inFlight--
+		return
+	}
+}
+
+func (p *Peer) addAsked(c *Call) *message.Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return &message.Error{Code: message.CodeCanceled, Message: "the connection is closed"}
+	}
+	if p.inFlight >= p.x.cfg.MaxCalls {
+		return message.NewError(message.CodeTooManyCalls, "this connection has too many calls in flight",
+			"Wait for answers before you call again; the limit is in the welcome message as limits.calls.")
+	}
+	if p.asked == nil {
+		p.asked = make(map[uint64]*Call)
+	}
+	first := p.asked[c.hash]
+	for at := first; at != nil; at = at.nextAsked {
+		if string(at.req.Message.Mid) == string(c.req.Message.Mid) {
+			return message.NewError(message.CodeDuplicateID, "a call with this mid is still in flight on this connection",
+				"Give each message an id of its own.")
+		}
+	}
+	c.nextAsked = first
+	p.asked[c.hash] = c
+	p.inFlight++
+	return nil
+}
+
+func (p *Peer) findAsked(mid []byte) *Call {
+	hash := maphash.Bytes(p.x.seed, mid)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for at := p.asked[hash]; at != nil; at = at.nextAsked {
+		if string(at.req.Message.Mid) == string(mid) {
+			return at
+		}
+	}
+	return nil
+}
+
+func (p *Peer) addLeg(l *leg) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	if p.legs == nil {
+		p.legs = make(map[uint64]*leg)
+	}
+	p.lastLeg++
+	l.id = p.lastLeg
+	p.legs[l.id] = l
+	p.answering.Add(1)
+	return true
+}
+
+// findLeg returns the leg with this id and forgets it if it is the last time.
+func (p *Peer) findLeg(id uint64, last bool) *leg {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.legs[id]
+	if l != nil && last {
+		delete(p.legs, id)
+		p.answering.Add(-1)
+	}
+	return l
+}
+
+// dropLeg forgets a leg and reports whether it was still there.
+func (p *Peer) dropLeg(id uint64) bool { return p.findLeg(id, true) != nil }
+
+// drain takes the peer's routes back: it wants no new calls, but still answers
+// those it has.
+func (p *Peer) drain() {
+	p.mu.Lock()
+	p.draining = true
+	p.mu.Unlock()
+	p.x.table.UnserveAll(p)
+}
+
+// Gone is called once by the connection's owner after the connection has
+// ended. Calls that the peer made are canceled; calls that it was answering
+// fail at once.
+func (p *Peer) Gone() {
+	p.x.remove(p)
+	p.mu.Lock()
+	p.closed = true
+	asked := make([]*Call, 0, p.inFlight)
+	for _, c := range p.asked {
+		for ; c != nil; c = c.nextAsked {
+			asked = append(asked, c)
+		}
+	}
+	legs := p.legs
+	p.legs = nil
+	p.mu.Unlock()
+
+	p.x.table.UnserveAll(p)
+	for _, l := range legs {
+		_ = l.res.Fail(&message.Error{
+			Code:    message.CodeServiceLost,
+			Message: "the server went away during the call",
+			Hint:    "The call may have been executed; repeat it only if that does no harm.",
+		})
+	}
+	for _, c := range asked {
+		_ = c.Fail(&message.Error{Code: message.CodeCanceled, Message: "the caller went away"})
+	}
+}
+
+var _ route.Peer = (*Peer)(nil)

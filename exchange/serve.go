@@ -1,0 +1,122 @@
+package exchange
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// reserved names are the node's own; nobody else can serve them.
+var reserved = map[string]bool{clientScheme: true, "node": true}
+
+// serveBody is the body of a serve message; see docs/reference/wire.md.
+type serveBody struct {
+	Version     string          `json:"version"`
+	Description string          `json:"description"`
+	In          json.RawMessage `json:"in"`
+	Out         json.RawMessage `json:"out"`
+	Metadata    json.RawMessage `json:"metadata"`
+}
+
+// receiveServe takes a serve or unserve. Its answer is the acknowledgement.
+func (p *Peer) receiveServe(m *message.Message, verb message.Verb) {
+	if err := p.serve(m, verb); err != nil {
+		p.x.metrics.refused(message.CodeOf(err))
+		p.refuse(m.Mid, err)
+		return
+	}
+	p.acknowledge(m.Mid)
+}
+
+func (p *Peer) serve(m *message.Message, verb message.Verb) error {
+	addr, err := message.ParseStrict(string(m.To))
+	if err != nil {
+		return err
+	}
+	pattern, err := route.ParsePattern(addr.Path)
+	if err != nil {
+		return err
+	}
+	if verb == message.VerbUnserve {
+		return p.unserve(addr.Name, pattern)
+	}
+	if reserved[addr.Name] || addr.Name == "*" || addr.Instance != "" || addr.Method != "" || addr.Query != "" {
+		return &message.Error{
+			Code: message.CodeBadAddress, Message: fmt.Sprintf("%.128q cannot be served", m.To), Path: "to",
+			Hint: "Serve name:/pattern with a name of your own; client and node belong to the node.",
+		}
+	}
+	if err := p.x.allowed(p, message.VerbServe, addr); err != nil {
+		return err
+	}
+	info, err := serveInfo(m.Body)
+	if err != nil {
+		return err
+	}
+	return p.addRoute(addr.Name, pattern, info)
+}
+
+func serveInfo(body []byte) (route.Info, error) {
+	var b serveBody
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &b); err != nil {
+			return route.Info{}, &message.Error{
+				Code: message.CodeBadMessage, Message: "the body of a serve message cannot be read: " + err.Error(), Path: "bdy",
+				Hint: "It is an object with version, description, in, out and metadata, all optional.",
+			}
+		}
+	}
+	return route.Info{
+		Version: b.Version, Description: b.Description,
+		In: b.In, Out: b.Out, Metadata: b.Metadata, Since: time.Now(),
+	}, nil
+}
+
+func (p *Peer) addRoute(name string, pattern route.Pattern, info route.Info) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return &message.Error{Code: message.CodeCanceled, Message: "the connection is closed"}
+	case p.draining:
+		return message.NewError(message.CodeConflict, "this connection said that it drains", "Connect anew to serve.")
+	case p.serves >= p.x.cfg.MaxServes:
+		return message.NewError(message.CodeTooManyRoutes, fmt.Sprintf("this connection serves %d routes already", p.serves),
+			"Use patterns with {name}, * or **, or raise the limit in the node's configuration.")
+	}
+	// Under the lock, so that Gone takes back what it finds here.
+	if err := p.x.table.Serve(name, pattern, p, info); err != nil {
+		return err
+	}
+	p.serves++
+	return nil
+}
+
+func (p *Peer) unserve(name string, pattern route.Pattern) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pattern.String() == "/**" {
+		p.serves -= p.x.table.UnserveName(name, p)
+		return nil
+	}
+	if p.x.table.Unserve(name, pattern, p) {
+		p.serves--
+	}
+	return nil
+}
+
+// allowed asks the configuration; it forbids when there is nothing to ask.
+// The node itself may do everything.
+func (x *Exchange) allowed(p route.Peer, verb message.Verb, a message.Address) error {
+	if _, connected := p.(*Peer); !connected {
+		return nil
+	}
+	if x.cfg.Allow == nil {
+		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",
+			"The node decides with ropewalk.WithAllow who may serve and broadcast.")
+	}
+	return x.cfg.Allow(p, verb, a)
+}
