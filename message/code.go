@@ -73,8 +73,12 @@ type Error struct {
 	remote bool
 }
 
-// NewError returns an error with a code, a text for people and a hint.
+// NewError returns an error with a code, a text for people and a hint; an empty
+// hint becomes the code's usual one.
 func NewError(code Code, text, hint string) *Error {
+	if hint == "" {
+		hint = code.Info().Hint
+	}
 	return &Error{Code: code, Message: text, Hint: hint, Retryable: code.Retryable()}
 }
 

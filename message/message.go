@@ -14,7 +14,7 @@ const Version = "UMF/1.4.6"
 // Verb says what a message wants done with the resource it is addressed to.
 type Verb uint8
 
-// The verbs. The zero Verb is a message that did not name one; Decode leaves
+// The verbs. The zero Verb is a message that did not name one; decoding leaves
 // it so, and [Message.EffectiveVerb] gives it its meaning.
 const (
 	VerbNone Verb = iota
@@ -25,7 +25,7 @@ const (
 	VerbPart
 	// VerbReply ends a call, or acknowledges a send, serve or unserve.
 	VerbReply
-	// VerbError ends a call or refuses a message; its body is a [WireError].
+	// VerbError ends a call or refuses a message; [AppendError] makes its body.
 	VerbError
 	// VerbCancel tells that nobody waits for the call named by Rmid any more.
 	VerbCancel
@@ -44,7 +44,7 @@ const (
 
 // Message is one message and its envelope.
 //
-// After [Decode] every byte slice points into the frame that was decoded: a
+// After [DecodeJSON] or [DecodeSplit] every byte slice points into the frame that was decoded: a
 // Message is valid as long as its frame, and [Message.Clone] makes it
 // independent. Absent fields are nil. The body is opaque: the exact bytes that
 // arrived, never decoded and encoded again on the way.
