@@ -1,0 +1,264 @@
+//go:build linux
+
+// Package load is the load generator: one loop over one epoll set on one
+// goroutine, with frames made by hand and neither goroutine nor buffer per
+// connection, so that what it costs itself stays near the system calls.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ropewalk/ropewalk/bench/internal/hist"
+	"github.com/ropewalk/ropewalk/bench/internal/proc"
+)
+
+// The modes.
+const (
+	ModeCall    = "call"    // calls to a service, a fixed number under way
+	ModeConnect = "connect" // connections, until each is greeted
+	ModeIdle    = "idle"    // connections that are held and do nothing
+)
+
+// The protocols.
+const (
+	ProtoRope    = "ropewalk" // ropewalk.v1.split over WebSocket
+	ProtoNATSWS  = "nats-ws"  // NATS over WebSocket
+	ProtoNATSTCP = "nats-tcp" // NATS over TCP
+)
+
+// Config is what one run does.
+type Config struct {
+	Mode  string
+	Proto string
+	// Addr is where the server listens.
+	Addr netip.AddrPort
+	// Path is that of the WebSocket handshake.
+	Path string
+	// Conns is the number of connections.
+	Conns int
+	// InFlight is the number of calls under way in mode call; a multiple of Conns.
+	InFlight int
+	// AtOnce is how many connections are being opened at a time.
+	AtOnce int
+	// To is the address of the service, or its subject.
+	To string
+	// Payload is the length of a call's body in bytes, at least [MinPayload].
+	Payload int
+	// Warm is how long the load runs before it is measured in mode call; in the
+	// others how long the server is left alone before its memory is read.
+	Warm time.Duration
+	// For is how long is measured.
+	For time.Duration
+	// ServerPID and PeerPID are the processes whose CPU time is measured; 0: none.
+	ServerPID, PeerPID int
+}
+
+// Result is what one run found. Fields that its mode does not measure are 0.
+type Result struct {
+	Mode     string `json:"mode"`
+	Proto    string `json:"proto"`
+	Conns    int    `json:"conns"`
+	InFlight int    `json:"inFlight,omitempty"`
+	// Count is the number of calls or connects measured, Seconds how long that took.
+	Count   uint64  `json:"count"`
+	Seconds float64 `json:"seconds"`
+	// Rate is Count a second.
+	Rate float64 `json:"rate"`
+	// Latencies of a call or connect in microseconds.
+	P50 float64 `json:"p50us"`
+	P99 float64 `json:"p99us"`
+	Max float64 `json:"maxus"`
+	// CPU time in microseconds a call or connect, of the server, of the process
+	// that serves the calls, and of this generator.
+	Server float64 `json:"serverCPUus"`
+	Peer   float64 `json:"peerCPUus,omitempty"`
+	Own    float64 `json:"loadCPUus"`
+	// ServerShare is the share of one core that the server used, in percent.
+	ServerShare float64 `json:"serverShare"`
+	// Resident memory of the server in bytes: before the first connection, with
+	// all of them, and after they were idle for a while.
+	Base   int64 `json:"rssBase,omitempty"`
+	Full   int64 `json:"rssFull,omitempty"`
+	Rested int64 `json:"rssRested,omitempty"`
+	// Others is how many cores other programs of the machine used meanwhile.
+	Others float64 `json:"others"`
+	// Pings that the server sent in the time.
+	Pings int `json:"pings,omitempty"`
+}
+
+// Errors of a run.
+var (
+	ErrMode   = errors.New("unknown mode")
+	ErrProto  = errors.New("unknown protocol")
+	ErrConfig = errors.New("bad numbers")
+	ErrStuck  = errors.New("no answer any more")
+)
+
+// stuck is how long nothing may happen before a run is given up.
+const stuck = 20 * time.Second
+
+// Run runs one mode against a server that already runs. It uses the calling
+// goroutine alone and returns when the measurement is over and its connections
+// are closed. An answer that is an error, belongs to somebody else or is not
+// the echo ends it with an error.
+func Run(cfg Config) (Result, error) {
+	res := Result{Mode: cfg.Mode, Proto: cfg.Proto, Conns: cfg.Conns}
+	if cfg.Conns < 1 || cfg.AtOnce < 1 || cfg.Payload < MinPayload {
+		return res, fmt.Errorf("%w: %d connections, %d at once, %d bytes", ErrConfig, cfg.Conns, cfg.AtOnce, cfg.Payload)
+	}
+	e, err := newEngine(cfg)
+	if err != nil {
+		return res, err
+	}
+	defer e.close()
+	switch cfg.Mode {
+	case ModeCall:
+		err = e.runCall(&res)
+	case ModeConnect:
+		err = e.runConnect(&res)
+	case ModeIdle:
+		err = e.runIdle(&res)
+	default:
+		err = fmt.Errorf("%w: %s", ErrMode, cfg.Mode)
+	}
+	return res, err
+}
+
+func (e *engine) runCall(res *Result) error {
+	each := e.cfg.InFlight / e.cfg.Conns
+	if each < 1 || each*e.cfg.Conns != e.cfg.InFlight {
+		return fmt.Errorf("%w: %d in flight over %d connections", ErrConfig, e.cfg.InFlight, e.cfg.Conns)
+	}
+	res.InFlight = e.cfg.InFlight
+	if err := e.openAll(); err != nil {
+		return err
+	}
+	for i := range e.conns {
+		if err := e.start(&e.conns[i], each); err != nil {
+			return err
+		}
+	}
+	if err := e.spin(e.cfg.Warm, never); err != nil {
+		return err
+	}
+	from, err := e.snap()
+	if err != nil {
+		return err
+	}
+	e.hist = hist.Hist{}
+	if err := e.spin(e.cfg.For, never); err != nil {
+		return err
+	}
+	return e.fill(res, from)
+}
+
+func (e *engine) runConnect(res *Result) error {
+	from, err := e.snap()
+	if err != nil {
+		return err
+	}
+	if err := e.openAll(); err != nil {
+		return err
+	}
+	took := e.clock() - from.at
+	// What the server still has to do for them is part of the price.
+	if err := e.spin(e.cfg.Warm, never); err != nil {
+		return err
+	}
+	if err := e.fill(res, from); err != nil {
+		return err
+	}
+	res.Seconds = took.Seconds()
+	res.Rate = float64(res.Count) / res.Seconds
+	return nil
+}
+
+func (e *engine) runIdle(res *Result) error {
+	var err error
+	if res.Base, err = e.rss(); err != nil {
+		return err
+	}
+	if err := e.openAll(); err != nil {
+		return err
+	}
+	if err := e.spin(e.cfg.Warm, never); err != nil {
+		return err
+	}
+	if res.Full, err = e.rss(); err != nil {
+		return err
+	}
+	from, err := e.snap()
+	if err != nil {
+		return err
+	}
+	e.pings, e.hist = 0, hist.Hist{}
+	if err := e.spin(e.cfg.For, never); err != nil {
+		return err
+	}
+	if err := e.fill(res, from); err != nil {
+		return err
+	}
+	res.Pings = e.pings
+	res.Rested, err = e.rss()
+	return err
+}
+
+// snapshot is the state of all clocks at one moment.
+type snapshot struct {
+	at                time.Duration
+	server, peer, own time.Duration
+	busy              time.Duration // all cores, everybody
+}
+
+func (e *engine) snap() (snapshot, error) {
+	s := snapshot{at: e.clock()}
+	var err error
+	for _, p := range []struct {
+		pid int
+		to  *time.Duration
+	}{{e.cfg.ServerPID, &s.server}, {e.cfg.PeerPID, &s.peer}, {e.pid, &s.own}} {
+		if p.pid == 0 {
+			continue
+		}
+		if *p.to, err = proc.CPU(p.pid); err != nil {
+			return s, err
+		}
+	}
+	s.busy, err = proc.Busy()
+	return s, err
+}
+
+func (e *engine) rss() (int64, error) {
+	if e.cfg.ServerPID == 0 {
+		return 0, nil
+	}
+	return proc.RSS(e.cfg.ServerPID)
+}
+
+// fill writes what happened since from into res.
+func (e *engine) fill(res *Result, from snapshot) error {
+	to, err := e.snap()
+	if err != nil {
+		return err
+	}
+	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+	took := to.at - from.at
+	res.Seconds = took.Seconds()
+	res.ServerShare = 100 * float64(to.server-from.server) / float64(took)
+	ours := to.server - from.server + to.peer - from.peer + to.own - from.own
+	res.Others = max(0, float64(to.busy-from.busy-ours)/float64(took))
+	res.Count = e.hist.Count()
+	if res.Count == 0 {
+		return nil
+	}
+	n := float64(res.Count)
+	res.Rate = n / took.Seconds()
+	res.P50, res.P99, res.Max = micros(e.hist.Quantile(0.5)), micros(e.hist.Quantile(0.99)), micros(e.hist.Max())
+	res.Server = micros(to.server-from.server) / n
+	res.Peer = micros(to.peer-from.peer) / n
+	res.Own = micros(to.own-from.own) / n
+	return nil
+}

@@ -1,0 +1,148 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ropewalk/ropewalk/bench/internal/load"
+	"github.com/ropewalk/ropewalk/bench/internal/proc"
+)
+
+// bench is one run of everything.
+type bench struct {
+	o      options
+	dir    string // of the module
+	out    string
+	tmp    string
+	report *report
+}
+
+func newBench(ctx context.Context, o options, progs []program) (*bench, error) {
+	dir, err := goOutput(ctx, ".", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{o: o, dir: dir, out: o.out}
+	if b.out == "" {
+		b.out = dir
+	}
+	if b.report, err = newReport(ctx, o, progs); err != nil {
+		return nil, err
+	}
+	if b.tmp, err = os.MkdirTemp("", "ropewalk-bench-"); err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	return b, nil
+}
+
+func (b *bench) clean() { _ = os.RemoveAll(b.tmp) }
+
+func (b *bench) bin(name string) string { return filepath.Join(b.tmp, name) }
+
+// goOutput runs the go command and returns what it prints.
+func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w", args[0], err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// build makes all programs, the node as it is released: stripped.
+func (b *bench) build(ctx context.Context, progs []program) error {
+	fmt.Println("building …")
+	if _, err := goOutput(ctx, b.dir, "build", "-o", b.tmp+"/", "./cmd/..."); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(progs, func(p program) bool { return strings.HasPrefix(p.name, ropewalkName) }) {
+		return nil
+	}
+	path := b.bin("ropewalk")
+	_, err := goOutput(ctx, filepath.Dir(b.dir), "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/ropewalk")
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("stat node: %w", err)
+	}
+	b.report.Binary = info.Size()
+	return nil
+}
+
+// measure starts one program afresh, does one step with it and stops it.
+func (b *bench) measure(ctx context.Context, round int, st step, p program) (err error) {
+	if !slices.Contains(p.rows, st.row) {
+		return nil
+	}
+	server, forLoad, forPeer, err := p.server(b)
+	if server != nil {
+		defer func() { err = errors.Join(err, server.stop()) }()
+	}
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-mode", st.row, "-proto", p.proto, "-addr", forLoad, "-to", p.to,
+		"-warm", st.warm.String(), "-for", st.span.String(), "-server", strconv.Itoa(server.cmd.Process.Pid),
+	}
+	if st.row != load.ModeCall {
+		return b.load(ctx, round, p.name, append(args, "-conns", strconv.Itoa(st.conns)))
+	}
+	peer, err := p.peer(b, forPeer)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, peer.stop()) }()
+	args = append(args, "-peer", strconv.Itoa(peer.cmd.Process.Pid))
+	for _, n := range st.inFlight {
+		if err := b.load(ctx, round, p.name, append(args, "-inflight", strconv.Itoa(n))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load runs the load generator and keeps its result.
+func (b *bench) load(ctx context.Context, round int, name string, args []string) error {
+	cmd := exec.CommandContext(ctx, b.bin("load"), args...) //nolint:gosec // our own program
+	cmd.Stderr = os.Stderr
+	var out []byte
+	err := proc.OnCore(b.o.loadCore, func() (err error) {
+		out, err = cmd.Output()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load %s: %w", strings.Join(args, " "), err)
+	}
+	m := measure{Round: round, Program: name}
+	if err := json.Unmarshal(out, &m.Result); err != nil {
+		return fmt.Errorf("read result: %w", err)
+	}
+	b.report.Measures = append(b.report.Measures, m)
+	fmt.Println(m)
+	return nil
+}
+
+// nodeConfig writes the node's configuration for a read driver.
+func (b *bench) nodeConfig(driver string) (string, error) {
+	path := b.bin("node-" + driver + ".jsonc")
+	text := "{}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ropewalk/ropewalk/bench/internal/load"
+)
+
+// measure is one result in one round.
+type measure struct {
+	Round   int    `json:"round"`
+	Program string `json:"program"`
+	load.Result
+}
+
+// String is the line shown while the bench runs.
+func (m measure) String() string {
+	head := fmt.Sprintf("%d %-18s %-7s", m.Round+1, m.Program, m.Mode)
+	switch m.Mode {
+	case load.ModeCall:
+		return head + fmt.Sprintf(" %4d in flight: server %6.2f µs/call, service %5.2f, load %5.2f; %7.0f/s; p50 %5.0f p99 %6.0f µs; others %.2f cores",
+			m.InFlight, m.Server, m.Peer, m.Own, m.Rate, m.P50, m.P99, m.Others)
+	case load.ModeConnect:
+		return head + fmt.Sprintf(" %d: server %.1f µs each; %.0f/s; p99 %.1f ms; others %.2f cores",
+			m.Conns, m.Server, m.Rate, m.P99/1000, m.Others)
+	default:
+		return head + fmt.Sprintf(" %d: base %.1f MB, %.2f KB each (rested %.2f); %.2f %% of a core, %d pings; others %.2f cores",
+			m.Conns, mb(m.Base), m.each(m.Full), m.each(m.Rested), m.ServerShare, m.Pings, m.Others)
+	}
+}
+
+// each is the memory of one connection in KB when the server has rss bytes.
+func (m measure) each(rss int64) float64 { return float64(rss-m.Base) / float64(m.Conns) / 1024 }
+
+func mb(n int64) float64 { return float64(n) / (1 << 20) }
+
+// report is everything that was found; results.json is this.
+type report struct {
+	Date     string    `json:"date"`
+	Cores    int       `json:"cores"`
+	CPU      string    `json:"cpu"`
+	Kernel   string    `json:"kernel"`
+	Go       string    `json:"go"`
+	Rounds   int       `json:"rounds"`
+	For      string    `json:"for"`
+	Idle     string    `json:"idle"`
+	Binary   int64     `json:"binary,omitempty"`
+	Programs []string  `json:"programs"`
+	Measures []measure `json:"measures"`
+}
+
+func newReport(ctx context.Context, o options, progs []program) (*report, error) {
+	r := &report{
+		Date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), Cores: runtime.NumCPU(),
+		Rounds: o.rounds, For: o.span.String(), Idle: o.idle.String(),
+	}
+	for _, p := range progs {
+		r.Programs = append(r.Programs, p.name)
+	}
+	var err error
+	if r.Go, err = goOutput(ctx, ".", "env", "GOVERSION"); err != nil {
+		return nil, err
+	}
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return nil, fmt.Errorf("read kernel: %w", err)
+	}
+	r.Kernel = strings.TrimSpace(string(kernel))
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return nil, fmt.Errorf("read cpuinfo: %w", err)
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			r.CPU = strings.TrimSpace(value)
+			break
+		}
+	}
+	return r, nil
+}
+
+// series are the values of one program in one row, round by round.
+func (r *report) series(program, mode string, inFlight int, value func(measure) float64) []float64 {
+	var got []float64
+	for _, m := range r.Measures {
+		if m.Program == program && m.Mode == mode && m.InFlight == inFlight {
+			got = append(got, value(m))
+		}
+	}
+	return got
+}
+
+// The generated part of RESULTS.md lies between these; the rest is written by hand.
+const (
+	begin = "<!-- begin: written by go run ./run -->\n"
+	end   = "<!-- end -->\n"
+)
+
+var errMarks = errors.New("RESULTS.md has no place for the tables")
+
+// write writes results.json, and the tables into RESULTS.md.
+func (r *report) write(dir string) error {
+	raw, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode results: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write results: %w", err)
+	}
+	path := filepath.Join(dir, "RESULTS.md")
+	page, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		page, err = []byte("# Results\n\n"+begin+end), nil
+	}
+	if err != nil {
+		return fmt.Errorf("read page: %w", err)
+	}
+	from, to := bytes.Index(page, []byte(begin)), bytes.Index(page, []byte(end))
+	if from < 0 || to < from {
+		return errMarks
+	}
+	var b bytes.Buffer
+	b.Write(page[:from+len(begin)])
+	r.tables(&b)
+	b.Write(page[to:])
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	fmt.Println("wrote", path)
+	return nil
+}
+
+// spread is a median with the smallest and largest of its values.
+type spread struct{ median, low, high float64 }
+
+// sum makes a spread; it has no values if there are none.
+func sum(values []float64) (spread, bool) {
+	if len(values) == 0 {
+		return spread{}, false
+	}
+	v := slices.Clone(values)
+	slices.Sort(v)
+	mid := v[len(v)/2]
+	if len(v)%2 == 0 {
+		mid = (v[len(v)/2-1] + v[len(v)/2]) / 2
+	}
+	return spread{mid, v[0], v[len(v)-1]}, true
+}
+
+// ratios divides round by round; rounds that one of them lacks are left out.
+func ratios(a, b []float64) []float64 {
+	var got []float64
+	for i := range min(len(a), len(b)) {
+		if b[i] > 0 {
+			got = append(got, a[i]/b[i])
+		}
+	}
+	return got
+}
