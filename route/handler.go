@@ -101,10 +101,6 @@ type Request struct {
 	Address message.Address
 	// Route is the pattern that matched, "name:/pattern"; "" before routing.
 	Route string
-	// Candidates are the servers that could answer, from the call stage on. A
-	// middleware may replace the slice by a smaller one; it is shared, so it
-	// must not be written to.
-	Candidates []Endpoint
 	// Server is the one that was chosen, from the serve stage on.
 	Server Endpoint
 	// Peer is who asks.
@@ -114,13 +110,33 @@ type Request struct {
 	// Deadline is when the caller stops waiting; never zero for a call.
 	Deadline time.Time
 
-	params Params
-	kept   bool
+	match Match
+	kept  bool
 }
 
 // Param returns the segment of the path that matched {name} in the pattern,
 // or "".
-func (r *Request) Param(name string) string { return r.params.Get(name) }
+func (r *Request) Param(name string) string { return r.match.Params.Get(name) }
+
+// Params returns the parameters of the path, after routing.
+func (r *Request) Params() Params { return r.match.Params }
+
+// Match returns who could answer, from the call stage on.
+func (r *Request) Match() Match { return r.match }
+
+// Matched sets Route and the parameters to what a look-up found.
+func (r *Request) Matched(m Match) {
+	r.Route = m.Route
+	r.match = m
+}
+
+// Chosen sets Server, and Route and the parameters to what that server made of
+// them.
+func (r *Request) Chosen(e Endpoint) {
+	r.Server = e
+	m := r.match.For(e)
+	r.Route, r.match.Params = m.Route, m.Params
+}
 
 // Keep makes the body's bytes independent of the buffer that they were read
 // into. Only the first call copies.

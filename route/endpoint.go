@@ -1,0 +1,33 @@
+package route
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Endpoint is one server of a route: a service in this process, a connection
+// that serves, later another node. A [Table] knows it by identity, so its
+// dynamic type must be comparable: use a pointer.
+//
+// All methods may be called from any goroutine, at any time, for every message:
+// they must be cheap and must not block. Handle is asked as described at
+// [Handler].
+type Endpoint interface {
+	Handler
+	// ID is what callers write in front of the @ of an address. It never changes.
+	ID() string
+	// InFlight is the number of calls that the server has not finished.
+	InFlight() int
+	// Local is true for servers of this node, in the process or on a connection.
+	Local() bool
+}
+
+// Info is what a server says about a route that it serves. All of it is
+// optional. The byte slices are shared: nobody may change them.
+type Info struct {
+	Version     string
+	Description string
+	In, Out     json.RawMessage // JSON Schema of the input and the output
+	Metadata    json.RawMessage // a JSON object for the application
+	Since       time.Time       // when the server began to serve the route
+}

@@ -1,0 +1,90 @@
+package route
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// ServiceInfo is one route and its servers, as node:/services lists them.
+type ServiceInfo struct {
+	Name    string       `json:"name"`
+	Path    string       `json:"path"` // the pattern
+	Servers []ServerInfo `json:"servers"`
+}
+
+// ServerInfo is one server of a route.
+type ServerInfo struct {
+	ID          string    `json:"id"`
+	Version     string    `json:"version,omitempty"`
+	Description string    `json:"description,omitempty"`
+	Local       bool      `json:"local"`
+	InFlight    int       `json:"inFlight"` // calls
+	Since       time.Time `json:"since,omitzero"`
+	// Metadata is what the server said about itself.
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+}
+
+// Services lists every route that has servers, in order of name and pattern;
+// the servers of each are in order of serving since. Changes that happen
+// meanwhile may or may not be in the list.
+func (t *Table) Services() []ServiceInfo {
+	var out []ServiceInfo
+	var walk func(*node) bool
+	add := func(x *entry) {
+		if x == nil {
+			return
+		}
+		if r := x.roster.Load(); len(r.ends) > 0 {
+			out = append(out, r.info())
+		}
+	}
+	walk = func(n *node) bool {
+		add(n.leaf.Load())
+		add(n.rest.Load())
+		if k := n.one.Load(); k != nil {
+			walk(k)
+		}
+		return n.kids.each(walk)
+	}
+	walk(&t.root)
+	slices.SortFunc(out, func(a, b ServiceInfo) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path))
+	})
+	return out
+}
+
+func (r *roster) info() ServiceInfo {
+	s := ServiceInfo{Name: r.seats[0].name, Path: r.seats[0].pattern.text, Servers: make([]ServerInfo, len(r.ends))}
+	for i, e := range r.ends {
+		info := &r.seats[i].info
+		s.Servers[i] = ServerInfo{
+			ID: r.seats[i].id, Version: info.Version, Description: info.Description,
+			Local: e.Local(), InFlight: e.InFlight(), Since: info.Since, Metadata: info.Metadata,
+		}
+	}
+	return s
+}
+
+// Info returns what the oldest server of exactly this route said about it, and
+// whether there is a server.
+func (t *Table) Info(name string, p Pattern) (Info, bool) {
+	n := t.root.kids.get(name)
+	if n == nil || p.shape == "" {
+		return Info{}, false
+	}
+	slot := n.find(p.shape)
+	if slot == nil {
+		return Info{}, false
+	}
+	x := slot.Load()
+	if x == nil {
+		return Info{}, false
+	}
+	r := x.roster.Load()
+	if len(r.ends) == 0 {
+		return Info{}, false
+	}
+	return r.seats[0].info, true
+}
