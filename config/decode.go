@@ -79,6 +79,9 @@ func (d *decoder) syntax(err error, path string) {
 	p.Message = strings.ReplaceAll(p.Message, "unexpected EOF", "the text ends too early")
 	if !d.variable {
 		_, _ = fmt.Sscanf(err.Error(), "hujson: line %d, column %d:", &p.Line, &p.Column)
+		if line, column := position(d.text, len(d.text)); p.Line > line {
+			p.Line, p.Column = line, column // in the line break that was added
+		}
 	}
 	d.problems = append(d.problems, p)
 }

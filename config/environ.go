@@ -45,7 +45,7 @@ func snake(name string) string {
 	var b strings.Builder
 	rs := []rune(name)
 	for i, r := range rs {
-		starts := unicode.IsUpper(r) && i > 0 &&
+		starts := unicode.IsUpper(r) && i > 0 && unicode.IsLetter(rs[i-1]) &&
 			(!unicode.IsUpper(rs[i-1]) || i+1 < len(rs) && unicode.IsLower(rs[i+1]))
 		if starts {
 			b.WriteByte('_')
