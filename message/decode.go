@@ -85,13 +85,14 @@ func (d *decoder) object(b []byte) {
 		d.end(b, i+1)
 		return
 	}
+	var key, val value
 	for {
-		key, val, end, f := scanMember(b, i)
+		end, f := scanMember(b, i, &key, &val)
 		if f != faultNone {
 			d.fault(end, f)
 			return
 		}
-		d.member(key, val)
+		d.member(&key, &val)
 		i = skipSpace(b, end)
 		switch {
 		case i >= len(b):
@@ -130,7 +131,7 @@ func (d *decoder) fault(at int, f fault) {
 }
 
 // member stores one field of the envelope.
-func (d *decoder) member(key, val value) {
+func (d *decoder) member(key, val *value) {
 	m := d.m
 	switch string(key.text()) {
 	case "vrb", "verb":
@@ -144,7 +145,7 @@ func (d *decoder) member(key, val value) {
 	case "rmid":
 		d.id(&m.Rmid, val, "rmid")
 	case "bdy", "body":
-		d.body = val
+		d.body = *val
 	case "hdr", "headers":
 		d.raw(&m.Headers, val, "hdr", false)
 	case "tmo", "timeout":
@@ -188,7 +189,7 @@ func (d *decoder) wrongType(name, want string) {
 	d.fail(badField(name, "is not "+want, "Send "+want+", or leave the field out."))
 }
 
-func (d *decoder) verb(val value) {
+func (d *decoder) verb(val *value) {
 	d.m.Verb = VerbNone
 	if val.kind == kindNull {
 		return
@@ -206,7 +207,7 @@ func (d *decoder) verb(val value) {
 	d.m.Verb = v
 }
 
-func (d *decoder) text(f *[]byte, val value, name string) {
+func (d *decoder) text(f *[]byte, val *value, name string) {
 	*f = nil
 	switch val.kind {
 	case kindNull:
@@ -217,7 +218,7 @@ func (d *decoder) text(f *[]byte, val value, name string) {
 	}
 }
 
-func (d *decoder) address(f *[]byte, val value, name string) {
+func (d *decoder) address(f *[]byte, val *value, name string) {
 	d.text(f, val, name)
 	if len(*f) > MaxAddress {
 		*f = nil
@@ -227,7 +228,7 @@ func (d *decoder) address(f *[]byte, val value, name string) {
 	}
 }
 
-func (d *decoder) id(f *[]byte, val value, name string) {
+func (d *decoder) id(f *[]byte, val *value, name string) {
 	if val.kind == kindNumber {
 		*f = val.raw
 	} else {
@@ -248,7 +249,7 @@ func (d *decoder) id(f *[]byte, val value, name string) {
 }
 
 // raw keeps an object, or a string if word is set, as it is written.
-func (d *decoder) raw(f *[]byte, val value, name string, word bool) {
+func (d *decoder) raw(f *[]byte, val *value, name string, word bool) {
 	*f = nil
 	switch {
 	case val.kind == kindNull:
@@ -261,7 +262,7 @@ func (d *decoder) raw(f *[]byte, val value, name string, word bool) {
 	}
 }
 
-func (d *decoder) timeout(val value) {
+func (d *decoder) timeout(val *value) {
 	d.m.Timeout = 0
 	if val.kind == kindNull {
 		return
@@ -275,7 +276,7 @@ func (d *decoder) timeout(val value) {
 	}
 }
 
-func (d *decoder) sequence(val value) {
+func (d *decoder) sequence(val *value) {
 	d.m.Seq = 0
 	if val.kind == kindNull {
 		return
@@ -288,7 +289,7 @@ func (d *decoder) sequence(val value) {
 	d.m.Seq = n
 }
 
-func (d *decoder) acknowledge(val value) {
+func (d *decoder) acknowledge(val *value) {
 	d.m.Ack = val.raw[0] == 't'
 	if val.kind != kindBool && val.kind != kindNull {
 		d.m.Ack = false
@@ -296,7 +297,7 @@ func (d *decoder) acknowledge(val value) {
 	}
 }
 
-func (d *decoder) contentType(val value) {
+func (d *decoder) contentType(val *value) {
 	d.text(&d.m.ContentType, val, "cty")
 	if len(d.m.ContentType) == 0 || string(d.m.ContentType) == jsonType {
 		d.m.ContentType = nil

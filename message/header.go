@@ -55,8 +55,9 @@ func members(b []byte) iter.Seq2[value, value] {
 		if i >= len(b) || b[i] != '{' {
 			return
 		}
+		var key, val value
 		for i < len(b) && b[i] != '}' {
-			key, val, end, f := scanMember(b, skipSpace(b, i+1))
+			end, f := scanMember(b, skipSpace(b, i+1), &key, &val)
 			if f != faultNone || !yield(key, val) {
 				return
 			}

@@ -58,7 +58,7 @@ type value struct {
 }
 
 // text returns the value of a string. It allocates only for escapes.
-func (v value) text() []byte {
+func (v *value) text() []byte {
 	inner := v.raw[1 : len(v.raw)-1 : len(v.raw)-1]
 	if !v.escaped {
 		return inner
@@ -89,29 +89,28 @@ func skipSpace(b []byte, i int) int {
 
 // scanMember scans `"key" : value`, with i at the key's opening quote, and
 // returns where the value ends.
-func scanMember(b []byte, i int) (key, val value, end int, f fault) {
-	start := i
+func scanMember(b []byte, i int, key, val *value) (end int, f fault) {
 	end, esc, f := scanString(b, i)
 	if f != faultNone {
-		return key, val, end, f
+		return end, f
 	}
-	key = value{raw: b[start:end:end], kind: kindString, escaped: esc}
-	i, f = scanColon(b, end)
-	if f != faultNone {
-		return key, val, i, f
+	*key = value{raw: b[i:end:end], kind: kindString, escaped: esc}
+	// Nearly always a colon without blanks.
+	if i = end + 1; i >= len(b) || b[end] != ':' || b[i] <= ' ' {
+		if i, f = scanColon(b, end); f != faultNone {
+			return i, f
+		}
 	}
 	if i < len(b) && b[i] == '"' {
-		end, esc, f = scanString(b, i)
-		if f != faultNone {
-			return key, val, end, f
+		if end, esc, f = scanString(b, i); f == faultNone {
+			*val = value{raw: b[i:end:end], kind: kindString, escaped: esc}
 		}
-		return key, value{raw: b[i:end:end], kind: kindString, escaped: esc}, end, faultNone
+		return end, f
 	}
-	end, f = scanValue(b, i)
-	if f != faultNone {
-		return key, val, end, f
+	if end, f = scanValue(b, i); f == faultNone {
+		*val = value{raw: b[i:end:end], kind: kindOf(b[i])}
 	}
-	return key, value{raw: b[i:end:end], kind: kindOf(b[i])}, end, faultNone
+	return end, f
 }
 
 // scanColon skips a colon and the blanks around it.
