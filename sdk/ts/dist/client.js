@@ -1,0 +1,324 @@
+import { closeError } from "./close.js";
+import { Emitter } from "./emitter.js";
+import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
+import { gathered } from "./gather.js";
+import { watchHints } from "./hints.js";
+import { Link } from "./link.js";
+import { encode, encodeBody } from "./message.js";
+import { Outbox } from "./outbox.js";
+import { Pending } from "./pending.js";
+import { Service, Services } from "./serve.js";
+import { RopeStream } from "./stream.js";
+/** A client of a Ropewalk node; {@link connect} makes one. All its methods may be called at any time, in any state. */
+export class Rope extends Emitter {
+    #link;
+    #outbox;
+    #options;
+    #framing;
+    #calls = new Map();
+    #services = new Services();
+    #prefix = crypto.randomUUID().slice(0, 8);
+    #unwatch;
+    #running;
+    #desk;
+    #host;
+    #count = 0;
+    #welcome;
+    #draining = false;
+    #drainTimer;
+    #closing = false;
+    #final;
+    /** @internal */
+    constructor(url, options) {
+        super();
+        this.#options = options;
+        this.#framing = options.framing ?? "split";
+        this.#outbox = new Outbox(options.queue ?? 1000, { write: (o) => this.#write(o), buffered: () => this.#link.buffered() });
+        this.#desk = { over: (p, tell) => this.#over(p, tell) };
+        this.#host = {
+            post: (m) => this.#post(m),
+            room: () => this.#outbox.room(),
+            ask: (m) => this.#ask(m),
+            report: (err) => this.#report(err),
+            stopped: (s) => this.#services.all.delete(s),
+        };
+        this.#link = new Link({
+            url,
+            framing: this.#framing,
+            WebSocket: options.WebSocket ?? globalThis.WebSocket,
+            fetch: options.fetch ?? globalThis.fetch,
+            transports: options.transports ?? ["websocket", "stream", "poll"],
+            backoff: options.backoff ?? {},
+            connectTimeout: options.connectTimeout ?? 10_000,
+            silence: options.silence ?? 60_000,
+        }, this.#owner());
+        this.#unwatch = watchHints(() => this.#link.hint());
+        this.#running = this.#link.run();
+    }
+    /** The id that the node gave this client; "" before the first connection. A reconnect brings a new one. */
+    get id() {
+        return this.#welcome?.id ?? "";
+    }
+    /** The address at which others send to this client; "" before the first connection. */
+    get address() {
+        return this.id && `${this.id}@client:/`;
+    }
+    /** What the connection is doing. */
+    get state() {
+        return this.#link.state;
+    }
+    /** The node that this client is or was connected to. */
+    get node() {
+        return { id: this.#welcome?.node?.id ?? "", name: this.#welcome?.node?.name ?? "" };
+    }
+    /** The transport of the present or last connection. */
+    get transport() {
+        return this.#link.kind;
+    }
+    /** Resolves when there is a connection; rejects when there will be none. Nothing needs to wait for it. */
+    ready() {
+        return new Promise((resolve, reject) => {
+            const look = () => {
+                if (this.state === "connected")
+                    resolve();
+                else if (this.state !== "closed" && this.state !== "closing")
+                    return;
+                else
+                    queueMicrotask(() => reject(this.#closedError())); // the reason is told right after the state
+                off();
+            };
+            const off = this.on("state", look);
+            look();
+        });
+    }
+    /** Calls a path and resolves with the body of the reply. */
+    async call(address, body, options = {}) {
+        const call = this.#call(address, body, options);
+        call.onPart = options.onPart;
+        this.#begin(call, options);
+        return (await call.done).body;
+    }
+    /** Calls a path and reads its parts one by one. What is wrong with the call the loop and the reply tell. */
+    stream(address, body, options = {}) {
+        const call = this.#call(address, body, options);
+        const stream = new RopeStream(call, options.buffer ?? 1024);
+        this.#begin(call, options);
+        return stream;
+    }
+    /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
+    async gather(address, body, options = {}) {
+        const { strategy, quorum, first, ...rest } = options;
+        return gathered(await this.call(address, body, { ...rest, strategy: { by: strategy ?? "all", quorum, first } }));
+    }
+    /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
+    async send(address, body, options = {}) {
+        const { ack } = options;
+        const timeout = options.timeout ?? (ack ? this.#options.timeout ?? defaultTimeout : undefined);
+        const message = { ...this.#message("send", address, body, options), ack: ack || undefined };
+        const pending = new Pending(this.#desk, message, { ...options, timeout });
+        this.#begin(pending, options);
+        await pending.done;
+    }
+    /** Has `fn` called with each message that somebody sends to this client; returns what ends that. */
+    onMessage(fn) {
+        return this.on("message", fn);
+    }
+    /** Offers a service: from now on its handlers answer for their patterns, also after a reconnect. */
+    serve(name, handlers, options = {}) {
+        this.#check({});
+        const service = new Service(this.#host, name, handlers, options);
+        this.#services.all.add(service);
+        if (this.state === "connected")
+            void service.announce();
+        return service;
+    }
+    /** Drops the connection, if there is one, and connects again at once. */
+    reconnect() {
+        this.#link.restart("asked for");
+    }
+    /**
+     * Ends the connection for good: services finish what they run, messages that wait are sent, both for at most
+     * `timeout` milliseconds (default 5,000) and only if there is a connection. Calls that wait for an answer are
+     * canceled. It resolves when everything is over.
+     */
+    async close({ timeout = 5_000 } = {}) {
+        if (this.#closing || this.state === "closed")
+            return this.#running;
+        this.#closing = true;
+        const until = Date.now() + timeout;
+        this.#link.closing();
+        for (const p of [...this.#calls.values()])
+            if (p.wantsAnswer)
+                p.cancel(new RopewalkError("canceled", "the client was closed"));
+        const services = [...this.#services.all];
+        if (services.length)
+            this.#post({ verb: "drain" });
+        await Promise.all(services.map((s) => s.drain(timeout)));
+        while (this.#outbox.length && Date.now() < until) {
+            const room = this.#outbox.room();
+            if (!room)
+                break; // there is no connection, or none for new messages
+            await room;
+        }
+        this.#link.close(Math.max(until - Date.now(), 0));
+        await this.#running;
+    }
+    #owner() {
+        return {
+            state: (state) => void this.emit("state", state),
+            up: (welcome) => this.#up(welcome),
+            down: (err, final) => this.#down(err, final),
+            message: (m) => this.#incoming(m),
+            badFrame: (cause) => this.#report(new RopewalkError("bad_frame", "a frame from the node cannot be read", { cause })),
+            probe: () => void this.#ask({ verb: "call", to: "node:/ping", timeout: 10 }).catch(() => { }),
+        };
+    }
+    #call(address, body, options) {
+        const message = { ...this.#message("call", address, body, options), strategy: options.strategy };
+        return new Pending(this.#desk, message, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
+    }
+    #message(verb, to, body, o) {
+        const { token } = this.#options;
+        return {
+            verb, to, mid: this.#mid(), headers: o.headers, type: o.type,
+            token: typeof token === "function" ? token() : token,
+            body: encodeBody(body),
+        };
+    }
+    #mid() {
+        return `${this.#prefix}-${(++this.#count).toString(36)}`;
+    }
+    #begin(p, options) {
+        try {
+            this.#check(options);
+            this.#calls.set(p.message.mid, p);
+            this.#outbox.push(p);
+        }
+        catch (err) {
+            p.fail(err);
+        }
+    }
+    #check({ signal, online }) {
+        if (signal?.aborted)
+            throw fromAbort(signal.reason);
+        if (this.state === "closing" || this.state === "closed")
+            throw this.#closedError();
+        if (online && this.state !== "connected") {
+            throw new RopewalkError("not_ready", "there is no connection to the node", { retryable: true });
+        }
+    }
+    #closedError() {
+        return this.#final ?? new RopewalkError("not_ready", "the client was closed", { hint: "Make a new one with connect." });
+    }
+    /** Sends a message that means something on this connection only, and waits for its answer. */
+    async #ask(m) {
+        const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, { timeout: defaultTimeout });
+        this.#calls.set(p.message.mid, p);
+        if (!this.#write(p, true))
+            p.fail(closeError(1006, "no connection"));
+        return (await p.done).body;
+    }
+    /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
+    #post(m) {
+        this.#write({
+            message: m,
+            ready: () => { },
+            sent: () => { },
+            fail: (err) => {
+                if (m.verb !== "error")
+                    this.#post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) });
+            },
+        }, true);
+    }
+    #write(o, evenDraining = false) {
+        if (!this.#link.open || (this.#draining && !evenDraining))
+            return false;
+        o.ready();
+        const frame = encode(o.message, this.#framing);
+        const limit = this.#welcome?.limits?.frame ?? Infinity;
+        // The length of a text is a lower bound of its bytes; the node has the last word.
+        if (frame.length > limit) {
+            o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${limit}`, { hint: "Send less at once, or raise the frame limit of the node.", path: o.message.to }));
+            return true;
+        }
+        this.#link.send(frame);
+        o.sent();
+        return true;
+    }
+    #over(p, tell) {
+        this.#calls.delete(p.message.mid);
+        this.#outbox.remove(p);
+        if (tell)
+            this.#post({ verb: "cancel", rmid: p.message.mid });
+    }
+    #up(welcome) {
+        this.#welcome = welcome;
+        this.#draining = false;
+        for (const s of this.#services.all)
+            void s.announce(); // first: others may wait for these paths
+        this.#outbox.flush();
+    }
+    #down(err, final) {
+        clearTimeout(this.#drainTimer);
+        for (const s of this.#services.all)
+            s.abort(closeError(1006, err.message));
+        const again = [...this.#calls.values()].filter((p) => p.lost(err));
+        this.#outbox.unshift(again);
+        this.#outbox.flush(); // lets go who waits for room
+        if (!final)
+            return this.#report(err);
+        this.#unwatch();
+        const asked = this.#closing;
+        this.#final = asked ? undefined : err;
+        this.#outbox.fail(this.#closedError());
+        if (!asked)
+            this.#report(err);
+    }
+    #incoming(m) {
+        switch (m.verb) {
+            case "part":
+            case "reply":
+                return this.#calls.get(m.rmid ?? "")?.answer(m);
+            case "error":
+                return m.rmid === undefined ? this.#report(fromWire(m.body)) : this.#calls.get(m.rmid)?.answer(m);
+            case "call":
+                return this.#services.call(m, this.#host);
+            case "cancel":
+                return this.#services.cancel(m.rmid ?? "");
+            case "send":
+                return this.#received(m);
+            case "drain":
+                this.#draining = true;
+                this.#drainTimer = setTimeout(() => this.#link.restart("the node drains"), drainTimeout);
+                return;
+            default: // a verb of a later version
+        }
+    }
+    #received(m) {
+        if (this.#services.send(m))
+            return;
+        if (m.fault !== undefined) {
+            return this.#report(new RopewalkError("bad_message", `the body of a message from ${m.from} cannot be read`, { cause: m.fault }));
+        }
+        this.emit("message", {
+            body: m.body, from: m.from ?? "", to: m.to ?? "", mid: m.mid ?? "", type: m.type ?? "", headers: m.headers ?? {},
+        });
+    }
+    #report(err) {
+        if (!this.emit("error", err))
+            console.error(err);
+    }
+}
+/** The node's own default. */
+const defaultTimeout = 30_000;
+/** How long a node that drains is given to close the connection. */
+const drainTimeout = 30_000;
+/**
+ * Connects to a node. It returns at once and connects in the background; calls and messages wait for the connection.
+ * The URL begins with ws, wss, http or https; in a browser it may be relative, and without one the page's own host
+ * is meant.
+ */
+export function connect(url, options = {}) {
+    const { location } = globalThis;
+    return new Rope(new URL(url ?? "/", location?.href), options);
+}

@@ -1,0 +1,30 @@
+import { RopewalkError } from "./error.js";
+/** The table of docs/reference/wire.md, "Close codes". */
+export function comeBack(code) {
+    if (code === 1001)
+        return "now";
+    if (code === 1000 || code === 1002 || code === 1003 || code === 1007 || code === 1009)
+        return "no";
+    return code >= 4100 && code <= 4199 ? "no" : "later";
+}
+/** What the end of a connection means for those who waited for something on it. */
+export function closeError(code, reason) {
+    const what = reason ? `${reason} (${code})` : `close code ${code}`;
+    switch (code) {
+        case 4101:
+            return new RopewalkError("unauthenticated", `the node refused the connection: ${what}`, { hint: "Give a valid token to connect.", remote: true });
+        case 4102:
+            return new RopewalkError("forbidden", `the node refused the connection: ${what}`, { remote: true });
+        case 1009:
+            return new RopewalkError("too_large", `a frame was too large for the node: ${what}`, { remote: true });
+        default:
+            return new RopewalkError("connection_lost", `the connection went away: ${what}`, { hint: "The call may have been executed; calls marked idempotent are sent again by themselves." });
+    }
+}
+/**
+ * Full jitter: anything between nothing and the bound, so that the clients of a node that was restarted do not come
+ * back all at once.
+ */
+export function wait(attempt, b) {
+    return Math.random() * Math.min(b.max ?? 30_000, (b.base ?? 500) * 2 ** Math.min(attempt, 30));
+}

@@ -1,0 +1,28 @@
+import { type RopewalkError } from "./error.js";
+/** Who was asked. */
+export interface Asked {
+    /** Id of the server. */
+    server: string;
+    name: string;
+    path: string;
+}
+/** What one server answered: `error` is set if it failed, else `body`, which may be undefined. */
+export interface Answer<T = unknown> extends Asked {
+    /** Milliseconds. */
+    took: number;
+    body?: T;
+    error?: RopewalkError;
+}
+/** What a gather gives. */
+export interface Gathered<T = unknown> {
+    /** In the order in which they came. */
+    answers: Answer<T>[];
+    /** Who had not answered when the gather ended. */
+    missing: Asked[];
+    /** How many were asked. */
+    servers: number;
+    /** The bodies of the good answers. */
+    values: T[];
+}
+/** Makes a result of the reply to a gather. */
+export declare function gathered<T>(body: unknown): Gathered<T>;

@@ -1,0 +1,19 @@
+/** Calls `hint` when the page learns that the network may be back, or comes to the front; returns what ends that. */
+export function watchHints(hint) {
+    const { document, addEventListener } = globalThis;
+    const visible = () => {
+        if (document?.visibilityState === "visible")
+            hint();
+    };
+    const watched = [];
+    if (document)
+        watched.push([document, "visibilitychange", visible]);
+    if (addEventListener)
+        watched.push([globalThis, "online", hint]);
+    for (const [target, event, fn] of watched)
+        target.addEventListener(event, fn);
+    return () => {
+        for (const [target, event, fn] of watched)
+            target.removeEventListener(event, fn);
+    };
+}

@@ -1,0 +1,84 @@
+import type { Backoff } from "./close.js";
+import type { Framing } from "./message.js";
+import type { TransportKind, WebSocketLike } from "./transport.js";
+/** Options of connect. Times are in milliseconds. */
+export interface ConnectOptions {
+    /** Sent with every message as its authorization; a function is asked for each message. */
+    token?: string | (() => string) | undefined;
+    /** How messages are laid out: `split` (the default), or `json`, which is readable in a browser's developer tools. */
+    framing?: Framing | undefined;
+    /** The transports to use, best first. Default: `websocket`, `stream`, `poll`. */
+    transports?: readonly TransportKind[] | undefined;
+    /**
+     * The WebSocket to use. Default: the global one. Node 20 has none; give the one of the package `ws`, or the client
+     * uses HTTP.
+     */
+    WebSocket?: WebSocketLike | undefined;
+    /** The fetch to use. Default: the global one. */
+    fetch?: typeof fetch | undefined;
+    /** How long to wait between tries to connect. */
+    backoff?: Backoff | undefined;
+    /** How long a try to connect may take, until the node's welcome. Default 10,000. */
+    connectTimeout?: number | undefined;
+    /** After how long without a sign of life the node is asked for one. Default 60,000. */
+    silence?: number | undefined;
+    /** How many messages may wait to be sent, above all while offline. Default 1,000. */
+    queue?: number | undefined;
+    /** How long a call may take if it does not say. Default 30,000. */
+    timeout?: number | undefined;
+}
+/** How to choose among the servers of an address; see "Strategies" in docs/reference/wire.md. */
+export type Strategy = "first" | "round-robin" | "random" | "least-busy" | "prefer-local" | {
+    by: "sticky";
+    key: string;
+} | {
+    by: "instance";
+    instance: string;
+} | (string & {}) | {
+    by: string;
+    [field: string]: unknown;
+};
+/** What every message may have. */
+export interface MessageOptions {
+    /** Passed on as they are. `traceparent` and `tracestate` are W3C trace context. */
+    headers?: Readonly<Record<string, string>> | undefined;
+    /** A word for the application. */
+    type?: string | undefined;
+    /** Takes the message back: the promise rejects with `canceled`, and the node is told. */
+    signal?: AbortSignal | undefined;
+    /** How long to wait for the answer, in milliseconds, with the time spent waiting for a connection. */
+    timeout?: number | undefined;
+    /** Reject with `not_ready` instead of waiting when there is no connection. */
+    online?: boolean | undefined;
+    /**
+     * It does no harm to do it twice. If the connection drops before the answer, it is sent again with the same id
+     * instead of failing with `connection_lost`.
+     */
+    idempotent?: boolean | undefined;
+}
+/** Options of a call. */
+export interface CallOptions extends MessageOptions {
+    strategy?: Strategy | undefined;
+    /** Called with each part before the reply. Without it parts are dropped. */
+    onPart?: ((part: unknown) => void) | undefined;
+}
+/** Options of a stream. */
+export interface StreamOptions extends MessageOptions {
+    strategy?: Strategy | undefined;
+    /** How many parts may wait to be read; one more ends the stream with `slow_consumer`. Default 1,024. */
+    buffer?: number | undefined;
+}
+/** Options of a gather. */
+export interface GatherOptions extends MessageOptions {
+    /** `all` (the default): every server. `majority`: end when more than half gave the same answer. */
+    strategy?: "all" | "majority" | undefined;
+    /** Fewer good answers than that is the error `no_quorum`. */
+    quorum?: number | undefined;
+    /** End after so many good answers and cancel the rest. */
+    first?: number | undefined;
+}
+/** Options of a send. A send without `ack` and `timeout` waits for a connection as long as it takes. */
+export interface SendOptions extends MessageOptions {
+    /** Wait until the node has handed the message to its receiver. */
+    ack?: boolean | undefined;
+}

@@ -1,0 +1,83 @@
+import { RopewalkError } from "./error.js";
+import { type Decoded, type Message } from "./message.js";
+/** What a handler is told beside its input. */
+export interface Context<Part = unknown> {
+    /** Aborts when the caller cancels or goes away, when its time is over, and when the connection drops. */
+    readonly signal: AbortSignal;
+    /** Sends a part. It resolves when the network keeps up, and rejects when nobody waits any more. */
+    send(part: Part): Promise<void>;
+    /** The address of who asks. */
+    readonly from: string;
+    /** The address that was asked. */
+    readonly to: string;
+    readonly method: string;
+    readonly path: string;
+    /** What follows the question mark, as it came. */
+    readonly query: string;
+    /** The segments of the path in the places of {name}. */
+    readonly params: Readonly<Record<string, string>>;
+    readonly headers: Readonly<Record<string, string>>;
+    /** The application's word. */
+    readonly type: string;
+    /** When the caller stops waiting, in milliseconds of Date.now(); undefined for a send, which nobody waits for. */
+    readonly deadline: number | undefined;
+}
+/**
+ * Answers a path: returns the reply, or is an async generator that yields parts and returns the reply. What it throws
+ * is the answer too: a RopewalkError as it is, anything else as `internal`.
+ */
+export type Handler<In = any, Out = unknown, Part = any> = (input: In, ctx: Context<Part>) => Out | Promise<Out> | AsyncGenerator<Part, Out, void>;
+/** A handler with what others may know about its path. */
+export interface Route<In = any, Out = unknown, Part = any> {
+    handler: Handler<In, Out, Part>;
+    description?: string | undefined;
+    /** JSON Schema of the input; the node checks it. */
+    in?: object | undefined;
+    /** JSON Schema of the reply. */
+    out?: object | undefined;
+}
+/** What others may know about a service, and its limits. */
+export interface ServeOptions {
+    version?: string | undefined;
+    description?: string | undefined;
+    metadata?: Readonly<Record<string, unknown>> | undefined;
+    /** How many calls may run at once; one more is answered with `overloaded`. Default 1,024. */
+    concurrency?: number | undefined;
+}
+/** What a service needs of the client. */
+export interface Host {
+    /** Sends something that means nothing on another connection. */
+    post(m: Message): void;
+    /** Resolves when the network keeps up. */
+    room(): Promise<void> | undefined;
+    /** Sends a message and waits for its answer. */
+    ask(m: Message): Promise<unknown>;
+    /** Tells the application of an error that nobody waits for. */
+    report(err: RopewalkError): void;
+    /** The service is over. */
+    stopped(s: Service): void;
+}
+/** A service that this client offers. It is offered again after each reconnect, until it is stopped. */
+export declare class Service {
+    #private;
+    readonly name: string;
+    /** Resolves when all paths are served for the first time; rejects if the node refuses one. */
+    readonly ready: Promise<void>;
+    /**
+     * Takes the paths back, lets the calls that run finish, and resolves. What still runs after `timeout` milliseconds
+     * (default 10,000) is answered with `shutting_down`.
+     */
+    stop({ timeout }?: {
+        timeout?: number | undefined;
+    }): Promise<void>;
+}
+/** The services of a client. */
+export declare class Services {
+    #private;
+    readonly all: Set<Service>;
+    /** Gives a call to the service that has a handler for it. */
+    call(m: Decoded, host: Host): void;
+    /** Gives a send to a service; false if none has a handler for it. */
+    send(m: Decoded): boolean;
+    cancel(id: string): void;
+}

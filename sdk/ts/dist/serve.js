@@ -1,0 +1,197 @@
+import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { encodeBody } from "./message.js";
+import { parseAddress, Routes } from "./pattern.js";
+/** A service that this client offers. It is offered again after each reconnect, until it is stopped. */
+export class Service {
+    name;
+    /** Resolves when all paths are served for the first time; rejects if the node refuses one. */
+    ready;
+    #host;
+    #routes = new Routes();
+    #announcements = [];
+    #concurrency;
+    #runs = new Map();
+    #idle = [];
+    #resolve;
+    #reject;
+    /** @internal */
+    constructor(host, name, handlers, options) {
+        this.name = name;
+        this.#host = host;
+        this.#concurrency = options.concurrency ?? 1024;
+        const { version, description, metadata } = options;
+        for (const [pattern, h] of Object.entries(handlers)) {
+            const route = typeof h === "function" ? { handler: h } : h;
+            this.#routes.add(pattern, route.handler);
+            this.#announcements.push({
+                to: `${name}:${pattern}`,
+                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata },
+            });
+        }
+        this.ready = new Promise((resolve, reject) => {
+            this.#resolve = resolve;
+            this.#reject = reject;
+        });
+        this.ready.catch(() => { }); // reported as an event too
+    }
+    /**
+     * Takes the paths back, lets the calls that run finish, and resolves. What still runs after `timeout` milliseconds
+     * (default 10,000) is answered with `shutting_down`.
+     */
+    async stop({ timeout = 10_000 } = {}) {
+        const asked = this.#announcements.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
+        await Promise.allSettled(asked); // refused, or no connection: then they are not served either
+        await this.drain(timeout);
+        this.#host.stopped(this);
+    }
+    /** @internal Waits until no call runs, at most so many milliseconds. */
+    async drain(timeout) {
+        if (!this.#runs.size)
+            return;
+        const timer = setTimeout(() => this.abort(new RopewalkError("shutting_down", "the service stops", { retryable: true })), timeout);
+        await new Promise((done) => this.#idle.push(done));
+        clearTimeout(timer);
+    }
+    /** @internal Tells the node of all paths, on each new connection. */
+    async announce() {
+        try {
+            await Promise.all(this.#announcements.map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+            this.#resolve();
+        }
+        catch (err) {
+            if (err.code === "connection_lost")
+                return; // the next connection brings another try
+            this.#reject(err);
+            this.#host.report(err);
+        }
+    }
+    /** @internal Runs the handler of a call or send, if one of ours fits. */
+    handle(m, address) {
+        const route = this.#routes.find(address.path);
+        if (!route)
+            return false;
+        void this.#run(m, address, route.value, route.params);
+        return true;
+    }
+    /** @internal Ends one call. */
+    cancel(id) {
+        const run = this.#runs.get(id);
+        run?.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
+        return run !== undefined;
+    }
+    /** @internal Ends all calls. */
+    abort(err) {
+        for (const run of this.#runs.values())
+            run.abort(err);
+    }
+    async #run(m, address, handler, params) {
+        const id = m.mid ?? "";
+        const answer = (verb, body) => {
+            if (m.verb === "call")
+                this.#host.post({ verb, rmid: id, body: encodeBody(body) });
+        };
+        if (this.#runs.size >= this.#concurrency) {
+            return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
+        }
+        const abort = new AbortController();
+        const { signal } = abort;
+        const key = m.verb === "call" ? id : `send ${id}`;
+        this.#runs.set(key, abort);
+        const timer = m.timeout === undefined ? undefined : setTimeout(() => abort.abort(new RopewalkError("deadline_exceeded", "the caller's time is over")), Math.min(m.timeout * 1000, 2 ** 31 - 1));
+        const send = async (part) => {
+            signal.throwIfAborted();
+            answer("part", part);
+            await this.#host.room();
+        };
+        try {
+            const ctx = {
+                signal, send, params, from: m.from ?? "", to: m.to ?? "", headers: m.headers ?? {}, type: m.type ?? "",
+                method: address.method, path: address.path, query: address.query,
+                deadline: m.timeout === undefined ? undefined : Date.now() + m.timeout * 1000,
+            };
+            const body = await unlessAborted(signal, this.#result(m, handler, ctx));
+            answer("reply", body);
+        }
+        catch (err) {
+            this.#failed(err, signal, m, answer);
+        }
+        finally {
+            clearTimeout(timer);
+            this.#runs.delete(key);
+            if (!this.#runs.size)
+                for (const done of this.#idle.splice(0))
+                    done();
+        }
+    }
+    async #result(m, handler, ctx) {
+        if (m.fault !== undefined)
+            throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.fault });
+        const result = handler(m.body, ctx);
+        return isGenerator(result) ? partsOf(result, ctx) : result;
+    }
+    #failed(err, signal, m, answer) {
+        if (signal.aborted && err === signal.reason) {
+            // Of these the caller knows, or it cannot be reached.
+            const { code } = fromAbort(err);
+            if (code !== "canceled" && code !== "connection_lost")
+                answer("error", toWire(err));
+            return;
+        }
+        answer("error", toWire(err));
+        if (!(err instanceof RopewalkError)) {
+            this.#host.report(new RopewalkError("internal", `the handler of ${m.to} failed: ${String(err)}`, { cause: err, path: m.to }));
+        }
+    }
+}
+function isGenerator(v) {
+    return typeof v?.next === "function" && Symbol.asyncIterator in v;
+}
+async function partsOf(parts, ctx) {
+    try {
+        for (;;) {
+            const { done, value } = await parts.next();
+            if (done)
+                return value;
+            await ctx.send(value);
+        }
+    }
+    catch (err) {
+        if (ctx.signal.aborted)
+            void parts.return(undefined).catch(() => { });
+        throw err;
+    }
+}
+/** Stops waiting when the signal aborts: a handler that does not look at it must not hold the answer up. */
+function unlessAborted(signal, result) {
+    return new Promise((resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+        result.then(resolve, reject);
+    });
+}
+/** The services of a client. */
+export class Services {
+    all = new Set();
+    /** Gives a call to the service that has a handler for it. */
+    call(m, host) {
+        const address = parseAddress(m.to ?? "");
+        if (this.#handled(m, address))
+            return;
+        const error = new RopewalkError("not_found", `nothing is served at ${m.to}`, { path: m.to });
+        host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) });
+    }
+    /** Gives a send to a service; false if none has a handler for it. */
+    send(m) {
+        return this.#handled(m, parseAddress(m.to ?? ""));
+    }
+    cancel(id) {
+        for (const s of this.all)
+            if (s.cancel(id))
+                return;
+    }
+    #handled(m, address) {
+        for (const s of this.all)
+            if (s.name === address.name && s.handle(m, address))
+                return true;
+        return false;
+    }
+}

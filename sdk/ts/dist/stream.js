@@ -1,0 +1,54 @@
+import { RopewalkError } from "./error.js";
+/**
+ * A call whose parts are read one by one: `for await (const part of stream)`. It ends with the loop: leaving the loop
+ * early cancels the call. What came before an error is delivered before the loop throws it.
+ *
+ * Parts that nobody reads wait in a bounded buffer; when it is full the call ends with `slow_consumer`.
+ */
+export class RopeStream {
+    /** The final answer; rejects with what the loop throws. It need not be awaited. */
+    reply;
+    #call;
+    #parts = [];
+    #wake = [];
+    #over = false;
+    /** @internal */
+    constructor(call, buffer) {
+        this.#call = call;
+        call.onPart = (part) => {
+            if (this.#parts.length >= buffer) {
+                throw new RopewalkError("slow_consumer", `${buffer} parts of the stream wait to be read`, { hint: "Read the parts faster, ask for fewer, or raise the option buffer." });
+            }
+            this.#parts.push(part);
+            this.#wake.shift()?.();
+        };
+        const end = () => {
+            this.#over = true;
+            for (const wake of this.#wake.splice(0))
+                wake();
+        };
+        this.reply = call.done.then((m) => m.body).finally(end);
+        this.reply.catch(() => { }); // the loop throws it too
+    }
+    /** Takes the call back. Parts that were not read are dropped. */
+    cancel(reason) {
+        this.#parts = [];
+        this.#call.cancel(new RopewalkError("canceled", "canceled by the caller", { cause: reason }));
+    }
+    [Symbol.asyncIterator]() {
+        return {
+            next: async () => {
+                while (!this.#parts.length) {
+                    if (this.#over)
+                        return { done: true, value: await this.reply };
+                    await new Promise((wake) => this.#wake.push(wake));
+                }
+                return { done: false, value: this.#parts.shift() };
+            },
+            return: async () => {
+                this.cancel();
+                return { done: true, value: undefined };
+            },
+        };
+    }
+}

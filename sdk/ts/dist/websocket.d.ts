@@ -1,0 +1,3 @@
+import { type Sink, type Target, type Transport } from "./transport.js";
+/** Connects by WebSocket. */
+export declare function dialWebSocket(target: Target, sink: Sink): Transport;

@@ -1,0 +1,24 @@
+import { withScheme } from "./transport.js";
+/** Connects by WebSocket. */
+export function dialWebSocket(target, sink) {
+    const Socket = target.WebSocket;
+    const ws = new Socket(withScheme(target.url, "ws").href, [`ropewalk.v1.${target.framing}`]);
+    ws.binaryType = "arraybuffer";
+    ws.onmessage = ({ data }) => {
+        if (typeof data === "string")
+            sink.frame(data);
+        else if (data instanceof ArrayBuffer)
+            sink.frame(new Uint8Array(data));
+    };
+    ws.onerror = () => { }; // tells nothing, and is followed by close
+    ws.onclose = ({ code, reason }) => sink.closed({ code, reason });
+    return {
+        send: (frame) => ws.send(frame),
+        buffered: () => ws.bufferedAmount,
+        close: () => ws.close(1000, "bye"),
+        abort: () => {
+            ws.onmessage = ws.onclose = null;
+            ws.close();
+        },
+    };
+}

@@ -1,0 +1,33 @@
+type Listeners<E> = { [K in keyof E]?: Set<(event: E[K]) => void> };
+
+/** Typed events. */
+export class Emitter<E> {
+  #listeners: Listeners<E> = {};
+
+  /** Has `fn` called at each event, until the returned function is called or the signal aborts. */
+  on<K extends keyof E>(event: K, fn: (event: E[K]) => void, options: { signal?: AbortSignal | undefined } = {}): () => void {
+    const set = (this.#listeners[event] ??= new Set());
+    set.add(fn);
+    const off = (): void => {
+      set.delete(fn);
+      options.signal?.removeEventListener("abort", off);
+    };
+    if (options.signal?.aborted) off();
+    else options.signal?.addEventListener("abort", off);
+    return off;
+  }
+
+  /** Calls the listeners; says whether there was one. A listener that throws does not keep the others from it. */
+  protected emit<K extends keyof E>(event: K, value: E[K]): boolean {
+    const set = this.#listeners[event];
+    if (!set?.size) return false;
+    for (const fn of [...set]) {
+      try {
+        fn(value);
+      } catch (err) {
+        queueMicrotask(() => { throw err; }); // reported as uncaught, as by EventTarget
+      }
+    }
+    return true;
+  }
+}

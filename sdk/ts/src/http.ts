@@ -1,0 +1,162 @@
+import { BatchReader, encodeBatch } from "./batch.js";
+import { fromWire, RopewalkError } from "./error.js";
+import { encoder } from "./message.js";
+import { withScheme, type End, type Sink, type Target, type Transport } from "./transport.js";
+
+// How often a request is tried again before the connection counts as lost. The numbers in the headers make that safe.
+const tries = 3;
+const retryDelay = 300;
+
+/** Connects by HTTP: messages from the node on one endless response, or by long-polling; messages to it by POST. */
+export class HTTPTransport implements Transport {
+  readonly #base: URL;
+  readonly #fetch: typeof fetch;
+  readonly #sink: Sink;
+  readonly #abort = new AbortController();
+  #token = "";
+  #out: Uint8Array[] = [];
+  #pending = 0; // bytes in #out and in the request under way
+  #seq = 0;
+  #sending: Promise<void> | undefined;
+  #over = false;
+
+  constructor(kind: "stream" | "poll", target: Target, sink: Sink) {
+    this.#base = new URL("/ropewalk/v1/", withScheme(target.url, "http"));
+    this.#fetch = target.fetch;
+    this.#sink = sink;
+    void this.#run(kind, target.framing);
+  }
+
+  send(frame: string | Uint8Array): void {
+    const data = typeof frame === "string" ? encoder.encode(frame) : frame;
+    this.#out.push(data);
+    this.#pending += data.length;
+    if (this.#token) this.#flush();
+  }
+
+  buffered(): number {
+    return this.#pending;
+  }
+
+  close(): void {
+    void Promise.resolve(this.#sending).then(() => {
+      if (!this.#over) this.#end({ code: 1000, reason: "bye" });
+    });
+  }
+
+  abort(): void {
+    this.#end();
+  }
+
+  #end(end?: End): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#abort.abort();
+    // So that the node knows at once. keepalive: it is sent even if the page goes away.
+    if (this.#token) void this.#request("POST", "close", {}, undefined, { keepalive: true, signal: null }).catch(() => {});
+    if (end) this.#sink.closed(end);
+  }
+
+  async #run(kind: "stream" | "poll", framing: string): Promise<void> {
+    let unreachable = true;
+    try {
+      const res = await this.#request("POST", "open?framing=" + framing, {});
+      unreachable = false;
+      this.#token = ((await res.json()) as { connection: string }).connection;
+      this.#sink.heard();
+      if (this.#out.length) this.#flush();
+      await (kind === "stream" ? this.#stream() : this.#poll());
+    } catch (err) {
+      this.#fail(err, unreachable && !(err instanceof RopewalkError));
+    }
+  }
+
+  async #stream(): Promise<void> {
+    const res = await this.#request("GET", "stream", {});
+    if (!res.body) throw new TypeError("no streams here");
+    const reader = res.body.getReader();
+    const batch = new BatchReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return this.#end({ code: 1006, reason: "the stream ended" });
+      this.#deliver(batch.push(value));
+    }
+  }
+
+  async #poll(): Promise<void> {
+    for (let ack = "0"; !this.#over;) {
+      const data = await this.#retried(async () => {
+        const res = await this.#request("POST", "poll", { "Ropewalk-Ack": ack });
+        const all = await res.arrayBuffer();
+        ack = res.headers.get("Ropewalk-Batch") ?? ack;
+        return new Uint8Array(all);
+      });
+      this.#sink.heard();
+      this.#deliver(new BatchReader().push(data));
+    }
+  }
+
+  #deliver(frames: Uint8Array[]): void {
+    for (const f of frames) {
+      if (this.#over) return;
+      if (f.length) this.#sink.frame(f);
+      else this.#sink.heard();
+    }
+  }
+
+  #flush(): void {
+    this.#sending ??= this.#post().catch((err: unknown) => this.#fail(err)).finally(() => { this.#sending = undefined; });
+  }
+
+  async #post(): Promise<void> {
+    while (this.#out.length && !this.#over) {
+      const batch = encodeBatch(this.#out);
+      const size = this.#out.reduce((n, f) => n + f.length, 0);
+      this.#out = [];
+      const seq = String(++this.#seq);
+      await this.#retried(() => this.#request("POST", "send", { "Ropewalk-Seq": seq }, batch));
+      this.#pending -= size;
+      this.#sink.heard();
+    }
+  }
+
+  async #retried<T>(request: () => Promise<T>): Promise<T> {
+    for (let n = 1; ; n++) {
+      try {
+        return await request();
+      } catch (err) {
+        if (err instanceof RopewalkError || this.#over || n === tries) throw err;
+        await new Promise((done) => setTimeout(done, retryDelay * n));
+      }
+    }
+  }
+
+  /** One request. It rejects with a RopewalkError if the node answered with an error, else with what fetch rejects. */
+  async #request(
+    method: string, path: string, headers: Record<string, string>, body?: Uint8Array<ArrayBuffer>, more: RequestInit = {},
+  ): Promise<Response> {
+    const h: Record<string, string> = { ...headers };
+    if (this.#token) h["Ropewalk-Connection"] = this.#token;
+    if (body) h["Content-Type"] = "application/vnd.ropewalk.batch";
+    const fetch = this.#fetch; // a method call would give it a wrong this
+    const res = await fetch(new URL(path, this.#base), {
+      method, headers: h, body: body ?? null, cache: "no-store", signal: this.#abort.signal, ...more,
+    });
+    if (res.ok) return res;
+    const info: unknown = await res.json().catch(() => undefined);
+    if (typeof (info as { code?: unknown } | undefined)?.code === "string") throw fromWire(info);
+    throw res.status >= 500 ? new TypeError(`status ${res.status}`) // of something in between; worth another try
+      : new RopewalkError(byStatus[res.status] ?? "connection_lost", `the node answered ${res.status} to ${path}`, { remote: true });
+  }
+
+  #fail(err: unknown, unreachable = false): void {
+    this.#end({
+      code: 1006,
+      reason: err instanceof Error ? err.message : String(err),
+      error: err instanceof RopewalkError ? err : undefined,
+      unreachable,
+    });
+  }
+}
+
+const byStatus: Record<number, string> = { 401: "unauthenticated", 403: "forbidden" };

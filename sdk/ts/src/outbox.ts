@@ -1,0 +1,92 @@
+import { RopewalkError } from "./error.js";
+import type { Message } from "./message.js";
+
+/** A message on its way out. */
+export interface Outgoing {
+  readonly message: Message;
+  /** Called right before it is encoded. */
+  ready(): void;
+  /** Called when it was given to the network. */
+  sent(): void;
+  /** Called if it never will be. */
+  fail(err: RopewalkError): void;
+}
+
+/** Where messages go. */
+export interface Network {
+  /** Sends a message; false if that is not possible now. */
+  write(o: Outgoing): boolean;
+  /** Bytes that wait in the socket. */
+  buffered(): number;
+}
+
+// While this many bytes wait in the socket, which has no bound, messages wait here, where there is one.
+const highWater = 1 << 20;
+// A socket does not tell when it has sent something, so we look.
+const lookEvery = 10;
+
+/**
+ * The bounded queue in front of the connection. Every call and send passes it, so there is one order: while there is
+ * no connection they wait here and keep their ids.
+ */
+export class Outbox {
+  readonly #limit: number;
+  readonly #network: Network;
+  #queue: Outgoing[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #room: (() => void)[] = [];
+
+  constructor(limit: number, network: Network) {
+    this.#limit = limit;
+    this.#network = network;
+  }
+
+  /** Takes a message to be sent as soon as possible. It throws `overloaded` when the queue is full. */
+  push(o: Outgoing): void {
+    if (this.#queue.length >= this.#limit) {
+      throw new RopewalkError("overloaded", `${this.#limit} messages wait to be sent already`,
+        { hint: "Wait for the connection, or raise the option queue.", retryable: true });
+    }
+    this.#queue.push(o);
+    if (!this.#timer) this.flush();
+  }
+
+  /** Puts messages in front of all others, to be sent by the next flush. */
+  unshift(first: readonly Outgoing[]): void {
+    this.#queue.unshift(...first);
+  }
+
+  /** Takes a message back. */
+  remove(o: Outgoing): void {
+    const at = this.#queue.indexOf(o);
+    if (at >= 0) this.#queue.splice(at, 1);
+  }
+
+  /** Resolves when the network keeps up, or the connection is gone; undefined if nobody has to wait. */
+  room(): Promise<void> | undefined {
+    if (this.#network.buffered() < highWater) return undefined;
+    this.#timer ??= setTimeout(() => this.flush(), lookEvery);
+    return new Promise((done) => this.#room.push(done));
+  }
+
+  /** Sends what can be sent. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    let n = 0;
+    while (n < this.#queue.length && this.#network.buffered() < highWater && this.#network.write(this.#queue[n]!)) n++;
+    this.#queue.splice(0, n);
+    if (this.#network.buffered() >= highWater) this.#timer = setTimeout(() => this.flush(), lookEvery);
+    else for (const done of this.#room.splice(0)) done();
+  }
+
+  /** Fails everything. */
+  fail(err: RopewalkError): void {
+    for (const o of this.#queue.splice(0)) o.fail(err);
+    this.flush();
+  }
+
+  get length(): number {
+    return this.#queue.length;
+  }
+}

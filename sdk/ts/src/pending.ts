@@ -1,0 +1,114 @@
+import { fromAbort, fromWire, RopewalkError } from "./error.js";
+import type { Decoded, Message } from "./message.js";
+import type { MessageOptions } from "./options.js";
+import type { Outgoing } from "./outbox.js";
+
+// The longest that a timer can wait.
+const forever = 2 ** 31 - 1;
+
+/** What a pending message needs of the client. */
+export interface Desk {
+  /** It is settled. `tell`: the node still works on it and should be told that nobody waits any more. */
+  over(p: Pending, tell: boolean): void;
+}
+
+/** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
+export class Pending implements Outgoing {
+  readonly message: Message;
+  readonly #desk: Desk;
+  readonly #options: MessageOptions;
+  readonly #deadline: number | undefined;
+  readonly #timer: ReturnType<typeof setTimeout> | undefined;
+  #resolve!: (m: Decoded) => void;
+  #reject!: (err: unknown) => void;
+  #sent = false;
+  #parts = 0;
+  #over = false;
+  /** Resolves with the final answer, rejects with what went wrong. */
+  readonly done: Promise<Decoded>;
+  /** Takes the parts. */
+  onPart: ((body: unknown) => void) | undefined;
+
+  constructor(desk: Desk, message: Message, options: MessageOptions) {
+    this.message = message;
+    this.#desk = desk;
+    this.#options = options;
+    this.done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const { timeout, signal } = options;
+    if (timeout !== undefined) {
+      this.#deadline = Date.now() + timeout;
+      this.#timer = setTimeout(() => this.cancel(this.#late(timeout)), Math.min(timeout, forever));
+    }
+    signal?.addEventListener("abort", this.#aborted);
+  }
+
+  get wantsAnswer(): boolean {
+    return this.message.verb === "call" || this.message.ack === true;
+  }
+
+  ready(): void {
+    // At least a millisecond: the node refuses 0, and our timer is about to fire.
+    if (this.#deadline !== undefined) this.message.timeout = Math.max(this.#deadline - Date.now(), 1) / 1000;
+  }
+
+  sent(): void {
+    this.#sent = true;
+    if (!this.wantsAnswer) this.#settle(() => this.#resolve({ verb: "reply" }));
+  }
+
+  /** An answer came. */
+  answer(m: Decoded): void {
+    if (m.verb === "error") return this.fail(fromWire(m.body));
+    if (m.fault !== undefined) {
+      return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));
+    }
+    if (m.verb !== "part") return this.#settle(() => this.#resolve(m));
+    this.#parts++;
+    try {
+      this.onPart?.(m.body);
+    } catch (err) {
+      this.cancel(err);
+    }
+  }
+
+  fail(err: unknown): void {
+    this.#settle(() => this.#reject(err));
+  }
+
+  /** Ends it here, and on the node if it got there. */
+  cancel(err: unknown): void {
+    this.#settle(() => this.#reject(err), true);
+  }
+
+  /** The connection is gone. Says whether it has to be sent again on the next one. */
+  lost(err: RopewalkError): boolean {
+    if (!this.#sent || this.#over) return false;
+    if (this.#options.idempotent && !this.#parts) {
+      this.#sent = false;
+      return true;
+    }
+    this.fail(err);
+    return false;
+  }
+
+  #late(timeout: number): RopewalkError {
+    return this.#sent
+      ? new RopewalkError("deadline_exceeded", `no answer from ${this.message.to} within ${timeout} ms`)
+      : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`,
+        { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true });
+  }
+
+  readonly #aborted = (): void => this.cancel(fromAbort(this.#options.signal?.reason));
+
+  #settle(how: () => void, tell = false): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener("abort", this.#aborted);
+    this.#desk.over(this, tell && this.#sent && this.message.verb === "call");
+    how();
+  }
+}

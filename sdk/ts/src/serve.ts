@@ -1,0 +1,261 @@
+import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { encodeBody, type Decoded, type Message } from "./message.js";
+import { parseAddress, Routes, type Address } from "./pattern.js";
+
+/** What a handler is told beside its input. */
+export interface Context<Part = unknown> {
+  /** Aborts when the caller cancels or goes away, when its time is over, and when the connection drops. */
+  readonly signal: AbortSignal;
+  /** Sends a part. It resolves when the network keeps up, and rejects when nobody waits any more. */
+  send(part: Part): Promise<void>;
+  /** The address of who asks. */
+  readonly from: string;
+  /** The address that was asked. */
+  readonly to: string;
+  readonly method: string;
+  readonly path: string;
+  /** What follows the question mark, as it came. */
+  readonly query: string;
+  /** The segments of the path in the places of {name}. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The application's word. */
+  readonly type: string;
+  /** When the caller stops waiting, in milliseconds of Date.now(); undefined for a send, which nobody waits for. */
+  readonly deadline: number | undefined;
+}
+
+/**
+ * Answers a path: returns the reply, or is an async generator that yields parts and returns the reply. What it throws
+ * is the answer too: a RopewalkError as it is, anything else as `internal`.
+ */
+export type Handler<In = any, Out = unknown, Part = any> =
+  (input: In, ctx: Context<Part>) => Out | Promise<Out> | AsyncGenerator<Part, Out, void>;
+
+/** A handler with what others may know about its path. */
+export interface Route<In = any, Out = unknown, Part = any> {
+  handler: Handler<In, Out, Part>;
+  description?: string | undefined;
+  /** JSON Schema of the input; the node checks it. */
+  in?: object | undefined;
+  /** JSON Schema of the reply. */
+  out?: object | undefined;
+}
+
+/** What others may know about a service, and its limits. */
+export interface ServeOptions {
+  version?: string | undefined;
+  description?: string | undefined;
+  metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** How many calls may run at once; one more is answered with `overloaded`. Default 1,024. */
+  concurrency?: number | undefined;
+}
+
+/** What a service needs of the client. */
+export interface Host {
+  /** Sends something that means nothing on another connection. */
+  post(m: Message): void;
+  /** Resolves when the network keeps up. */
+  room(): Promise<void> | undefined;
+  /** Sends a message and waits for its answer. */
+  ask(m: Message): Promise<unknown>;
+  /** Tells the application of an error that nobody waits for. */
+  report(err: RopewalkError): void;
+  /** The service is over. */
+  stopped(s: Service): void;
+}
+
+/** A service that this client offers. It is offered again after each reconnect, until it is stopped. */
+export class Service {
+  readonly name: string;
+  /** Resolves when all paths are served for the first time; rejects if the node refuses one. */
+  readonly ready: Promise<void>;
+  readonly #host: Host;
+  readonly #routes = new Routes<Handler>();
+  readonly #announcements: { to: string; info: object }[] = [];
+  readonly #concurrency: number;
+  readonly #runs = new Map<string, AbortController>();
+  #idle: (() => void)[] = [];
+  #resolve!: () => void;
+  #reject!: (err: unknown) => void;
+
+  /** @internal */
+  constructor(host: Host, name: string, handlers: Readonly<Record<string, Handler | Route>>, options: ServeOptions) {
+    this.name = name;
+    this.#host = host;
+    this.#concurrency = options.concurrency ?? 1024;
+    const { version, description, metadata } = options;
+    for (const [pattern, h] of Object.entries(handlers)) {
+      const route: Route = typeof h === "function" ? { handler: h } : h;
+      this.#routes.add(pattern, route.handler);
+      this.#announcements.push({
+        to: `${name}:${pattern}`,
+        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata },
+      });
+    }
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.ready.catch(() => {}); // reported as an event too
+  }
+
+  /**
+   * Takes the paths back, lets the calls that run finish, and resolves. What still runs after `timeout` milliseconds
+   * (default 10,000) is answered with `shutting_down`.
+   */
+  async stop({ timeout = 10_000 }: { timeout?: number | undefined } = {}): Promise<void> {
+    const asked = this.#announcements.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
+    await Promise.allSettled(asked); // refused, or no connection: then they are not served either
+    await this.drain(timeout);
+    this.#host.stopped(this);
+  }
+
+  /** @internal Waits until no call runs, at most so many milliseconds. */
+  async drain(timeout: number): Promise<void> {
+    if (!this.#runs.size) return;
+    const timer = setTimeout(() => this.abort(new RopewalkError("shutting_down", "the service stops", { retryable: true })), timeout);
+    await new Promise<void>((done) => this.#idle.push(done));
+    clearTimeout(timer);
+  }
+
+  /** @internal Tells the node of all paths, on each new connection. */
+  async announce(): Promise<void> {
+    try {
+      await Promise.all(this.#announcements.map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+      this.#resolve();
+    } catch (err) {
+      if ((err as RopewalkError).code === "connection_lost") return; // the next connection brings another try
+      this.#reject(err);
+      this.#host.report(err as RopewalkError);
+    }
+  }
+
+  /** @internal Runs the handler of a call or send, if one of ours fits. */
+  handle(m: Decoded, address: Address): boolean {
+    const route = this.#routes.find(address.path);
+    if (!route) return false;
+    void this.#run(m, address, route.value, route.params);
+    return true;
+  }
+
+  /** @internal Ends one call. */
+  cancel(id: string): boolean {
+    const run = this.#runs.get(id);
+    run?.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
+    return run !== undefined;
+  }
+
+  /** @internal Ends all calls. */
+  abort(err: RopewalkError): void {
+    for (const run of this.#runs.values()) run.abort(err);
+  }
+
+  async #run(m: Decoded, address: Address, handler: Handler, params: Record<string, string>): Promise<void> {
+    const id = m.mid ?? "";
+    const answer = (verb: "part" | "reply" | "error", body: unknown): void => {
+      if (m.verb === "call") this.#host.post({ verb, rmid: id, body: encodeBody(body) });
+    };
+    if (this.#runs.size >= this.#concurrency) {
+      return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
+    }
+    const abort = new AbortController();
+    const { signal } = abort;
+    const key = m.verb === "call" ? id : `send ${id}`;
+    this.#runs.set(key, abort);
+    const timer = m.timeout === undefined ? undefined : setTimeout(
+      () => abort.abort(new RopewalkError("deadline_exceeded", "the caller's time is over")), Math.min(m.timeout * 1000, 2 ** 31 - 1));
+    const send = async (part: unknown): Promise<void> => {
+      signal.throwIfAborted();
+      answer("part", part);
+      await this.#host.room();
+    };
+    try {
+      const ctx: Context = {
+        signal, send, params, from: m.from ?? "", to: m.to ?? "", headers: m.headers ?? {}, type: m.type ?? "",
+        method: address.method, path: address.path, query: address.query,
+        deadline: m.timeout === undefined ? undefined : Date.now() + m.timeout * 1000,
+      };
+      const body = await unlessAborted(signal, this.#result(m, handler, ctx));
+      answer("reply", body);
+    } catch (err) {
+      this.#failed(err, signal, m, answer);
+    } finally {
+      clearTimeout(timer);
+      this.#runs.delete(key);
+      if (!this.#runs.size) for (const done of this.#idle.splice(0)) done();
+    }
+  }
+
+  async #result(m: Decoded, handler: Handler, ctx: Context): Promise<unknown> {
+    if (m.fault !== undefined) throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.fault });
+    const result = handler(m.body, ctx);
+    return isGenerator(result) ? partsOf(result, ctx) : result;
+  }
+
+  #failed(err: unknown, signal: AbortSignal, m: Decoded, answer: (verb: "error", body: unknown) => void): void {
+    if (signal.aborted && err === signal.reason) {
+      // Of these the caller knows, or it cannot be reached.
+      const { code } = fromAbort(err);
+      if (code !== "canceled" && code !== "connection_lost") answer("error", toWire(err));
+      return;
+    }
+    answer("error", toWire(err));
+    if (!(err instanceof RopewalkError)) {
+      this.#host.report(new RopewalkError("internal", `the handler of ${m.to} failed: ${String(err)}`, { cause: err, path: m.to }));
+    }
+  }
+}
+
+function isGenerator(v: unknown): v is AsyncGenerator<unknown, unknown, void> {
+  return typeof (v as AsyncGenerator | undefined)?.next === "function" && Symbol.asyncIterator in (v as object);
+}
+
+async function partsOf(parts: AsyncGenerator<unknown, unknown, void>, ctx: Context): Promise<unknown> {
+  try {
+    for (;;) {
+      const { done, value } = await parts.next();
+      if (done) return value;
+      await ctx.send(value);
+    }
+  } catch (err) {
+    if (ctx.signal.aborted) void parts.return(undefined).catch(() => {});
+    throw err;
+  }
+}
+
+/** Stops waiting when the signal aborts: a handler that does not look at it must not hold the answer up. */
+function unlessAborted<T>(signal: AbortSignal, result: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    result.then(resolve, reject);
+  });
+}
+
+/** The services of a client. */
+export class Services {
+  readonly all = new Set<Service>();
+
+  /** Gives a call to the service that has a handler for it. */
+  call(m: Decoded, host: Host): void {
+    const address = parseAddress(m.to ?? "");
+    if (this.#handled(m, address)) return;
+    const error = new RopewalkError("not_found", `nothing is served at ${m.to}`, { path: m.to });
+    host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) });
+  }
+
+  /** Gives a send to a service; false if none has a handler for it. */
+  send(m: Decoded): boolean {
+    return this.#handled(m, parseAddress(m.to ?? ""));
+  }
+
+  cancel(id: string): void {
+    for (const s of this.all) if (s.cancel(id)) return;
+  }
+
+  #handled(m: Decoded, address: Address): boolean {
+    for (const s of this.all) if (s.name === address.name && s.handle(m, address)) return true;
+    return false;
+  }
+}
+
