@@ -164,6 +164,11 @@ const (
 	// DefaultHandlers bounds the goroutines of a service without being in the
 	// way of handlers that mostly wait.
 	DefaultHandlers = 1024
+	// DefaultPendingFrames lets a service link hold the calls of many clients
+	// while it is busy; the bytes are bounded on their own.
+	DefaultPendingFrames = 16384
+	// DefaultConnections is what the memory of a small machine holds with ease.
+	DefaultConnections = 100_000
 )
 
 // Allow says whether a connection may do what a message asks for; see

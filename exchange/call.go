@@ -37,11 +37,11 @@ type answer struct {
 // Call is one request between its asker and whoever answers it. It is the
 // route.Responder that handlers are given.
 //
-//	        Part            Part
-//	        ┌──┐            ┌──┐
-//	 new ──►│open│──Reply──►│    │
-//	        │    │──Fail───►│over│──► finishers told, once
-//	        └────┘◄ deadline, cancel, asker or server gone: Fail
+//	       Part            Part
+//	       ┌──┐            ┌──┐
+//	new ──►│open│──Reply──►│    │
+//	       │    │──Fail───►│over│──► finishers told, once
+//	       └────┘◄ deadline, cancel, asker or server gone: Fail
 //
 // A Call is never pooled: handlers and middleware may hold on to it, and their
 // late answers must not reach somebody else.
@@ -97,9 +97,19 @@ func (c *Call) start() {
 	x.inbound.Handle(x.ctx, &c.req, c)
 }
 
+// setOnDeadline has f decide what happens at the deadline.
+func (c *Call) setOnDeadline(f func()) {
+	c.mu.Lock()
+	c.onDeadline = f
+	c.mu.Unlock()
+}
+
 func (c *Call) expire() {
-	if c.onDeadline != nil {
-		c.onDeadline()
+	c.mu.Lock()
+	f := c.onDeadline
+	c.mu.Unlock()
+	if f != nil {
+		f()
 		return
 	}
 	_ = c.Fail(&message.Error{

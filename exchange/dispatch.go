@@ -40,40 +40,24 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		return
 	}
 	if sel.Gathers() {
-		x.gather(req, res, sel)
+		x.gather(ctx, req, res, sel)
 		return
 	}
 	if addr.HasWildcard() {
-		x.chooseTarget(ctx, req, res)
-		return
-	}
-	match, err := x.table.Lookup(addr)
-	if err != nil {
-		_ = res.Fail(err)
-		return
-	}
-	req.Matched(match)
-	x.calls.Handle(ctx, req, res)
-}
-
-// chooseTarget takes one of all the paths that an address with wildcards
-// matches, and goes on as if the caller had written that one.
-func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res route.Responder) {
-	targets, err := x.table.Expand(req.Address)
-	if err != nil {
-		_ = res.Fail(err)
-		return
-	}
-	// Targets are ordered by name and path; the first path that anybody serves
-	// is a choice that callers can foresee.
-	first := targets[0]
-	match := first.Match()
-	for _, t := range targets[1:] {
-		if t.Name == first.Name && t.Path == first.Path {
-			match.Endpoints = append(match.Endpoints, t.Endpoint)
+		// Targets come in order of name and path; the first path is a choice
+		// that callers can foresee.
+		targets, err := x.table.Expand(addr)
+		if err != nil {
+			_ = res.Fail(err)
+			return
 		}
+		readdress(req, targets[0].Name, targets[0].Path)
 	}
-	readdress(req, first.Name, first.Path)
+	match, err := x.table.Lookup(req.Address)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
 	req.Matched(match)
 	x.calls.Handle(ctx, req, res)
 }
@@ -91,18 +75,12 @@ func (x *Exchange) choose(ctx context.Context, req *route.Request, res route.Res
 		_ = res.Fail(err)
 		return
 	}
-	by := sel.By
-	if by == "" {
-		if by = x.cfg.RouteStrategy[req.Route]; by == "" {
-			by = x.cfg.Strategy
-		}
-	}
-	server, err := x.strategies.Choose(by, req.Candidates, sel)
+	server, err := x.strategies.Choose(sel, req.Match(), req.Peer.ID())
 	if err != nil {
 		_ = res.Fail(err)
 		return
 	}
-	req.Server = server
+	req.Chosen(server)
 	if c := callOf(res); c != nil {
 		c.note(req.Route, server)
 	}

@@ -32,8 +32,6 @@ const (
 	DefaultMaxCalls = 1024
 	// DefaultMaxServes is how many routes a connection may serve.
 	DefaultMaxServes = 1000
-	// DefaultStrategy chooses among servers when neither call nor route says.
-	DefaultStrategy = "least-busy"
 )
 
 // Close codes of docs/reference/wire.md that the exchange uses.
@@ -55,14 +53,10 @@ type Config struct {
 	MaxTimeout     time.Duration // longer ones are cut to it
 	MaxCalls       int           // in flight, of one connection
 	MaxServes      int           // routes served by one connection
-	Strategy       string        // among several servers
-	// RouteStrategy is the strategy of single routes, by "name:/pattern".
-	RouteStrategy map[string]string
-
 	// Allow is asked for serve and broadcast. nil forbids both.
 	Allow Allow
 
-	Strategies *route.Strategies // nil: the built-in ones
+	Strategies *route.Strategies // nil: the built-in ones, least-busy by default
 	Stack      *route.Stack      // nil: an empty one
 	Logger     *slog.Logger
 	Metrics    *Metrics
@@ -145,9 +139,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxServes <= 0 {
 		c.MaxServes = DefaultMaxServes
-	}
-	if c.Strategy == "" {
-		c.Strategy = DefaultStrategy
 	}
 	if c.Strategies == nil {
 		c.Strategies = route.NewStrategies()
@@ -265,4 +256,17 @@ func (x *Exchange) borrow() *message.Message {
 func (x *Exchange) giveBack(m *message.Message) {
 	m.Reset()
 	x.messages.Put(m)
+}
+
+// InFlight is the number of calls and sends without a final answer.
+func (x *Exchange) InFlight() int { return int(x.active.Load()) }
+
+// StrategyOf returns the strategy that a call to a route gets when it names
+// none.
+func (x *Exchange) StrategyOf(pattern string) string {
+	s, err := x.strategies.For(route.Selection{}, pattern)
+	if err != nil {
+		return ""
+	}
+	return s.Name()
 }

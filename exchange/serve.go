@@ -99,7 +99,7 @@ func (p *Peer) unserve(name string, pattern route.Pattern) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if pattern.String() == "/**" {
-		p.serves -= p.x.table.UnserveName(name, p)
+		p.serves -= p.x.table.UnserveService(name, p)
 		return nil
 	}
 	if p.x.table.Unserve(name, pattern, p) {

@@ -1,0 +1,84 @@
+package ropewalk
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ropewalk/ropewalk/edge"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// logger returns the logger that the configuration describes.
+func (c *Config) logger() (*slog.Logger, error) {
+	if c.Logger != nil {
+		return c.Logger, nil
+	}
+	level := slog.LevelInfo
+	if c.Log.Level != "" {
+		if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+			return nil, fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
+		}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch c.Log.Format {
+	case "", "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
+	}
+	return nil, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
+}
+
+// strategies returns the strategies with the configured defaults.
+func (c *Config) strategies() (*route.Strategies, error) {
+	s := c.Strategies
+	if s == nil {
+		s = route.NewStrategies()
+	}
+	if c.Calls.Strategy != "" {
+		if err := s.SetDefault(c.Calls.Strategy); err != nil {
+			return nil, fmt.Errorf("calls.strategy: %w", err)
+		}
+	}
+	for pattern, name := range c.Calls.Routes {
+		if err := s.SetRoute(pattern, name); err != nil {
+			return nil, fmt.Errorf("calls.routes[%q]: %w", pattern, err)
+		}
+	}
+	return s, nil
+}
+
+// edge returns the configuration of the listeners.
+func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics) (edge.Config, error) {
+	out := edge.Config{
+		NodeID: nodeID, HTTP: handler, Logger: log, Metrics: m,
+		Limits: edge.Limits{
+			Frame:         c.Limits.Frame,
+			HandshakeTime: time.Duration(c.Limits.Handshake),
+			Ping:          time.Duration(c.Limits.Ping),
+			PendingFrames: positive(c.Limits.PendingFrames, DefaultPendingFrames),
+			PendingBytes:  c.Limits.PendingBytes,
+			Connections:   positive(c.Limits.Connections, DefaultConnections),
+			PerIP:         c.Limits.ConnectionsPerIP,
+
+			FramesPerSecond: c.Limits.MessagesPerSecond,
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
+		l := c.Listeners[name]
+		driver, ok := edge.ParseDriver(l.Driver)
+		if !ok {
+			return out, fmt.Errorf("listeners.%s.driver: %q is none of auto, poller, goroutine", name, l.Driver)
+		}
+		out.Listeners = append(out.Listeners, edge.ListenerConfig{
+			Name: name, Addr: l.Address, CertFile: l.CertFile, KeyFile: l.KeyFile,
+			Deflate: l.Compress, Origins: l.Origins, Driver: driver,
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,170 @@
+package exchange
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// gathering is one call that asks many servers. Each server is asked by a call
+// of its own, a leg, which takes the usual way through the stages; when the
+// gather has what it wants, or its time is over, the legs that are left are
+// canceled and the call gets its one reply.
+type gathering struct {
+	call    *Call
+	sel     route.Selection
+	targets []route.Target
+
+	mu      sync.Mutex
+	state   *route.Gather
+	legs    []*Call
+	parts   [][]byte // answers as parts, for callers who want them
+	begun   bool     // all legs were asked
+	done    bool     // enough answers, or no more to come
+	settled bool     // the reply was given
+}
+
+// gather asks every server of req's address.
+func (x *Exchange) gather(ctx context.Context, req *route.Request, res route.Responder, sel route.Selection) {
+	if req.Message.EffectiveVerb() != message.VerbCall {
+		_ = res.Fail(&message.Error{
+			Code: message.CodeBadMessage, Message: "a send cannot be gathered: it has no answers", Path: "str",
+			Hint: "Use call, or send to each receiver.",
+		})
+		return
+	}
+	targets, err := x.table.Expand(req.Address)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	x.metrics.gathers.Inc()
+	g := &gathering{call: callOf(res), sel: sel, targets: targets, state: route.NewGather(sel, targets)}
+	if g.call != nil {
+		g.call.setOnDeadline(g.expire)
+	}
+	g.parts = make([][]byte, len(targets))
+	g.legs = make([]*Call, len(targets))
+	for i := range targets {
+		g.legs[i] = x.newLeg(req, &targets[i], legAsker{g: g, res: res, i: i})
+	}
+	res.OnFinish(g)
+	for i, c := range g.legs {
+		c.req.Matched(targets[i].Match())
+		x.calls.Handle(ctx, &c.req, c)
+	}
+	g.mu.Lock()
+	g.begun = true
+	g.mu.Unlock()
+	g.settle(res)
+}
+
+// newLeg makes the call to one server of a gather. It is not refused when the
+// node drains: the gather it belongs to is work in flight.
+func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call {
+	x.active.Add(1)
+	c := x.newCall(&req.Message, from, req.Peer, req.Received)
+	c.req.Message.Strategy = nil
+	c.req.Message.Body = req.Message.Body
+	c.req.Address = req.Address
+	c.req.Address.Instance, c.req.Address.Sub = "", ""
+	readdress(&c.req, t.Name, t.Path)
+	c.req.Deadline = req.Deadline
+	return c
+}
+
+// legAsker takes the answers of one leg.
+type legAsker struct {
+	g   *gathering
+	res route.Responder
+	i   int
+}
+
+// answer implements asker. The leg's lock is held, so only the state is
+// changed here; the rest is done in ended.
+func (l legAsker) answer(c *Call, a answer) error {
+	if a.verb == message.VerbPart {
+		return nil // a gather is of final answers
+	}
+	t := &l.g.targets[l.i]
+	got := route.Answer{
+		Server: t.Endpoint.ID(), Name: t.Name, Path: t.Path,
+		Took: time.Since(c.req.Received), ContentType: a.contentType, Err: a.err,
+	}
+	if a.body != nil {
+		got.Body = append(make([]byte, 0, len(a.body)), a.body...)
+	}
+	l.g.mu.Lock()
+	defer l.g.mu.Unlock()
+	if l.g.done {
+		return nil
+	}
+	if l.g.sel.Parts && (got.Err != nil || got.Body == nil || got.ContentType != "" || message.ValidJSON(got.Body)) {
+		l.g.parts[l.i] = got.AppendJSON(nil)
+	}
+	l.g.done = l.g.state.Add(l.i, got)
+	return nil
+}
+
+// ended implements asker.
+func (l legAsker) ended(*Call) {
+	l.g.sendPart(l.i, l.res)
+	l.g.settle(l.res)
+}
+
+// sendPart sends the answer of a leg on at once, for callers who asked for that.
+func (g *gathering) sendPart(i int, res route.Responder) {
+	if !g.sel.Parts {
+		return
+	}
+	g.mu.Lock()
+	part := g.parts[i]
+	g.mu.Unlock()
+	if part != nil {
+		_ = res.Part(route.JSON(part))
+	}
+}
+
+// settle gives the reply once there is one to give.
+func (g *gathering) settle(res route.Responder) {
+	g.mu.Lock()
+	if !g.begun || !g.done || g.settled {
+		g.mu.Unlock()
+		return
+	}
+	g.settled = true
+	got, err := g.state.Result()
+	g.mu.Unlock()
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	_ = res.Reply(route.JSON(got.AppendJSON(nil)))
+}
+
+// expire ends the gather with what it has when its time is over.
+func (g *gathering) expire() {
+	g.mu.Lock()
+	if !g.done {
+		g.state.End(nil)
+		g.done = true
+	}
+	g.begun = true
+	g.mu.Unlock()
+	g.settle(g.call)
+}
+
+// Finished implements route.Finisher: nobody waits for the legs any more.
+func (g *gathering) Finished(route.Outcome) {
+	g.mu.Lock()
+	g.done, g.settled = true, true
+	g.mu.Unlock()
+	for _, c := range g.legs {
+		_ = c.Fail(&message.Error{Code: message.CodeCanceled, Message: "the gather is over"})
+	}
+}
+
+var _ route.Finisher = (*gathering)(nil)

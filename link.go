@@ -1,0 +1,84 @@
+package ropewalk
+
+import (
+	"github.com/ropewalk/ropewalk/dialect/native"
+	"github.com/ropewalk/ropewalk/edge"
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// link makes an exchange.Link of a connection.
+type link struct {
+	*edge.Conn
+	dialect native.Dialect
+	limit   int // of a frame, in bytes
+}
+
+// Deliver implements exchange.Link.
+func (l *link) Deliver(m *message.Message) error {
+	f := edge.NewFrame()
+	defer f.Release()
+	payload, err := l.dialect.Append(f.Payload, m)
+	if err != nil {
+		return err
+	}
+	f.Payload = payload
+	if len(payload) > l.limit {
+		return message.NewError(message.CodeTooLarge, "the message is larger than a frame may be",
+			"Send it in parts, or raise limits.frame in the node's configuration.")
+	}
+	return l.Conn.Send(f)
+}
+
+// Close implements exchange.Link.
+func (l *link) Close(code int, reason string) {
+	l.Conn.Close(edge.CloseCode(code), reason) //nolint:gosec // close codes are small
+}
+
+// conns hands what happens on connections to the exchange. It implements
+// edge.Handler.
+type conns struct {
+	x        *exchange.Exchange
+	maxFrame int
+}
+
+// peer is what a connection carries along.
+type peer struct {
+	*exchange.Peer
+	link link
+}
+
+// Open implements edge.Handler.
+func (h *conns) Open(c *edge.Conn) {
+	p := &peer{link: link{
+		Conn: c, dialect: native.Dialect{Split: c.Framing() == edge.FramingSplit}, limit: h.maxFrame,
+	}}
+	c.SetData(p)
+	p.Peer = h.x.Attach(&p.link, h.maxFrame)
+}
+
+// Frame implements edge.Handler.
+func (h *conns) Frame(c *edge.Conn, frame []byte) {
+	p, ok := c.Data().(*peer)
+	if !ok {
+		return
+	}
+	var m message.Message
+	if err := p.link.dialect.Decode(frame, &m); err != nil {
+		p.Malformed(&m, err)
+		return
+	}
+	p.Receive(&m)
+}
+
+// Closed implements edge.Handler.
+func (h *conns) Closed(c *edge.Conn, _ error) {
+	if p, ok := c.Data().(*peer); ok {
+		p.Gone()
+	}
+}
+
+var (
+	_ edge.Handler  = (*conns)(nil)
+	_ exchange.Link = (*link)(nil)
+)

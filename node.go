@@ -1,0 +1,298 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/edge"
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/nodeapi"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+)
+
+// Node is one Ropewalk node: listeners, the services compiled in, and
+// everything between. Make one with [New], add services with [Node.Serve], then
+// [Node.Run] it. Its methods may be called from any goroutine.
+//
+// A Node is a [Caller]: Call, Stream, Gather and Send reach whatever its clients
+// can reach, without a connection.
+type Node struct {
+	cfg      Config
+	id       string
+	log      *slog.Logger
+	registry *prometheus.Registry
+	x        *exchange.Exchange
+	kit      *middlewareKit
+	started  time.Time
+	ready    atomic.Bool
+	closers  []func(context.Context) error // run in reverse order at shutdown
+
+	mu      sync.Mutex
+	edge    *edge.Server
+	runners []*service.Runner
+	stopped bool
+	stop    func() error // ends what Start began
+}
+
+// New makes a node. Nothing listens until [Node.Start] or [Node.Run]. Errors
+// name the field of the configuration that is at fault.
+func New(cfg Config) (*Node, error) {
+	if cfg.Name == "" {
+		cfg.Name = hostname()
+	}
+	log, err := cfg.logger()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, id: message.NewNodeID(), log: log, registry: cfg.Registry, started: time.Now()}
+	if n.registry == nil {
+		n.registry = prometheus.NewRegistry()
+		n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	if err := n.build(); err != nil {
+		n.close(context.Background())
+		return nil, err
+	}
+	return n, nil
+}
+
+func hostname() string {
+	if name, err := os.Hostname(); err == nil && name != "" {
+		return name
+	}
+	return "node"
+}
+
+// build wires the parts together.
+func (n *Node) build() error {
+	cfg := &n.cfg
+	strategies, err := cfg.strategies()
+	if err != nil {
+		return err
+	}
+	if n.kit, err = newMiddlewareKit(cfg, n.log, n.registry); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.kit.close)
+	stack := route.NewStack()
+	n.x = exchange.New(exchange.Config{
+		NodeID: n.id, NodeName: cfg.Name,
+		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
+		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
+		Allow: cfg.Allow, Strategies: strategies, Stack: stack,
+		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
+	})
+	n.closers = append(n.closers, func(context.Context) error { n.x.Close(); return nil })
+	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
+		return err
+	}
+	for _, w := range stack.Warnings() {
+		n.log.Warn("middleware order", "warning", w)
+	}
+	return n.serveBuiltIns()
+}
+
+func (n *Node) serveBuiltIns() error {
+	api := nodeapi.New(nodeapi.Host{
+		Exchange: n.x, ID: n.id, NodeName: n.cfg.Name, Version: Version, Started: n.started,
+		Listeners: n.addresses, Middleware: n.kit.entry,
+	})
+	if err := n.Serve(api); err != nil {
+		return err
+	}
+	for name, b := range n.cfg.Services {
+		if b.Kind != "echo" {
+			return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is \"echo\"", name, b.Kind)
+		}
+		if err := n.Serve(newEcho(name)); err != nil {
+			return fmt.Errorf("services.%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// ID returns the node's id: 32 hex digits, new with each [New].
+func (n *Node) ID() string { return n.id }
+
+// Name returns the node's name.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// Middleware returns the stack that every message passes. It may be changed at
+// any time.
+func (n *Node) Middleware() *route.Stack { return n.x.Stack() }
+
+// Serve has the node answer for a service in this process.
+func (n *Node) Serve(svc *Service) error {
+	run := service.NewRunner(context.Background(), n.log, positive(n.cfg.Limits.Handlers, DefaultHandlers), positive(n.cfg.Limits.Handlers, DefaultHandlers))
+	if _, err := n.x.Serve(svc, run); err != nil {
+		run.Close()
+		return err
+	}
+	n.mu.Lock()
+	n.runners = append(n.runners, run)
+	n.mu.Unlock()
+	return nil
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// Start begins to accept connections and returns when it does. ctx bounds only
+// the start. [Node.Shutdown] ends what it began.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped || n.edge != nil {
+		return errors.New("the node was started already")
+	}
+	if len(n.cfg.Listeners) == 0 {
+		n.ready.Store(true)
+		return nil
+	}
+	cfg, err := n.cfg.edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry))
+	if err != nil {
+		return err
+	}
+	srv, err := edge.New(cfg, &conns{x: n.x, maxFrame: positive(n.cfg.Limits.Frame, edge.DefaultFrame)})
+	if err != nil {
+		return err
+	}
+	if err := srv.Listen(ctx); err != nil {
+		return err
+	}
+	n.edge = srv
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(context.Background()) }()
+	n.stop = func() error { return <-served }
+	n.ready.Store(true)
+	return nil
+}
+
+// Addrs returns the addresses that the node listens on, by listener.
+func (n *Node) Addrs() map[string]net.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.edge == nil {
+		return nil
+	}
+	return n.edge.Addrs()
+}
+
+func (n *Node) addresses() map[string]string {
+	out := make(map[string]string)
+	for name, a := range n.Addrs() {
+		out[name] = a.String()
+	}
+	return out
+}
+
+// Run starts the node, serves until ctx ends, and shuts down, giving calls in
+// flight the time of [Config.Shutdown].
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.Start(ctx); err != nil {
+		return errors.Join(err, n.Shutdown(ctx))
+	}
+	<-ctx.Done()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Shutdown.Or(DefaultShutdown))
+	defer cancel()
+	return n.Shutdown(end)
+}
+
+// Shutdown stops accepting connections and calls, waits until the calls in
+// flight have had their answers, and closes all connections with a code that
+// tells clients to come back. When ctx ends first it stops waiting and returns
+// ctx's error. It may be called more than once.
+func (n *Node) Shutdown(ctx context.Context) error {
+	n.mu.Lock()
+	if n.stopped {
+		n.mu.Unlock()
+		return nil
+	}
+	n.stopped = true
+	srv, stop := n.edge, n.stop
+	n.mu.Unlock()
+	n.ready.Store(false)
+
+	var err error
+	if srv != nil {
+		srv.StopAccepting()
+	}
+	if drainErr := n.x.Drain(ctx); drainErr != nil {
+		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)
+	}
+	if srv != nil {
+		err = errors.Join(err, srv.Shutdown(ctx), stop())
+	}
+	return errors.Join(err, n.close(ctx))
+}
+
+// close ends what New began.
+func (n *Node) close(ctx context.Context) error {
+	var err error
+	for _, r := range n.runners {
+		r.Close()
+	}
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, n.closers[i](ctx))
+	}
+	return err
+}
+
+// handler answers the HTTP requests that are no connections.
+func (n *Node) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{Registry: n.registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !n.ready.Load() {
+			http.Error(w, "the node is starting or stopping", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("ready\n"))
+	})
+	if n.cfg.HTTP != nil {
+		mux.Handle("/", n.cfg.HTTP)
+	}
+	return mux
+}
+
+// Call implements [Caller].
+func (n *Node) Call(ctx context.Context, address string, body any, opts ...call.Option) (*call.Answer, error) {
+	return n.x.Local().Call(ctx, address, body, opts...)
+}
+
+// Stream implements [Caller].
+func (n *Node) Stream(ctx context.Context, address string, body any, opts ...call.Option) *call.Stream {
+	return n.x.Local().Stream(ctx, address, body, opts...)
+}
+
+// Gather implements [Caller].
+func (n *Node) Gather(ctx context.Context, address string, body any, opts ...call.Option) (*call.Gathered, error) {
+	return n.x.Local().Gather(ctx, address, body, opts...)
+}
+
+// Send implements [Caller].
+func (n *Node) Send(ctx context.Context, address string, body any, opts ...call.Option) error {
+	return n.x.Local().Send(ctx, address, body, opts...)
+}
+
+var _ Caller = (*Node)(nil)

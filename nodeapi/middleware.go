@@ -1,0 +1,103 @@
+package nodeapi
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Stages is the answer of node:/middleware and of the calls that change it.
+type Stages struct {
+	Stages   []route.StageInfo `json:"stages"`
+	Warnings []string          `json:"warnings"`
+}
+
+func (h Host) middleware(context.Context, none) (Stages, error) { return h.stages(), nil }
+
+func (h Host) stages() Stages {
+	s := h.Exchange.Stack()
+	warnings := s.Warnings()
+	if warnings == nil {
+		warnings = []string{}
+	}
+	return Stages{Stages: s.List(), Warnings: warnings}
+}
+
+// Place says where in a stage a middleware goes: before or after another, or,
+// if both are empty, at the end.
+type Place struct {
+	Before string `json:"before,omitempty" jsonschema:"description=name of the middleware to stand before"`
+	After  string `json:"after,omitempty" jsonschema:"description=name of the middleware to stand after"`
+	First  bool   `json:"first,omitempty"`
+}
+
+func (p Place) position() (route.Position, error) {
+	switch {
+	case p.Before != "" && p.After != "", p.First && p.Before+p.After != "":
+		return route.Last(), message.NewError(message.CodeInvalidInput, "there is more than one place", "Give one of before, after and first.")
+	case p.Before != "":
+		return route.Before(p.Before), nil
+	case p.After != "":
+		return route.After(p.After), nil
+	case p.First:
+		return route.First(), nil
+	}
+	return route.Last(), nil
+}
+
+// Insert is the input of node:/middleware/insert.
+type Insert struct {
+	Stage    route.Stage     `json:"stage" jsonschema:"enum=inbound|call|serve|deliver|outbound"`
+	Kind     string          `json:"kind"`
+	Name     string          `json:"name,omitempty"`
+	Settings json.RawMessage `json:"settings,omitempty"`
+	Place
+}
+
+func (h Host) insert(_ context.Context, in Insert) (Stages, error) {
+	pos, err := in.position()
+	if err != nil {
+		return Stages{}, err
+	}
+	entry, err := h.Middleware(in.Kind, in.Name, in.Settings)
+	if err != nil {
+		return Stages{}, err
+	}
+	if err := h.Exchange.Stack().Insert(in.Stage, entry, pos); err != nil {
+		return Stages{}, err
+	}
+	return h.stages(), nil
+}
+
+// Remove is the input of node:/middleware/remove.
+type Remove struct {
+	Stage route.Stage `json:"stage" jsonschema:"enum=inbound|call|serve|deliver|outbound"`
+	Name  string      `json:"name"`
+}
+
+func (h Host) remove(_ context.Context, in Remove) (Stages, error) {
+	if err := h.Exchange.Stack().Remove(in.Stage, in.Name); err != nil {
+		return Stages{}, err
+	}
+	return h.stages(), nil
+}
+
+// Move is the input of node:/middleware/move.
+type Move struct {
+	Stage route.Stage `json:"stage" jsonschema:"enum=inbound|call|serve|deliver|outbound"`
+	Name  string      `json:"name"`
+	Place
+}
+
+func (h Host) move(_ context.Context, in Move) (Stages, error) {
+	pos, err := in.position()
+	if err != nil {
+		return Stages{}, err
+	}
+	if err := h.Exchange.Stack().Move(in.Stage, in.Name, pos); err != nil {
+		return Stages{}, err
+	}
+	return h.stages(), nil
+}

@@ -1,0 +1,119 @@
+// Package nodeapi is the node's own service, node:/: what it serves, who is
+// connected, how a message finds its way, and the middleware it passes. It is
+// an ordinary service; clients, the CLI and pages call it like any other.
+package nodeapi
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+)
+
+// Name is the service under which a node answers for itself.
+const Name = "node"
+
+// Host is what the service tells about. The root package fills it in.
+type Host struct {
+	Exchange *exchange.Exchange
+	ID       string
+	NodeName string
+	Version  string
+	Started  time.Time
+	// Listeners are the addresses by name.
+	Listeners func() map[string]string
+	// Middleware makes a middleware of a kind, for insertion at run time.
+	Middleware func(kind, name string, settings json.RawMessage) (route.Entry, error)
+}
+
+// New returns the service.
+func New(h Host) *service.Service {
+	s := service.New(Name, service.WithVersion(h.Version))
+	about := service.WithDescription
+	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."))
+	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom."))
+	s.Handle("/clients", service.Handle(h.clients), about("Every connection."))
+	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."))
+	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."))
+	s.Handle("/middleware/insert", service.Handle(h.insert), about("Insert a middleware."))
+	s.Handle("/middleware/remove", service.Handle(h.remove), about("Remove a middleware."))
+	s.Handle("/middleware/move", service.Handle(h.move), about("Move a middleware to another place in its stage."))
+	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."))
+	s.Handle("/tap", service.Stream(h.tap), about("Messages as they pass, until the call is canceled."))
+	return s
+}
+
+type none struct{}
+
+// Info is the answer of node:/info.
+type Info struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Version   string            `json:"version"`
+	Go        string            `json:"go"`
+	Started   time.Time         `json:"started"`
+	Listeners map[string]string `json:"listeners"`
+	Clients   int               `json:"clients"`
+	Routes    int               `json:"routes"`
+	InFlight  int               `json:"inFlight"` // calls
+}
+
+func (h Host) info(context.Context, none) (Info, error) {
+	x := h.Exchange
+	return Info{
+		ID: h.ID, Name: h.NodeName, Version: h.Version, Go: runtime.Version(), Started: h.Started,
+		Listeners: h.Listeners(), Clients: len(x.Peers()), Routes: x.Table().Len(), InFlight: x.InFlight(),
+	}, nil
+}
+
+func (h Host) services(context.Context, none) ([]route.ServiceInfo, error) {
+	return h.Exchange.Table().Services(), nil
+}
+
+func (h Host) clients(context.Context, none) ([]exchange.ClientInfo, error) {
+	peers := h.Exchange.Peers()
+	out := make([]exchange.ClientInfo, 0, len(peers))
+	for _, p := range peers {
+		out = append(out, p.Info())
+	}
+	slices.SortFunc(out, func(a, b exchange.ClientInfo) int { return a.Since.Compare(b.Since) })
+	return out, nil
+}
+
+// Schema is the answer of node:/schema/NAME/PATTERN.
+type Schema struct {
+	Route       string          `json:"route"`
+	Version     string          `json:"version,omitempty"`
+	Description string          `json:"description,omitempty"`
+	In          json.RawMessage `json:"in,omitempty"`
+	Out         json.RawMessage `json:"out,omitempty"`
+}
+
+func (h Host) schema(ctx context.Context, _ none) (Schema, error) {
+	req := service.FromContext(ctx)
+	name := req.Param("name")
+	path := strings.TrimPrefix(req.Address.Path, "/schema/"+name)
+	// The path of a pattern is looked up as it stands first, then as a path
+	// that somebody would call.
+	if p, err := route.ParsePattern(path); err == nil {
+		if info, ok := h.Exchange.Table().Info(name, p); ok {
+			return schemaOf(name+":"+p.String(), info), nil
+		}
+	}
+	match, err := h.Exchange.Table().Lookup(message.Address{Name: name, Path: path})
+	if err != nil {
+		return Schema{}, err
+	}
+	return schemaOf(match.Route, match.Info(nil)), nil
+}
+
+func schemaOf(pattern string, i route.Info) Schema {
+	return Schema{Route: pattern, Version: i.Version, Description: i.Description, In: i.In, Out: i.Out}
+}
