@@ -1,0 +1,222 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// job is one call of a Runner: the Responder that its handler is given, and
+// the Finisher that learns of its end.
+type job struct {
+	runner  *Runner
+	handler route.Handler
+	parent  context.Context //nolint:containedctx // the job is the call itself
+	req     *route.Request
+	res     route.Responder
+
+	// Guarded by runner.mu.
+	in         *list
+	prev, next *job
+
+	mu     sync.Mutex
+	over   bool                    // finished, or not to be started any more
+	cause  *message.Error          // why, if not by a reply
+	cancel context.CancelCauseFunc // set while the handler runs
+}
+
+// run calls the handler and sees to it that the request is finished.
+func (j *job) run() {
+	ctx, stop, ok := j.begin()
+	if !ok {
+		return
+	}
+	defer stop()
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		text := "the handler ended its goroutine"
+		if p := recover(); p != nil {
+			text = fmt.Sprint("panic: ", p)
+		}
+		j.logError("handler panicked", text, slog.String("stack", string(debug.Stack())))
+		_ = j.res.Fail(message.NewError(message.CodeInternal, "the service failed while handling the call",
+			"This is a bug in the service; its log has the details."))
+	}()
+	j.handler.Handle(ctx, j.req, j)
+	returned = true
+	j.returned()
+}
+
+// begin makes the handler's context, unless the call is over already.
+func (j *job) begin() (ctx context.Context, stop func(), ok bool) {
+	if d := j.req.Deadline; !d.IsZero() && !time.Now().Before(d) {
+		_ = j.res.Fail(errDeadline())
+		return nil, nil, false
+	}
+	base, cancel := context.WithCancelCause(j.parent)
+	j.mu.Lock()
+	if j.over {
+		cause := j.cause
+		j.mu.Unlock()
+		cancel(nil)
+		if cause != nil { // ended by the runner before it was begun
+			_ = j.res.Fail(cause)
+		}
+		return nil, nil, false
+	}
+	j.cancel = cancel
+	j.mu.Unlock()
+	if j.req.Deadline.IsZero() {
+		return &callContext{base, j.req}, func() { cancel(nil) }, true
+	}
+	timed, free := context.WithDeadlineCause(base, j.req.Deadline, errDeadline())
+	return &callContext{timed, j.req}, func() { free(); cancel(nil) }, true
+}
+
+// returned answers for a handler that did not.
+func (j *job) returned() {
+	j.mu.Lock()
+	over, cause := j.over, j.cause
+	j.mu.Unlock()
+	switch {
+	case over:
+		return
+	case cause != nil:
+		_ = j.res.Fail(cause)
+		return
+	}
+	if j.req.Message.EffectiveVerb() == message.VerbSend {
+		_ = j.res.Reply(route.Body{}) // a send has no answer to forget
+		return
+	}
+	err := j.res.Fail(message.NewError(message.CodeInternal, "the service returned without an answer",
+		"This is a bug in the service: a handler has to call Reply or Fail before it returns."))
+	if err == nil {
+		j.logError("handler returned without an answer", "call Reply or Fail before returning")
+	}
+}
+
+// end ends the context of a handler that runs, and keeps one that does not
+// from being started.
+func (j *job) end(cause *message.Error) {
+	j.mu.Lock()
+	cancel := j.cancel
+	if !j.over {
+		j.cause = cause
+	}
+	j.over = j.over || cancel == nil
+	j.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
+	}
+}
+
+// Finished is called by the Responder below when the call is over.
+func (j *job) Finished(o route.Outcome) {
+	j.mu.Lock()
+	j.over = true
+	j.cause = nil
+	cancel := j.cancel
+	j.mu.Unlock()
+	switch {
+	case cancel == nil:
+		j.runner.forget(j)
+	case o.Err != nil:
+		cancel(o.Err)
+	default:
+		cancel(nil)
+	}
+}
+
+func (j *job) isOver() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.over
+}
+
+// Part passes a part on.
+func (j *job) Part(b route.Body) error { return j.res.Part(b) }
+
+// Reply passes the reply on.
+func (j *job) Reply(b route.Body) error { return j.res.Reply(b) }
+
+// Fail passes an error on, with what the caller must not see in the log. A
+// context error becomes the reason why the context ended.
+func (j *job) Fail(err error) error {
+	e := message.AsError(err)
+	if e == nil {
+		e = message.NewError(message.CodeInternal, "the service failed without an error",
+			"This is a bug in the service: Fail was called with nil.")
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		j.mu.Lock()
+		if j.cause != nil {
+			e = j.cause
+		}
+		j.mu.Unlock()
+	}
+	if sendErr := j.res.Fail(e); sendErr != nil {
+		return sendErr
+	}
+	if e.Code == message.CodeInternal && e.Cause != nil {
+		j.logError("handler failed", e.Cause.Error())
+	}
+	return nil
+}
+
+// OnFinish passes f on.
+func (j *job) OnFinish(f route.Finisher) { j.res.OnFinish(f) }
+
+func (j *job) logError(text, cause string, more ...slog.Attr) {
+	attrs := append([]slog.Attr{
+		slog.String("route", j.req.Route),
+		slog.String("msg", string(j.req.Message.Mid)),
+		slog.String("err", cause),
+	}, more...)
+	j.runner.log.LogAttrs(context.WithoutCancel(j.parent), slog.LevelError, text, attrs...)
+}
+
+func errDeadline() *message.Error {
+	return message.NewError(message.CodeDeadlineExceeded, "the call was not answered in time",
+		"Give the call a longer time-out, or find out why the service is slow.")
+}
+
+// callContext carries the request without an allocation of its own.
+type callContext struct {
+	context.Context //nolint:containedctx // it is a context
+
+	req *route.Request
+}
+
+type requestKey struct{}
+
+// Value returns the request for FromContext.
+func (c *callContext) Value(key any) any {
+	if _, ok := key.(requestKey); ok {
+		return c.req
+	}
+	return c.Context.Value(key)
+}
+
+// FromContext returns the request behind a typed handler: who asks, headers,
+// parameters of the path. ctx has to come from the handler's; for any other
+// FromContext returns nil.
+func FromContext(ctx context.Context) *route.Request {
+	req, _ := ctx.Value(requestKey{}).(*route.Request)
+	return req
+}
+
+var (
+	_ route.Responder = (*job)(nil)
+	_ route.Finisher  = (*job)(nil)
+)

@@ -1,0 +1,82 @@
+package service
+
+import (
+	"encoding/json"
+
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Option is a setting of [New].
+type Option interface{ applyService(s *Service) }
+
+// HandleOption is a setting of [Service.Handle].
+type HandleOption interface{ applyHandle(h *handling) }
+
+// BothOption is a setting of a service, or of one of its paths, for which it
+// then replaces the service's.
+type BothOption interface {
+	Option
+	HandleOption
+}
+
+// handling is what the options of one path set.
+type handling struct {
+	info  route.Info
+	given bool // schemas were given by WithSchemas
+}
+
+type serviceOption func(*Service)
+
+func (o serviceOption) applyService(s *Service) { o(s) }
+
+type handleOption func(*handling)
+
+func (o handleOption) applyHandle(h *handling) { o(h) }
+
+type bothOption struct {
+	serviceOption
+	handleOption
+}
+
+// WithVersion says which version of the service this is. It is shown by
+// node:/services; nothing is chosen by it. Default: none.
+func WithVersion(version string) BothOption {
+	return bothOption{
+		func(s *Service) { s.version = version },
+		func(h *handling) { h.info.Version = version },
+	}
+}
+
+// WithDescription says in a sentence what the service, or the path, is for.
+// Default: none.
+func WithDescription(text string) BothOption {
+	return bothOption{
+		func(s *Service) { s.description = text },
+		func(h *handling) { h.info.Description = text },
+	}
+}
+
+// WithMetadata adds a JSON object for the application. Ropewalk shows it and
+// does not look at it. Default: none.
+func WithMetadata(object json.RawMessage) BothOption {
+	return bothOption{
+		func(s *Service) { s.metadata = object },
+		func(h *handling) { h.info.Metadata = object },
+	}
+}
+
+// WithConcurrency sets how many calls of the service run at a time, and how
+// many more may wait for their turn before the next is refused with
+// [message.CodeOverloaded]. Less than 1 call means [DefaultConcurrency]; less
+// than 0 waiting means [DefaultQueue], and 0 that none may wait.
+func WithConcurrency(calls, waiting int) Option {
+	return serviceOption(func(s *Service) { s.concurrency, s.queue = calls, waiting })
+}
+
+// WithSchemas gives the JSON Schemas of a path's input and output, either may
+// be nil. The input is checked before the handler is called, as for a typed
+// handler; the output is only described. Schemas that the handler derives from
+// its types are replaced.
+func WithSchemas(in, out json.RawMessage) HandleOption {
+	return handleOption(func(h *handling) { h.info.In, h.info.Out, h.given = in, out, true })
+}
