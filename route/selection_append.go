@@ -24,11 +24,3 @@ func (s Selection) AppendJSON(dst []byte) []byte {
 	}
 	return append(dst, b...)
 }
-
-func appendText(dst []byte, s string) []byte {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return dst
-	}
-	return append(dst, b...)
-}
