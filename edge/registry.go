@@ -1,0 +1,126 @@
+package edge
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// newConn returns a connection in the state handshake that nobody knows yet.
+func (s *Server) newConn(l *listener, remote netip.AddrPort) *Conn {
+	c := &Conn{srv: s, lis: l, addr: remote, fd: -1}
+	c.timer.Fire = c.onTimer
+	return c
+}
+
+// admit takes a slot for a new connection. If there is none it returns the
+// HTTP answer to refuse it with.
+func (s *Server) admit(c *Conn) (refusal []byte) {
+	l := &s.cfg.Limits
+	ip := c.addr.Addr()
+	s.connMu.Lock()
+	defer s.connMu.Unlock()
+	switch {
+	case s.draining:
+		return refusalShutdown
+	case l.Connections > 0 && s.slots >= l.Connections:
+		s.metrics.hit(limitConnections)
+		s.metrics.refused(c.lis, http.StatusServiceUnavailable)
+		return refusalFull
+	case l.PerIP > 0 && s.perIP[ip] >= l.PerIP:
+		s.metrics.hit(limitPerIP)
+		s.metrics.refused(c.lis, http.StatusTooManyRequests)
+		return refusalPerIP
+	}
+	s.slots++
+	if l.PerIP > 0 {
+		s.perIP[ip]++
+	}
+	return nil
+}
+
+// giveBack returns a slot.
+func (s *Server) giveBack(ip netip.Addr) {
+	s.connMu.Lock()
+	s.giveBackLocked(ip)
+	s.connMu.Unlock()
+}
+
+func (s *Server) giveBackLocked(ip netip.Addr) {
+	s.slots--
+	if s.cfg.Limits.PerIP == 0 {
+		return
+	}
+	if s.perIP[ip]--; s.perIP[ip] <= 0 {
+		delete(s.perIP, ip)
+	}
+}
+
+// register puts c on the list of connections and starts the time-out of its
+// handshake.
+func (s *Server) register(c *Conn) {
+	if d := s.cfg.Limits.HandshakeTime; d > 0 {
+		s.wheel.Reset(&c.timer, d)
+	}
+	s.connMu.Lock()
+	c.next = s.first
+	if c.next != nil {
+		c.next.prev = c
+	}
+	s.first = c
+	s.total++
+	s.connMu.Unlock()
+}
+
+// forget takes c off the list and gives back its slot.
+func (s *Server) forget(c *Conn) {
+	s.connMu.Lock()
+	defer s.connMu.Unlock()
+	s.unlist(c)
+	s.giveBackLocked(c.addr.Addr())
+}
+
+func (s *Server) unlist(c *Conn) {
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.first = c.next
+	}
+	c.next, c.prev = nil, nil
+	if s.total--; s.total == 0 && s.draining {
+		close(s.empty)
+	}
+}
+
+// What those get who are refused before anything was read from them.
+//
+//nolint:gochecknoglobals // constants in all but name
+var (
+	refusalShutdown = refusalBytes(http.StatusServiceUnavailable, message.NewError(message.CodeShuttingDown,
+		"the node stops", "Connect again in a moment, or to another node."))
+	refusalFull = refusalBytes(http.StatusServiceUnavailable, message.NewError(message.CodeOverloaded,
+		"the node has as many connections as it may", "Connect later, or raise limits.connections."))
+	refusalPerIP = refusalBytes(http.StatusTooManyRequests, message.NewError(message.CodeRateLimited,
+		"too many connections from this address", "Close some, or raise limits.per_ip."))
+)
+
+// refusalBytes returns a whole HTTP response.
+func refusalBytes(status int, err *message.Error) []byte {
+	return appendRefusal(nil, status, err, "")
+}
+
+func appendRefusal(dst []byte, status int, err *message.Error, extra string) []byte {
+	body := message.AppendError(nil, err)
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, " "+http.StatusText(status)+crlf+extra+
+		"Content-Type: application/json\r\nConnection: close\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	dst = append(dst, crlf+crlf...)
+	return append(dst, body...)
+}

@@ -1,0 +1,266 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ropewalk/ropewalk/internal/lane"
+	"github.com/ropewalk/ropewalk/internal/wheel"
+)
+
+// Server listens, and owns all connections. Make one with [New], then call
+// Listen, then Serve. Its methods may be called from any goroutine.
+type Server struct {
+	cfg       Config
+	handler   Handler
+	log       *slog.Logger
+	metrics   *Metrics
+	wheel     *wheel.Wheel
+	lane      *lane.Lane
+	listeners []*listener
+	web       *web
+
+	pollers    []*poller
+	turnOf     atomic.Uint32 // which poller gets the next connection
+	accepting  sync.Map      // int32 descriptor → *listener
+	dirtyList  atomic.Pointer[Conn]
+	busy       atomic.Int32 // how many are handling input and flush when they are done
+	flushNow   chan struct{}
+	opened     atomic.Int64
+	ended      chan struct{} // closed when Serve has ended
+	endOnce    sync.Once
+
+	connMu   sync.Mutex
+	first    *Conn // list of all connections
+	total    int
+	slots    int // total, and what was given to net/http
+	perIP    map[netip.Addr]int
+	draining bool
+	empty    chan struct{} // closed when draining and total is 0
+
+	lifeMu  sync.Mutex
+	serving bool
+	stopped bool
+}
+
+// New returns a server that does nothing yet. Errors are in the configuration.
+func New(cfg Config, h Handler) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, handler: h, log: cfg.Logger, metrics: cfg.Metrics,
+		wheel:    wheel.New(0),
+		lane:     lane.New(context.Background(), cfg.Logger),
+		flushNow: make(chan struct{}, 1),
+		ended:    make(chan struct{}),
+		perIP:    make(map[netip.Addr]int),
+		empty:    make(chan struct{}),
+	}
+	s.web = newWeb(s)
+	for i := range cfg.Listeners {
+		l, err := newListener(s, &cfg.Listeners[i])
+		if err != nil {
+			return nil, fmt.Errorf("edge: listener %q: %w", cfg.Listeners[i].Name, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
+}
+
+// Listen binds all listeners. From then on connections are queued by the
+// system until Serve accepts them, and [Server.Addrs] is known.
+func (s *Server) Listen(ctx context.Context) error {
+	for i, l := range s.listeners {
+		if err := l.bind(ctx); err != nil {
+			for _, bound := range s.listeners[:i] {
+				bound.close()
+			}
+			return fmt.Errorf("edge: listener %q: %w", l.cfg.Name, err)
+		}
+	}
+	return nil
+}
+
+// Addrs returns the addresses that are listened on, in the order of
+// [Config.Listeners].
+func (s *Server) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(s.listeners))
+	for i, l := range s.listeners {
+		addrs[i] = l.addr
+	}
+	return addrs
+}
+
+// Serve accepts and serves connections until [Server.Shutdown] has ended, which
+// gives nil, or ctx has, which cuts all connections at once and gives its error.
+// Everything that Serve started has ended when it returns.
+func (s *Server) Serve(ctx context.Context) error {
+	s.lifeMu.Lock()
+	if s.serving || s.stopped {
+		s.lifeMu.Unlock()
+		return errors.New("edge: Serve was called before, or after Shutdown")
+	}
+	s.serving = true
+	err := s.start()
+	s.lifeMu.Unlock()
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-s.ended:
+		}
+	}
+	s.stop()
+	return err
+}
+
+// start starts the goroutines.
+func (s *Server) start() error {
+	s.lane.Go("edge wheel", s.wheel.Run)
+	for range runtime.GOMAXPROCS(0) {
+		s.lane.Go("edge flusher", s.runFlusher)
+	}
+	if err := s.startPollers(); err != nil {
+		return err
+	}
+	s.web.start()
+	for i, l := range s.listeners {
+		if err := l.serve(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) startPollers() error {
+	for _, l := range s.listeners {
+		if l.cfg.Driver != DriverPoller || len(s.pollers) > 0 {
+			continue
+		}
+		for range s.cfg.Pollers {
+			p, err := newPoller(s)
+			if err != nil {
+				for _, made := range s.pollers {
+					made.close()
+				}
+				s.pollers = nil
+				return err
+			}
+			s.pollers = append(s.pollers, p)
+		}
+	}
+	for _, p := range s.pollers {
+		s.lane.Go("edge poller", p.run)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, sends all connections what is pending and
+// [CloseGoingAway], and waits until all are closed or ctx has ended, when it
+// cuts those that are left and returns ctx's error. Serve returns afterwards.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.lifeMu.Lock()
+	serving := s.serving
+	s.stopped = true
+	s.lifeMu.Unlock()
+	for _, l := range s.listeners {
+		l.close()
+	}
+	if !serving {
+		return nil
+	}
+	s.drain()
+	err := s.web.shutdown(ctx)
+	select {
+	case <-s.empty:
+	case <-s.ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.endOnce.Do(func() { close(s.ended) })
+	return err
+}
+
+// drain closes all connections and has empty closed when the last is gone.
+func (s *Server) drain() {
+	s.connMu.Lock()
+	first := !s.draining
+	s.draining = true
+	if first && s.total == 0 {
+		close(s.empty)
+	}
+	s.connMu.Unlock()
+	for _, c := range s.snapshot() {
+		c.Close(CloseGoingAway, "the node stops")
+	}
+}
+
+// stop ends everything, and waits for it.
+func (s *Server) stop() {
+	for _, l := range s.listeners {
+		l.close()
+	}
+	s.drain()
+	s.web.stop()
+	for _, c := range s.snapshot() {
+		c.doom(&CloseError{Code: CloseGoingAway, Reason: "the node stops"})
+	}
+	for _, p := range s.pollers {
+		p.halt()
+	}
+	s.lane.Close()
+}
+
+// runFlusher is a flusher's goroutine: it writes what was sent while nobody was
+// handling input.
+func (s *Server) runFlusher(ctx context.Context) {
+	w := newScratch()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.flushNow:
+			for s.flush(w) {
+				runtime.Gosched()
+			}
+		}
+	}
+}
+
+func (s *Server) nextPoller() *poller {
+	return s.pollers[int(s.turnOf.Add(1))%len(s.pollers)]
+}
+
+// Conns iterates over the connections that are open at the time of the call.
+func (s *Server) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, c := range s.snapshot() {
+			if state(c.state.Load()) == stateOpen && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// Count is the number of open connections.
+func (s *Server) Count() int { return int(s.opened.Load()) }
+
+func (s *Server) snapshot() []*Conn {
+	s.connMu.Lock()
+	defer s.connMu.Unlock()
+	all := make([]*Conn, 0, s.total)
+	for c := s.first; c != nil; c = c.next {
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,36 @@
+package edge
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// A Handler that panics has a bug, which costs the connection it was handling
+// and not the poller with all others.
+
+func (s *Server) tellOpen(c *Conn) {
+	defer s.caught(c)
+	s.opened.Add(1)
+	s.handler.Open(c)
+}
+
+func (s *Server) frame(c *Conn, payload []byte) {
+	defer s.caught(c)
+	s.handler.Frame(c, payload)
+}
+
+func (s *Server) tellClosed(c *Conn) {
+	defer s.caught(c)
+	s.opened.Add(-1)
+	s.handler.Closed(c, c.end)
+}
+
+func (s *Server) caught(c *Conn) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.log.Error("handler panicked; the connection is closed", "client", c.id,
+		"err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	c.Close(CloseInternal, "a bug on the node")
+}
