@@ -63,7 +63,7 @@ func Serve(addr netip.AddrPort, path, to string, ready func()) error {
 	for {
 		n, err := unix.Read(fd, s.in[kept:]) // blocks; the scheduler may know
 		if err != nil && !sock.Again(err) {
-			return fmt.Errorf("read: %w", err)
+			return broken("read", err)
 		}
 		if n == 0 && err == nil {
 			return ErrEnded
@@ -116,12 +116,20 @@ func dial(addr netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
+// broken is the error of a connection that the server reset.
+func broken(what string, err error) error {
+	if errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) {
+		return ErrEnded
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
 // write writes all of b, and waits for the kernel to take it.
 func (s *service) write(b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(s.fd, b)
 		if err != nil && !sock.Again(err) {
-			return fmt.Errorf("write: %w", err)
+			return broken("write", err)
 		}
 		b = b[max(n, 0):]
 	}

@@ -140,6 +140,9 @@ func (s *Floor) handle(c *conn, what uint32) {
 	if what&(sock.In|sock.Gone) == 0 {
 		return
 	}
+	for len(s.in) <= len(c.rest) { // a frame that is larger than the buffer
+		s.in = make([]byte, 2*len(s.in))
+	}
 	kept := copy(s.in, c.rest)
 	n, err := sock.Read(c.fd, s.in[kept:])
 	if err != nil && sock.Again(err) {

@@ -194,6 +194,9 @@ func (e *engine) handle(c *conn, what uint32) error {
 
 // read reads once and handles all whole frames.
 func (e *engine) read(c *conn) error {
+	for len(e.in) <= len(c.rest) { // a frame that is larger than the buffer
+		e.in = make([]byte, 2*len(e.in))
+	}
 	kept := copy(e.in, c.rest)
 	n, err := sock.Read(c.fd, e.in[kept:])
 	if err != nil {

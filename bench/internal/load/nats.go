@@ -4,6 +4,7 @@ package load
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,6 +22,7 @@ type nats struct {
 	overWS bool
 	hello  []byte
 	pub    []byte // PUB and the subject
+	box    string // first part of the inboxes
 	size   string
 	body   int
 	seq    uint64
@@ -33,6 +35,7 @@ func newNATS(cfg Config) *nats {
 		overWS: cfg.Proto == ProtoNATSWS,
 		hello:  ws.Request(cfg.Addr.String(), cfg.Path, ""),
 		pub:    []byte("PUB " + cfg.To + " "),
+		box:    "_INBOX." + rand.Text()[:12],
 		size:   strconv.Itoa(cfg.Payload),
 		body:   cfg.Payload,
 	}
@@ -45,12 +48,10 @@ func (p *nats) first(dst []byte) ([]byte, phase) {
 	return dst, greeting
 }
 
-// inboxHead makes an inbox as long as those of nats.go.
-const inboxHead = "_INBOX.Yq7VbXkq0FzT"
-
-// inbox is the subject of the answers to connection i.
-func inbox(dst []byte, i int) []byte {
-	dst = append(dst, inboxHead...)
+// inbox is the subject of the answers to connection i, as long as those of
+// nats.go and another in each run: a late answer to the last one is not ours.
+func (p *nats) inbox(dst []byte, i int) []byte {
+	dst = append(dst, p.box...)
 	for unit := 1_000_000_000; unit > max(i, 1); unit /= 10 {
 		dst = append(dst, '0')
 	}
@@ -64,7 +65,7 @@ func (p *nats) call(dst []byte, i int, stamp time.Duration) []byte {
 
 func (p *nats) appendPub(dst []byte, i int, stamp time.Duration) []byte {
 	p.seq++
-	dst = append(inbox(append(dst, p.pub...), i), '.')
+	dst = append(p.inbox(append(dst, p.pub...), i), '.')
 	dst = strconv.AppendUint(dst, p.seq, 36)
 	dst = append(append(append(dst, ' '), p.size...), "\r\n"...)
 	dst = appendBody(dst, p.body, i, stamp)
@@ -149,7 +150,7 @@ func (p *nats) line(e *engine, c *conn, line []byte) error {
 			return nil // the server tells of changes
 		}
 		p.send = append(p.send[:0], natsConnect...)
-		p.send = append(inbox(append(p.send, "SUB "...), e.index(c)), ".* 1\r\nPING\r\n"...)
+		p.send = append(p.inbox(append(p.send, "SUB "...), e.index(c)), ".* 1\r\nPING\r\n"...)
 		e.out = p.wrap(e.out, p.send)
 		return nil
 	case "PING":
