@@ -69,7 +69,7 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 			FramesPerSecond: c.Limits.MessagesPerSecond,
 		},
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
+	for _, name := range c.listenerNames() {
 		l := c.Listeners[name]
 		driver, ok := edge.ParseDriver(l.Driver)
 		if !ok {
@@ -82,3 +82,7 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 	}
 	return out, nil
 }
+
+// listenerNames returns the names of the listeners in the order in which the
+// edge has them.
+func (c *Config) listenerNames() []string { return slices.Sorted(maps.Keys(c.Listeners)) }

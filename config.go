@@ -99,9 +99,6 @@ type Limits struct {
 	// Ping is how often a silent connection is asked whether it is there; after
 	// two pings without an answer it is closed. Default: 25s.
 	Ping Duration `json:"ping,omitzero"`
-	// Handlers is how many calls each built-in or compiled-in service works on
-	// at a time; as many again wait. Default: 1024.
-	Handlers int `json:"handlers,omitempty"`
 }
 
 // Calls says how calls are routed and how long they may take.
@@ -161,9 +158,6 @@ const (
 	// DefaultShutdown lets nearly every call end, and is what container
 	// platforms wait for before they kill.
 	DefaultShutdown = 30 * time.Second
-	// DefaultHandlers bounds the goroutines of a service without being in the
-	// way of handlers that mostly wait.
-	DefaultHandlers = 1024
 	// DefaultPendingFrames lets a service link hold the calls of many clients
 	// while it is busy; the bytes are bounded on their own.
 	DefaultPendingFrames = 16384

@@ -138,7 +138,7 @@ func (n *Node) Middleware() *route.Stack { return n.x.Stack() }
 
 // Serve has the node answer for a service in this process.
 func (n *Node) Serve(svc *Service) error {
-	run := service.NewRunner(context.Background(), n.log, positive(n.cfg.Limits.Handlers, DefaultHandlers), positive(n.cfg.Limits.Handlers, DefaultHandlers))
+	run := svc.Runner(context.Background(), n.log)
 	if _, err := n.x.Serve(svc, run); err != nil {
 		run.Close()
 		return err
@@ -177,7 +177,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	if err := srv.Listen(ctx); err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
 	n.edge = srv
 	served := make(chan error, 1)
@@ -194,7 +194,12 @@ func (n *Node) Addrs() map[string]net.Addr {
 	if n.edge == nil {
 		return nil
 	}
-	return n.edge.Addrs()
+	out := make(map[string]net.Addr)
+	addrs := n.edge.Addrs()
+	for i, name := range n.cfg.listenerNames() {
+		out[name] = addrs[i]
+	}
+	return out
 }
 
 func (n *Node) addresses() map[string]string {
@@ -233,9 +238,6 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.ready.Store(false)
 
 	var err error
-	if srv != nil {
-		srv.StopAccepting()
-	}
 	if drainErr := n.x.Drain(ctx); drainErr != nil {
 		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)
 	}

@@ -43,6 +43,11 @@ func (x *Exchange) gather(ctx context.Context, req *route.Request, res route.Res
 	}
 	x.metrics.gathers.Inc()
 	g := &gathering{call: callOf(res), sel: sel, targets: targets, state: route.NewGather(sel, targets)}
+	if g.state.Done() { // there are too few servers for what was asked
+		g.begun, g.done = true, true
+		g.settle(res)
+		return
+	}
 	if g.call != nil {
 		g.call.setOnDeadline(g.expire)
 	}
