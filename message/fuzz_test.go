@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"strconv"
 	"strings"
@@ -45,62 +46,108 @@ func FuzzValidJSON(f *testing.F) {
 
 func FuzzDecodeJSON(f *testing.F) {
 	seeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > 512 {
-			return
+	f.Fuzz(checkJSON)
+}
+
+// checkJSON decodes b with encoding/json too and compares.
+func checkJSON(t *testing.T, b []byte) {
+	if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > 512 {
+		return
+	}
+	var got message.Message
+	err := message.DecodeJSON(b, &got)
+	want, c := reference(b, false)
+	if message.CodeOf(err) != c {
+		t.Fatalf("%q: got error %v, want %q", b, err, c)
+	}
+	if err != nil {
+		if e := code(t, err, c); !json.Valid(message.AppendError(nil, e)) {
+			t.Fatalf("%q: the error %s is not JSON", b, message.AppendError(nil, e))
 		}
-		var got message.Message
-		err := message.DecodeJSON(b, &got)
-		want, c := reference(b, false)
-		if message.CodeOf(err) != c {
-			t.Fatalf("%q: got error %v, want %q", b, err, c)
-		}
-		if err != nil {
-			if e := code(t, err, c); !json.Valid(message.AppendError(nil, e)) {
-				t.Fatalf("%q: the error %s is not JSON", b, message.AppendError(nil, e))
-			}
-			return
-		}
-		same(t, b, got, want)
-		var again message.Message
-		frame := message.AppendJSON(nil, &got)
-		if !json.Valid(frame) {
-			t.Fatalf("%q: wrote %s", b, frame)
-		}
-		if err := message.DecodeJSON(frame, &again); err != nil {
-			t.Fatalf("%q: wrote %s: %v", b, frame, err)
-		}
-		same(t, b, again, got)
-	})
+		return
+	}
+	same(t, b, got, want)
+	var again message.Message
+	frame := message.AppendJSON(nil, &got)
+	if !json.Valid(frame) {
+		t.Fatalf("%q: wrote %s", b, frame)
+	}
+	if err := message.DecodeJSON(frame, &again); err != nil {
+		t.Fatalf("%q: wrote %s: %v", b, frame, err)
+	}
+	same(t, b, again, got)
 }
 
 func FuzzDecodeSplit(f *testing.F) {
 	seeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > 512 {
-			return
+	f.Fuzz(checkSplit)
+}
+
+// checkSplit is checkJSON for the split framing.
+func checkSplit(t *testing.T, b []byte) {
+	if bytes.Count(b, []byte("["))+bytes.Count(b, []byte("{")) > 512 {
+		return
+	}
+	var got message.Message
+	err := message.DecodeSplit(b, &got)
+	envelope, body, has := bytes.Cut(b, []byte{'\n'})
+	want, c := reference(envelope, true)
+	if message.CodeOf(err) != c {
+		t.Fatalf("%q: got error %v, want %q", b, err, c)
+	}
+	if err != nil {
+		return
+	}
+	if want.Body = nil; has {
+		want.Body = body
+	}
+	same(t, b, got, want)
+	var again message.Message
+	frame := message.AppendSplit(nil, &got)
+	if err := message.DecodeSplit(frame, &again); err != nil {
+		t.Fatalf("%q: wrote %q: %v", b, frame, err)
+	}
+	same(t, b, again, got)
+}
+
+// TestDecodeRandom puts frames together from pieces that fit more often than
+// random bytes do.
+func TestDecodeRandom(t *testing.T) {
+	t.Parallel()
+	names := []string{
+		"vrb", "verb", "to", "frm", "from", "mid", "rmid", "hdr", "headers", "tmo", "timeout", "ts", "typ", "ver", "aut", "seq",
+		"cty", "str", "strategy", "ack", "via", "fwd", "sig", "bdy", "body", "other", `\u0074o`, "",
+	}
+	values := []string{
+		"null", "true", "false", "0", "-0", "7", "1.25", "2e-3", "1e400", "-5", "123456789012345678901", `""`, `"call"`, `"reply"`,
+		`"a:/b"`, `"aGk="`, `"\u00e9\n\/\ud83d\ude00"`, `"\ud83d"`, `"text/plain"`, `"application/json"`, "{}", "[]", `{"a":"b","c":{"d":[1,"}"]}}`,
+		`[[],{},[{"x":null}]]`, `"é😀"`, `"` + strings.Repeat("x", 129) + `"`, "tru", "01", `"`, "[", "}", "\"\t\"", `"\x"`, "\"\xff\"",
+	}
+	blanks := []string{"", "", "", " ", "\n", "\t\r "}
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same frames every time
+	blank := func() string { return blanks[r.IntN(len(blanks))] }
+	for range 20_000 {
+		var b strings.Builder
+		b.WriteString(blank() + "{")
+		for i := range r.IntN(6) {
+			if i > 0 {
+				b.WriteString("," + blank())
+			}
+			// The last values are wrong; they come seldom.
+			n := len(values)
+			if r.IntN(8) > 0 {
+				n -= 8
+			}
+			b.WriteString(`"` + names[r.IntN(len(names))] + `"` + blank() + ":" + blank() + values[r.IntN(n)] + blank())
 		}
-		var got message.Message
-		err := message.DecodeSplit(b, &got)
-		envelope, body, has := bytes.Cut(b, []byte{'\n'})
-		want, c := reference(envelope, true)
-		if message.CodeOf(err) != c {
-			t.Fatalf("%q: got error %v, want %q", b, err, c)
+		b.WriteString("}" + blank())
+		frame := []byte(b.String())
+		if r.IntN(10) == 0 {
+			frame = frame[:r.IntN(len(frame)+1)]
 		}
-		if err != nil {
-			return
-		}
-		if want.Body = nil; has {
-			want.Body = body
-		}
-		same(t, b, got, want)
-		var again message.Message
-		frame := message.AppendSplit(nil, &got)
-		if err := message.DecodeSplit(frame, &again); err != nil {
-			t.Fatalf("%q: wrote %q: %v", b, frame, err)
-		}
-		same(t, b, again, got)
-	})
+		checkJSON(t, frame)
+		checkSplit(t, frame)
+	}
 }
 
 // same compares messages, where an empty field is as good as none and what is
