@@ -1,0 +1,258 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/internal/lane"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// transport carries frames to a node and back. One goroutine reads, one
+// writes, a third may ping; close and kill may be called by anybody at any
+// time and make the others return.
+type transport interface {
+	name() string
+	// read returns the next frame, valid until the next read.
+	read() ([]byte, error)
+	// write writes frames in order. If it fails, only the first tried frames
+	// can have left, in part or whole.
+	write(frames [][]byte) (tried int, err error)
+	// ping returns when the node has answered.
+	ping(ctx context.Context) error
+	// heard is when something last came from the node.
+	heard() time.Time
+	// close says goodbye with a close code. It may take seconds; kill ends it.
+	close(code int, reason string)
+	// kill ends the connection at once.
+	kill()
+}
+
+const (
+	// batchBytes is about how much is given to the transport at a time: enough
+	// to share a system call, little enough that urgent messages wait shortly.
+	batchBytes = 64 << 10
+	// envelopeCost is what an envelope without fields may take on the wire.
+	envelopeCost = 64
+	// keepBuffer is the largest write buffer that is kept between batches.
+	keepBuffer = 1 << 20
+)
+
+// conn is one connection from welcome to end.
+type conn struct {
+	tr   transport
+	lane *lane.Lane
+
+	mu   sync.Mutex
+	why  error // why we ended it ourselves; the first reason counts
+	unit []*outgoing
+}
+
+// end closes the connection from our side, for a reason.
+func (cn *conn) end(why error) {
+	cn.mu.Lock()
+	if cn.why == nil {
+		cn.why = why
+	}
+	cn.mu.Unlock()
+	cn.tr.kill()
+}
+
+// reason is why the connection ended, given what reading it came to.
+func (cn *conn) reason(err error) error {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	if cn.why != nil {
+		err = cn.why
+	}
+	if d := new(dropped); errors.As(err, &d) {
+		return err
+	}
+	return &dropped{cause: err}
+}
+
+// attach uses a connection until it ends. It returns a *dropped.
+func (c *Client) attach(ctx context.Context, tr transport, hello *welcome) error {
+	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
+	if !c.online(cn, hello) {
+		tr.kill()
+		return &dropped{cause: errors.New("the client was closed")}
+	}
+	stop := context.AfterFunc(ctx, tr.kill)
+	cn.lane.Go("client.write", func(ctx context.Context) { c.writeLoop(ctx, cn) })
+	cn.lane.Go("client.keepalive", func(ctx context.Context) { c.keepAlive(ctx, cn) })
+	err := c.readLoop(cn)
+	tr.kill()
+	cn.lane.Close() // the writer has returned its batch after this
+	stop()
+	return c.offline(cn, cn.reason(err))
+}
+
+// online makes cn the connection in use; false if the client has been closed.
+func (c *Client) online(cn *conn, hello *welcome) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.shut != nil {
+		return false
+	}
+	c.conn, c.id, c.last, c.remote = cn, hello.ID, nil, cn.tr.name()
+	c.session.connect(hello.Limits.Frame)
+	c.announceAll()
+	c.setState(Online)
+	c.stats.connects.Add(1)
+	c.log.Info("connected", "url", c.url.Redacted(), "client", hello.ID, "node", hello.Node.Name, "transport", cn.tr.name())
+	c.nudge()
+	return true
+}
+
+// offline takes stock after a connection has ended.
+func (c *Client) offline(_ *conn, err error) error {
+	d := new(dropped)
+	errors.As(err, &d)
+	c.mu.Lock()
+	c.conn, c.remote = nil, ""
+	lost := c.session.drop(d.public())
+	c.mu.Unlock()
+	finishAll(lost)
+	c.abandonServed(message.NewError(message.CodeConnectionLost, "the connection to the node was lost during the call", ""))
+	return err
+}
+
+// nudge wakes the writer.
+func (c *Client) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// writeLoop is the one writer of a connection: it takes what waits, encodes
+// it, and hands it to the transport in one piece.
+func (c *Client) writeLoop(ctx context.Context, cn *conn) {
+	var w writer
+	w.json = c.cfg.json
+	for {
+		c.mu.Lock()
+		w.batch = c.session.take(w.batch[:0], batchBytes)
+		w.limit = c.session.limits.frame
+		c.mu.Unlock()
+		if len(w.batch) == 0 {
+			select {
+			case <-c.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		tooLarge := w.encode()
+		tried, err := cn.tr.write(w.frames)
+		var rest []*outgoing
+		if err != nil {
+			rest = w.batch[min(tried, len(w.batch)):]
+		}
+		c.mu.Lock()
+		c.session.written(rest)
+		leave := c.mayLeave()
+		c.mu.Unlock()
+		leave()
+		c.refuseLarge(tooLarge)
+		clear(w.batch)
+		if err != nil {
+			cn.end(err)
+			return
+		}
+	}
+}
+
+// writer encodes batches. Its slices are used again and again.
+type writer struct {
+	json   bool
+	limit  int
+	batch  []*outgoing // what is written; those too large are taken out
+	buf    []byte
+	ends   []int
+	frames [][]byte
+}
+
+// encode writes the batch's frames and returns the messages that do not fit.
+// Their size is checked when they are admitted; only a node that has changed
+// its limit since makes them show up here.
+func (w *writer) encode() (tooLarge []*outgoing) {
+	if cap(w.buf) > keepBuffer {
+		w.buf = nil
+	}
+	w.buf, w.ends, w.frames = w.buf[:0], w.ends[:0], w.frames[:0]
+	kept := w.batch[:0]
+	now := time.Now()
+	for _, o := range w.batch {
+		if !o.deadline.IsZero() {
+			o.msg.Timeout = max(o.deadline.Sub(now), time.Millisecond)
+		}
+		at := len(w.buf)
+		w.buf = appendFrame(w.buf, &o.msg, w.json)
+		if w.limit > 0 && len(w.buf)-at > w.limit {
+			w.buf = w.buf[:at]
+			tooLarge = append(tooLarge, o)
+			continue
+		}
+		w.ends = append(w.ends, len(w.buf))
+		kept = append(kept, o)
+	}
+	w.batch = kept
+	at := 0
+	for _, end := range w.ends {
+		w.frames = append(w.frames, w.buf[at:end:end])
+		at = end
+	}
+	return tooLarge
+}
+
+func appendFrame(dst []byte, m *message.Message, asJSON bool) []byte {
+	if asJSON {
+		return message.AppendJSON(dst, m)
+	}
+	return message.AppendSplit(dst, m)
+}
+
+func (c *Client) refuseLarge(list []*outgoing) {
+	for _, o := range list {
+		err := errTooLarge(o.cost, c.frameLimit())
+		if o.flight == nil {
+			c.log.Warn("a message was not sent because the node's limit for frames became smaller", "to", string(o.msg.To), "err", err)
+			continue
+		}
+		c.abandon(o.flight, err)
+	}
+}
+
+func (c *Client) frameLimit() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session.limits.frame
+}
+
+// keepAlive pings a node that has been silent, and ends the connection if that
+// is not answered: TCP alone may take a quarter of an hour to find out.
+func (c *Client) keepAlive(ctx context.Context, cn *conn) {
+	for {
+		quiet := time.Since(cn.tr.heard())
+		if quiet < c.cfg.silence {
+			if !pause(ctx, c.cfg.silence-quiet) {
+				return
+			}
+			continue
+		}
+		pingCtx, cancel := context.WithTimeout(ctx, min(c.cfg.silence, pongTimeout))
+		err := cn.tr.ping(pingCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			cn.end(&dropped{reason: "no answer to a ping", cause: err})
+			return
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package client
+
+import (
+	"fmt"
+	"slices"
+)
+
+// State is what a client is doing about its connection.
+//
+//	          ┌──────────── drop ───────────┐
+//	          ▼                             │
+//	Offline ─────► Connecting ─────► Online ┴─► Draining
+//	   ▲               │ failed                    │ drop
+//	   └───────────────┴───────────────────────────┘
+//	any ─► Closed, by Close or when the node says not to come back
+type State uint8
+
+// The states.
+const (
+	// Offline waits before it tries again. Messages are queued.
+	Offline State = iota
+	// Connecting is trying. Messages are queued.
+	Connecting
+	// Online has been welcomed by a node.
+	Online
+	// Draining still gets its answers, but the node takes nothing new here:
+	// messages are queued for the next connection.
+	Draining
+	// Closed is the end; [Client.Err] says why.
+	Closed
+)
+
+var stateNames = [...]string{"offline", "connecting", "online", "draining", "closed"}
+
+// String returns the state as one word.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// maxEvents bounds the states that a slow listener has not heard of yet; the
+// oldest are dropped, since the last one is what counts.
+const maxEvents = 64
+
+// watchers tells functions of state changes, in order, from one goroutine.
+// Guarded by Client.mu.
+type watchers struct {
+	funcs   []func(State)
+	events  []State
+	running bool
+}
+
+// OnState has f told of every change of state from now on, in order, one at a
+// time. f runs on a goroutine of the client and may call it, but not
+// its Close; a slow f misses old changes, never the last.
+func (c *Client) OnState(f func(State)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch.funcs = append(slices.Clip(c.watch.funcs), f)
+}
+
+// setState changes the state; c.mu is held.
+func (c *Client) setState(s State) {
+	if c.state == s {
+		return
+	}
+	c.state = s
+	w := &c.watch
+	if len(w.funcs) == 0 {
+		return
+	}
+	if len(w.events) == maxEvents {
+		w.events = slices.Delete(w.events, 0, 1)
+	}
+	w.events = append(w.events, s)
+	if !w.running {
+		w.running = c.lane.Do(c.tell)
+	}
+}
