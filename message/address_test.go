@@ -133,6 +133,16 @@ func TestParseStrictRefuses(t *testing.T) {
 	}
 }
 
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GET", "PUT", "POST", "HEAD", "PATCH", "DELETE", "OPTIONS", "Trace"} {
+		a, err := message.ParseStrictBytes([]byte("orders:[" + method + "]/"))
+		if err != nil || a.Method != strings.ToLower(method) {
+			t.Errorf("%s: got %+v, %v", method, a, err)
+		}
+	}
+}
+
 func TestHasWildcard(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]bool{

@@ -110,6 +110,51 @@ func checkSplit(t *testing.T, b []byte) {
 	same(t, b, again, got)
 }
 
+func FuzzHeaders(f *testing.F) {
+	f.Add([]byte(`{"a":"1","b":{},"\u0061":"2"}`), "a", "x")
+	f.Add([]byte("{ \"a\" : 1 ,\n\"b\":\"\\n\" }"), "b\n", "\xff\"")
+	f.Fuzz(func(t *testing.T, headers []byte, name, value string) {
+		m := message.Message{Headers: headers}
+		before := m.Header(name)
+		for k, v := range m.AllHeaders() {
+			if k == name {
+				before = v
+			}
+		}
+		if got := m.Header(name); got != before {
+			t.Fatalf("%q: header %q is %q and %q", headers, name, got, before)
+		}
+		m.SetHeader(name, value)
+		if message.ValidJSON(headers) && m.Headers != nil && !message.ValidJSON(m.Headers) {
+			t.Fatalf("%q became %q", headers, m.Headers)
+		}
+		if got := m.Header(name); utf8.ValidString(name) && got != valid(value) {
+			t.Fatalf("%q: set %q, got %q", m.Headers, value, got)
+		}
+	})
+}
+
+// valid replaces each byte that is not UTF-8.
+func valid(s string) string { return string([]rune(s)) }
+
+func FuzzDecodeError(f *testing.F) {
+	f.Add([]byte(`{"code":"overloaded","message":"a\n","hint":"h","path":"/x","details":[1],"retryable":false,"retryAfter":0.5}`))
+	f.Add([]byte(`{"code":5}`))
+	f.Add([]byte(`{"code":"mine","retryable":true,"retryAfter":1e99}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e := message.DecodeError(b)
+		body := message.AppendError(nil, e)
+		if !e.Remote() || e.Code == "" || !message.ValidJSON(body) {
+			t.Fatalf("%q: %+v, %q", b, e, body)
+		}
+		again := message.DecodeError(body)
+		e.RetryAfter, again.RetryAfter = 0, 0 // written in milliseconds
+		if !reflect.DeepEqual(e, again) {
+			t.Fatalf("%q: %+v, then %+v", b, e, again)
+		}
+	})
+}
+
 // TestDecodeRandom puts frames together from pieces that fit more often than
 // random bytes do.
 func TestDecodeRandom(t *testing.T) {

@@ -86,6 +86,7 @@ func TestDecodeUMF(t *testing.T) {
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("got %+v, want %+v", m, want)
 	}
+	code(t, message.DecodeUMF(nil, noon, &m), message.CodeBadFrame)
 	for frame, path := range map[string]string{
 		`{"from":"b:/","body":1}`:                                                     "to",
 		`{"to":"a:/","body":1}`:                                                       "frm",
@@ -176,6 +177,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	code(t, message.Verify([]byte("other"), []byte(with(`"`+sig+`"`))), message.CodeUnauthenticated)
 	code(t, message.Verify(secret, []byte("x")), message.CodeBadFrame)
+	code(t, message.VerifyTolerant(secret, []byte("x")), message.CodeBadFrame)
 	for _, frame := range []string{`{"to":"a:/","ts":"t"}`, `{"to":"a:/","mid":"m"}`} {
 		_, err := message.Sign(secret, []byte(frame))
 		code(t, err, message.CodeBadMessage)
@@ -198,6 +200,62 @@ func TestVerifyTolerant(t *testing.T) {
 }
 
 const ownOrder = "2acf186978c1309467a5ff1d6018ad0974747a40bcdec85d838321ca397b35b5"
+
+func FuzzUMF(f *testing.F) {
+	for _, v := range []string{
+		`{"to":"a:/","from":"b:/","mid":7,"ts":"t","body":{"b":1,"1":2},"sig":"x"}`, `{"to":1,"frm":[],"\u0062dy":"","sig":5}`,
+		`{"to":"a:/","to":0,"tmo":1e400,"timeout":false,"headers":{},"body":[]}`,
+	} {
+		f.Add([]byte(v))
+	}
+	secret := []byte("secret")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		u, err := message.ParseUMF(b, noon)
+		if err != nil {
+			code(t, err, message.CodeBadFrame)
+			return
+		}
+		short := u.AppendShort(nil)
+		again, err := message.ParseUMF(short, noon)
+		if err != nil {
+			t.Fatalf("%q: wrote %q: %v", b, short, err)
+		}
+		// What overflowed is null now, and gone.
+		if twice := again.AppendShort(nil); !bytes.Equal(short, twice) && !bytes.Contains(short, []byte(":null")) {
+			t.Fatalf("%q: first %s, then %s", b, short, twice)
+		}
+		var m message.Message
+		_ = message.DecodeUMF(b, noon, &m)
+		u.Signature = nil
+		frame := u.AppendLong(nil)
+		sig, err := message.Sign(secret, frame)
+		if err != nil || bytes.Contains(short, []byte(":null")) {
+			return
+		}
+		if err := message.Verify(secret, append(frame[:len(frame)-1], `,"sig":"`+sig+`"}`...)); err != nil {
+			t.Fatalf("%q: %s does not fit: %v", b, sig, err)
+		}
+	})
+}
+
+// TestCanonicalHostile checks that no body makes the work grow much faster than
+// itself.
+func TestCanonicalHostile(t *testing.T) {
+	t.Parallel()
+	const depth = 500
+	deep := strings.Repeat(`{"b":1,"1":`, depth) + `"` + strings.Repeat("x", 1<<18) + `"` + strings.Repeat("}", depth)
+	wide := "{" + strings.Repeat(`"b":1,"7":2,`, 1<<15) + `"3":0}`
+	for _, body := range []string{deep, wide} {
+		start := time.Now()
+		out := canonical(t, []byte(body))
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%d bytes took %v", len(body), took)
+		}
+		if !json.Valid(out) {
+			t.Error("the result is not JSON")
+		}
+	}
+}
 
 func FuzzCanonical(f *testing.F) {
 	for _, s := range []string{
