@@ -51,7 +51,7 @@ export declare class Rope extends Emitter<Events> {
     /** Calls a path and reads its parts one by one. What is wrong with the call the loop and the reply tell. */
     stream<Part = unknown, Out = unknown>(address: string, body?: unknown, options?: StreamOptions): RopeStream<Part, Out>;
     /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
-    gather<Out = unknown>(address: string, body?: unknown, options?: GatherOptions): Promise<Gathered<Out>>;
+    gather<Out = unknown>(address: string, body?: unknown, options?: GatherOptions<Out>): Promise<Gathered<Out>>;
     /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
     send(address: string, body?: unknown, options?: SendOptions): Promise<void>;
     /** Has `fn` called with each message that somebody sends to this client; returns what ends that. */

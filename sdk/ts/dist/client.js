@@ -1,7 +1,7 @@
 import { closeError } from "./close.js";
 import { Emitter } from "./emitter.js";
 import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
-import { gathered } from "./gather.js";
+import { answer, gathered } from "./gather.js";
 import { watchHints } from "./hints.js";
 import { Link } from "./link.js";
 import { encode, encodeBody } from "./message.js";
@@ -107,8 +107,11 @@ export class Rope extends Emitter {
     }
     /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
     async gather(address, body, options = {}) {
-        const { strategy, quorum, first, ...rest } = options;
-        return gathered(await this.call(address, body, { ...rest, strategy: { by: strategy ?? "all", quorum, first } }));
+        const { strategy, quorum, first, onAnswer, ...rest } = options;
+        const parts = onAnswer && true;
+        const onPart = onAnswer && ((part) => onAnswer(answer(part)));
+        const all = { by: strategy ?? "all", quorum, first, parts };
+        return gathered(await this.call(address, body, { ...rest, strategy: all, onPart }));
     }
     /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
     async send(address, body, options = {}) {
@@ -280,7 +283,7 @@ export class Rope extends Emitter {
             case "reply":
                 return this.#calls.get(m.rmid ?? "")?.answer(m);
             case "error":
-                return m.rmid === undefined ? this.#report(fromWire(m.body)) : this.#calls.get(m.rmid)?.answer(m);
+                return this.#failed(m);
             case "call":
                 return this.#services.call(m, this.#host);
             case "cancel":
@@ -293,6 +296,15 @@ export class Rope extends Emitter {
                 return;
             default: // a verb of a later version
         }
+    }
+    #failed(m) {
+        const call = this.#calls.get(m.rmid ?? "");
+        if (call)
+            return call.answer(m);
+        const err = fromWire(m.body);
+        // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
+        if (err.code !== "canceled" && err.code !== "deadline_exceeded")
+            this.#report(err);
     }
     #received(m) {
         if (this.#services.send(m))

@@ -26,3 +26,5 @@ export interface Gathered<T = unknown> {
 }
 /** Makes a result of the reply to a gather. */
 export declare function gathered<T>(body: unknown): Gathered<T>;
+/** Makes an answer of what came for it. */
+export declare function answer<T>(a: WireAnswer): Answer<T>;

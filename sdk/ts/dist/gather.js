@@ -11,7 +11,8 @@ export function gathered(body) {
         values: answers.filter((a) => !a.error).map((a) => a.body),
     };
 }
-function answer(a) {
+/** Makes an answer of what came for it. */
+export function answer(a) {
     const { server, name, path } = a;
     const out = { server, name, path, took: (a.took ?? 0) * 1000 };
     if (a.error !== undefined)

@@ -47,10 +47,12 @@ export class Outbox {
     flush() {
         clearTimeout(this.#timer);
         this.#timer = undefined;
-        let n = 0;
-        while (n < this.#queue.length && this.#network.buffered() < highWater && this.#network.write(this.#queue[n]))
-            n++;
-        this.#queue.splice(0, n);
+        for (let o; (o = this.#queue[0]) && this.#network.buffered() < highWater;) {
+            if (!this.#network.write(o))
+                break;
+            if (this.#queue[0] === o)
+                this.#queue.shift(); // else it has been settled, and taken back, already
+        }
         if (this.#network.buffered() >= highWater)
             this.#timer = setTimeout(() => this.flush(), lookEvery);
         else

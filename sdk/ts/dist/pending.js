@@ -33,7 +33,7 @@ export class Pending {
         signal?.addEventListener("abort", this.#aborted);
     }
     get wantsAnswer() {
-        return this.message.verb === "call" || this.message.ack === true;
+        return this.message.verb !== "send" || this.message.ack === true;
     }
     ready() {
         // At least a millisecond: the node refuses 0, and our timer is about to fire.

@@ -59,10 +59,12 @@ export class Service {
             this.#resolve();
         }
         catch (err) {
-            if (err.code === "connection_lost")
+            const { code } = err;
+            if (code === "connection_lost")
                 return; // the next connection brings another try
             this.#reject(err);
-            this.#host.report(err);
+            if (code !== "canceled")
+                this.#host.report(err);
         }
     }
     /** @internal Runs the handler of a call or send, if one of ours fits. */

@@ -1,7 +1,7 @@
 import { closeError } from "./close.js";
 import { Emitter } from "./emitter.js";
 import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
-import { gathered, type Gathered } from "./gather.js";
+import { answer, gathered, type Gathered, type WireAnswer } from "./gather.js";
 import { watchHints } from "./hints.js";
 import { Link, type LinkOwner, type State, type Welcome } from "./link.js";
 import { encode, encodeBody, type Decoded, type Framing, type Message } from "./message.js";
@@ -141,9 +141,12 @@ export class Rope extends Emitter<Events> {
   }
 
   /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
-  async gather<Out = unknown>(address: string, body?: unknown, options: GatherOptions = {}): Promise<Gathered<Out>> {
-    const { strategy, quorum, first, ...rest } = options;
-    return gathered<Out>(await this.call(address, body, { ...rest, strategy: { by: strategy ?? "all", quorum, first } }));
+  async gather<Out = unknown>(address: string, body?: unknown, options: GatherOptions<Out> = {}): Promise<Gathered<Out>> {
+    const { strategy, quorum, first, onAnswer, ...rest } = options;
+    const parts = onAnswer && true;
+    const onPart = onAnswer && ((part: unknown) => onAnswer(answer<Out>(part as WireAnswer)));
+    const all = { by: strategy ?? "all", quorum, first, parts };
+    return gathered<Out>(await this.call(address, body, { ...rest, strategy: all, onPart }));
   }
 
   /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
@@ -318,7 +321,7 @@ export class Rope extends Emitter<Events> {
       case "reply":
         return this.#calls.get(m.rmid ?? "")?.answer(m);
       case "error":
-        return m.rmid === undefined ? this.#report(fromWire(m.body)) : this.#calls.get(m.rmid)?.answer(m);
+        return this.#failed(m);
       case "call":
         return this.#services.call(m, this.#host);
       case "cancel":
@@ -331,6 +334,14 @@ export class Rope extends Emitter<Events> {
         return;
       default: // a verb of a later version
     }
+  }
+
+  #failed(m: Decoded): void {
+    const call = this.#calls.get(m.rmid ?? "");
+    if (call) return call.answer(m);
+    const err = fromWire(m.body);
+    // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
+    if (err.code !== "canceled" && err.code !== "deadline_exceeded") this.#report(err);
   }
 
   #received(m: Decoded): void {

@@ -29,7 +29,8 @@ export interface Gathered<T = unknown> {
   values: T[];
 }
 
-interface WireAnswer extends Asked {
+/** @internal How the wire says it. */
+export interface WireAnswer extends Asked {
   took?: number;
   body?: unknown;
   contentType?: string;
@@ -48,7 +49,8 @@ export function gathered<T>(body: unknown): Gathered<T> {
   };
 }
 
-function answer<T>(a: WireAnswer): Answer<T> {
+/** Makes an answer of what came for it. */
+export function answer<T>(a: WireAnswer): Answer<T> {
   const { server, name, path } = a;
   const out: Answer<T> = { server, name, path, took: (a.took ?? 0) * 1000 };
   if (a.error !== undefined) out.error = fromWire(a.error);

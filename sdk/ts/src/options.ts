@@ -1,4 +1,5 @@
 import type { Backoff } from "./close.js";
+import type { Answer } from "./gather.js";
 import type { Framing } from "./message.js";
 import type { TransportKind, WebSocketLike } from "./transport.js";
 
@@ -71,13 +72,15 @@ export interface StreamOptions extends MessageOptions {
 }
 
 /** Options of a gather. */
-export interface GatherOptions extends MessageOptions {
+export interface GatherOptions<Out = unknown> extends MessageOptions {
   /** `all` (the default): every server. `majority`: end when more than half gave the same answer. */
   strategy?: "all" | "majority" | undefined;
   /** Fewer good answers than that is the error `no_quorum`. */
   quorum?: number | undefined;
   /** End after so many good answers and cancel the rest. */
   first?: number | undefined;
+  /** Called with each answer as it comes. */
+  onAnswer?: ((answer: Answer<Out>) => void) | undefined;
 }
 
 /** Options of a send. A send without `ack` and `timeout` waits for a connection as long as it takes. */

@@ -46,7 +46,7 @@ export class Pending implements Outgoing {
   }
 
   get wantsAnswer(): boolean {
-    return this.message.verb === "call" || this.message.ack === true;
+    return this.message.verb !== "send" || this.message.ack === true;
   }
 
   ready(): void {

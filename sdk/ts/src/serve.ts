@@ -125,9 +125,10 @@ export class Service {
       await Promise.all(this.#announcements.map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
       this.#resolve();
     } catch (err) {
-      if ((err as RopewalkError).code === "connection_lost") return; // the next connection brings another try
+      const { code } = err as RopewalkError;
+      if (code === "connection_lost") return; // the next connection brings another try
       this.#reject(err);
-      this.#host.report(err as RopewalkError);
+      if (code !== "canceled") this.#host.report(err as RopewalkError);
     }
   }
 

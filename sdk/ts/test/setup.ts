@@ -1,5 +1,5 @@
 import { WebSocket } from "ws";
-import { connect, type ConnectOptions, type Rope, type RopewalkError, type WebSocketLike } from "../src/index.js";
+import { connect, type ConnectOptions, type Rope, type RopewalkError, type State, type WebSocketLike } from "../src/index.js";
 import { FakeNode, type Conn, type FakeOptions } from "./fake-node.js";
 
 const nodes: FakeNode[] = [];
@@ -38,4 +38,20 @@ export function client(url: string, options: ConnectOptions = {}): { rope: Rope;
 export async function stopAll(): Promise<void> {
   await Promise.all(ropes.splice(0).map((r) => r.close({ timeout: 500 })));
   await Promise.all(nodes.splice(0).map((n) => n.stop()));
+}
+
+/** Lets everything run that is ready to. */
+export function turn(): Promise<void> {
+  return new Promise((done) => setImmediate(() => setImmediate(done)));
+}
+
+/** Resolves when the client is in a state, which may be a short one. Call it before what brings the state about. */
+export function reached(rope: Rope, state: State): Promise<void> {
+  return new Promise((done) => {
+    const off = rope.on("state", (s) => {
+      if (s !== state) return;
+      off();
+      done();
+    });
+  });
 }
