@@ -3,7 +3,7 @@ package message
 // ParseMid reads what [AppendMid] wrote. It reports false for anything else.
 func ParseMid(b []byte) (uint64, bool) {
 	const overflow = (1<<64 - 1) / 36
-	if len(b) == 0 || len(b) > 13 {
+	if len(b) == 0 || len(b) > 13 || b[0] == '0' && len(b) > 1 {
 		return 0, false
 	}
 	var n uint64

@@ -21,7 +21,7 @@ func TestMidRoundTrip(t *testing.T) {
 	if got, ok := message.ParseMid(message.AppendMid(nil, math.MaxUint64)); !ok || got != math.MaxUint64 {
 		t.Error("the largest number does not come back")
 	}
-	for _, bad := range []string{"", "A", "-1", "3w5e11264sgsg", "zzzzzzzzzzzzz", "00000000000001", "1 "} {
+	for _, bad := range []string{"", "A", "-1", "3w5e11264sgsg", "zzzzzzzzzzzzz", "00000000000001", "01", "1 "} {
 		if n, ok := message.ParseMid([]byte(bad)); ok {
 			t.Errorf("%q was read as %d", bad, n)
 		}

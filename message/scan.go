@@ -142,68 +142,86 @@ func scanValue(b []byte, i int) (int, fault) {
 	return scanScalar(b, i)
 }
 
-// scanNested checks an object or array, without recursion: a bit for each open
-// level says whether it is an object.
+// nesting remembers of each open level whether it is an object, in a bit.
+type nesting struct {
+	levels [maxDepth / 64]uint64
+	depth  int
+	object bool // whether the innermost level is an object
+}
+
+func (n *nesting) open(object bool) {
+	bit := uint64(1) << (n.depth & 63)
+	if object {
+		n.levels[n.depth>>6] |= bit
+	} else {
+		n.levels[n.depth>>6] &^= bit
+	}
+	n.object = object
+	n.depth++
+}
+
+func (n *nesting) close() {
+	if n.depth--; n.depth > 0 {
+		d := n.depth - 1
+		n.object = n.levels[d>>6]>>(d&63)&1 != 0
+	}
+}
+
+// scanNested checks an object or array, without recursion.
 func scanNested(b []byte, i int) (int, fault) {
-	var (
-		levels [maxDepth / 64]uint64
-		depth  int
-		object bool
-		f      fault
-	)
+	var n nesting
+	var f fault
 	for {
 		// A value begins at i.
 		if i >= len(b) {
 			return i, faultTruncated
 		}
-		if c := b[i]; c == '{' || c == '[' {
-			if depth == maxDepth {
-				return i, faultDepth
+		c, empty := b[i], false
+		switch {
+		case c != '{' && c != '[':
+			if i, f = scanScalar(b, i); f != faultNone {
+				return i, f
 			}
-			object = c == '{'
-			bit := uint64(1) << (depth & 63)
-			levels[depth>>6] &^= bit
-			if object {
-				levels[depth>>6] |= bit
-			}
-			depth++
+		case n.depth == maxDepth:
+			return i, faultDepth
+		default:
+			n.open(c == '{')
 			i = skipSpace(b, i+1)
 			// Both closing brackets are two after their opening ones in ASCII.
-			if i >= len(b) || b[i] != c+2 {
-				if object {
-					if i, f = scanKey(b, i); f != faultNone {
-						return i, f
-					}
-				}
-				continue
-			}
-		} else if i, f = scanScalar(b, i); f != faultNone {
-			return i, f
+			empty = i < len(b) && b[i] == c+2
 		}
-		// A value is over at i, or a bracket closes: leave what ends here.
-		for {
-			i = skipSpace(b, i)
-			if i >= len(b) {
-				return i, faultTruncated
+		if empty || c != '{' && c != '[' {
+			if i, f = scanClosing(b, i, &n); f != faultNone || n.depth == 0 {
+				return i, f
 			}
-			if c := b[i]; c == ',' {
-				break
-			} else if object && c != '}' || !object && c != ']' {
-				return i, faultSyntax
-			}
-			i++
-			if depth--; depth == 0 {
-				return i, faultNone
-			}
-			object = levels[(depth-1)>>6]>>((depth-1)&63)&1 != 0
 		}
-		i = skipSpace(b, i+1)
-		if object {
+		if n.object {
 			if i, f = scanKey(b, i); f != faultNone {
 				return i, f
 			}
 		}
 	}
+}
+
+// scanClosing leaves the levels that end at i, then skips the comma before the
+// next value, if there is a level left.
+func scanClosing(b []byte, i int, n *nesting) (int, fault) {
+	for n.depth > 0 {
+		i = skipSpace(b, i)
+		if i >= len(b) {
+			return i, faultTruncated
+		}
+		c := b[i]
+		if c == ',' {
+			return skipSpace(b, i+1), faultNone
+		}
+		if n.object && c != '}' || !n.object && c != ']' {
+			return i, faultSyntax
+		}
+		i++
+		n.close()
+	}
+	return i, faultNone
 }
 
 // scanScalar checks a string, number, true, false or null.
