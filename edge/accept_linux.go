@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ropewalk/ropewalk/internal/wheel"
 )
 
 // acceptTurn is how many connections are accepted before those that are there
@@ -82,13 +84,13 @@ func (p *poller) pause(l *listener, errno syscall.Errno) {
 	p.srv.log.Warn("accept: paused; raise the limit of open files or lower limits.connections",
 		"listener", l.cfg.Name, "err", errno)
 	_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, l.fd, nil)
-	l.resume.Fire = func() {
+	l.resume.Owner = wheel.Func(func() {
 		p.do(func() {
 			if _, open := p.srv.accepting.Load(int32(l.fd)); open { //nolint:gosec // a descriptor
 				_ = p.add(l.fd, unix.EPOLLIN, 0)
 			}
 		})
-	}
+	})
 	p.srv.wheel.Reset(&l.resume, acceptPause)
 }
 
@@ -96,8 +98,8 @@ func (p *poller) pause(l *listener, errno syscall.Errno) {
 // pollers.
 func (p *poller) welcome(l *listener, fd int, sa *unix.RawSockaddrAny) {
 	c := p.srv.newConn(l, addrOf(sa))
-	if refusal := p.srv.admit(c); refusal != nil {
-		_, _ = unix.Write(fd, refusal)
+	if status, refusal := p.srv.admit(c); refusal != nil {
+		_, _ = unix.Write(fd, appendRefusal(nil, status, refusal, ""))
 		_ = unix.Close(fd)
 		return
 	}

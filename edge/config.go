@@ -76,6 +76,12 @@ type Limits struct {
 	// Idle closes connections that sent no message for so long, with 4002;
 	// looked at once in a Ping interval. Default: no limit.
 	Idle time.Duration
+	// Poll is how long a poll of the HTTP transports waits for messages.
+	// Default 25 s.
+	Poll time.Duration
+	// Unread is how long a connection over HTTP may be neither streamed nor
+	// polled, and how long writing to it may take. Default 40 s.
+	Unread time.Duration
 	// Close is how long the other end may take to answer a close. Default 5 s.
 	Close time.Duration
 	// PendingFrames and PendingBytes bound what waits to be sent on one
@@ -98,6 +104,8 @@ const (
 	DefaultHandshakeBytes = 16 << 10
 	DefaultHandshakeTime  = 10 * time.Second
 	DefaultPing           = 25 * time.Second // below the 30 s and 60 s after which many proxies cut
+	DefaultPoll           = 25 * time.Second // as DefaultPing
+	DefaultUnread         = 40 * time.Second // one poll, and 15 s for the way to the next
 	DefaultClose          = 5 * time.Second
 	DefaultPendingFrames  = 4096
 	DefaultPendingBytes   = 4 << 20
@@ -124,6 +132,8 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.HandshakeTime, DefaultHandshakeTime)
 	orDefault(&l.Ping, DefaultPing)
 	orDefault(&l.Idle, 0)
+	orDefault(&l.Poll, DefaultPoll)
+	orDefault(&l.Unread, DefaultUnread)
 	orDefault(&l.Close, DefaultClose)
 	orDefault(&l.PendingFrames, DefaultPendingFrames)
 	orDefault(&l.PendingBytes, DefaultPendingBytes)

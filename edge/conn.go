@@ -67,8 +67,8 @@ type Conn struct {
 	data any
 
 	framing   Framing
-	transport transport
 	deflate   bool
+	transport atomic.Uint32 // a transport; changes once at most, from poll to stream
 
 	state atomic.Uint32 // written under mu, read anywhere
 
@@ -141,7 +141,10 @@ func (c *Conn) Listener() string { return c.lis.cfg.Name }
 func (c *Conn) RemoteAddr() string { return c.addr.String() }
 
 // Transport is "websocket", "stream" or "poll".
-func (c *Conn) Transport() string { return c.transport.String() }
+// A connection over HTTP is "poll" until it is streamed.
+func (c *Conn) Transport() string { return c.via().String() }
+
+func (c *Conn) via() transport { return transport(c.transport.Load()) } //nolint:gosec // it was one
 
 // Data returns what SetData was given.
 func (c *Conn) Data() any { return c.data }

@@ -155,7 +155,7 @@ func (c *Conn) accept(u *upgrade) {
 		f.Payload = append(f.Payload, "\r\nSec-WebSocket-Extensions: "+deflateAnswer...)
 	}
 	f.Payload = append(f.Payload, crlf+crlf...)
-	c.framing, c.transport = u.framing, viaWebSocket
+	c.framing = u.framing
 	c.open(f)
 }
 
@@ -173,10 +173,11 @@ func (c *Conn) open(first *Frame) {
 	}
 	c.state.Store(uint32(stateOpen))
 	push := first != nil && c.enqueue(first)
-	if tick := c.srv.cfg.Limits.tick(); tick > 0 && c.transport == viaWebSocket {
+	c.srv.wheel.Stop(&c.timer)
+	if tick := c.srv.cfg.Limits.tick(); c.via() != viaWebSocket {
+		c.startUnread()
+	} else if tick > 0 {
 		c.srv.wheel.Reset(&c.timer, tick)
-	} else {
-		c.srv.wheel.Stop(&c.timer)
 	}
 	c.mu.Unlock()
 	if push {

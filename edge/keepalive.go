@@ -11,6 +11,10 @@ func (c *Conn) onTimer() {
 	case stateClosing:
 		c.kill = true
 	case stateOpen:
+		if c.via() != viaWebSocket {
+			c.doomLocked(&CloseError{Code: CloseAbnormal, Reason: "it was neither streamed nor polled"})
+			break
+		}
 		if ping, err := c.keepAlive(); err != nil {
 			c.drop(max(c.inflight, min(c.off, 1)))
 			c.startClosing(err, newClose(err.Code, err.Reason))

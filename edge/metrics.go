@@ -104,12 +104,12 @@ func (m *Metrics) sent(frames, bytes int) {
 }
 
 func (m *Metrics) opened(c *Conn) {
-	c.lis.open[c.transport].Inc()
-	c.lis.opens[c.transport].Inc()
+	c.lis.open[c.via()].Inc()
+	c.lis.opens[c.via()].Inc()
 }
 
 func (m *Metrics) closed(c *Conn) {
-	c.lis.open[c.transport].Dec()
+	c.lis.open[c.via()].Dec()
 	m.closes.WithLabelValues(codeLabel(c.end.Code)).Inc()
 }
 

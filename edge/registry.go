@@ -6,39 +6,41 @@ import (
 	"strconv"
 
 	"github.com/ropewalk/ropewalk/message"
+
+	"github.com/ropewalk/ropewalk/internal/wheel"
 )
 
 // newConn returns a connection in the state handshake that nobody knows yet.
 func (s *Server) newConn(l *listener, remote netip.AddrPort) *Conn {
 	c := &Conn{srv: s, lis: l, addr: remote, fd: -1}
-	c.timer.Fire = c.onTimer
+	c.timer.Owner = wheel.Func(c.onTimer)
 	return c
 }
 
 // admit takes a slot for a new connection. If there is none it returns the
-// HTTP answer to refuse it with.
-func (s *Server) admit(c *Conn) (refusal []byte) {
+// HTTP status and error to refuse it with.
+func (s *Server) admit(c *Conn) (status int, refusal *message.Error) {
 	l := &s.cfg.Limits
 	ip := c.addr.Addr()
 	s.connMu.Lock()
 	defer s.connMu.Unlock()
 	switch {
 	case s.draining:
-		return refusalShutdown
+		return http.StatusServiceUnavailable, errStopping
 	case l.Connections > 0 && s.slots >= l.Connections:
 		s.metrics.hit(limitConnections)
 		s.metrics.refused(c.lis, http.StatusServiceUnavailable)
-		return refusalFull
+		return http.StatusServiceUnavailable, errConnections
 	case l.PerIP > 0 && s.perIP[ip] >= l.PerIP:
 		s.metrics.hit(limitPerIP)
 		s.metrics.refused(c.lis, http.StatusTooManyRequests)
-		return refusalPerIP
+		return http.StatusTooManyRequests, errPerIP
 	}
 	s.slots++
 	if l.PerIP > 0 {
 		s.perIP[ip]++
 	}
-	return nil
+	return 0, nil
 }
 
 // giveBack returns a slot.
@@ -101,19 +103,15 @@ func (s *Server) unlist(c *Conn) {
 //
 //nolint:gochecknoglobals // constants in all but name
 var (
-	refusalShutdown = refusalBytes(http.StatusServiceUnavailable, message.NewError(message.CodeShuttingDown,
-		"the node stops", "Connect again in a moment, or to another node."))
-	refusalFull = refusalBytes(http.StatusServiceUnavailable, message.NewError(message.CodeOverloaded,
-		"the node has as many connections as it may", "Connect later, or raise limits.connections."))
-	refusalPerIP = refusalBytes(http.StatusTooManyRequests, message.NewError(message.CodeRateLimited,
-		"too many connections from this address", "Close some, or raise limits.per_ip."))
+	errStopping = message.NewError(message.CodeShuttingDown,
+		"the node stops", "Connect again in a moment, or to another node.")
+	errConnections = message.NewError(message.CodeOverloaded,
+		"the node has as many connections as it may", "Connect later, or raise limits.connections.")
+	errPerIP = message.NewError(message.CodeRateLimited,
+		"too many connections from this address", "Close some, or raise limits.per_ip.")
 )
 
-// refusalBytes returns a whole HTTP response.
-func refusalBytes(status int, err *message.Error) []byte {
-	return appendRefusal(nil, status, err, "")
-}
-
+// appendRefusal appends a whole HTTP response; extra are header lines.
 func appendRefusal(dst []byte, status int, err *message.Error, extra string) []byte {
 	body := message.AppendError(nil, err)
 	dst = append(dst, "HTTP/1.1 "...)

@@ -28,15 +28,15 @@ type Server struct {
 	listeners []*listener
 	web       *web
 
-	pollers    []*poller
-	turnOf     atomic.Uint32 // which poller gets the next connection
-	accepting  sync.Map      // int32 descriptor → *listener
-	dirtyList  atomic.Pointer[Conn]
-	busy       atomic.Int32 // how many are handling input and flush when they are done
-	flushNow   chan struct{}
-	opened     atomic.Int64
-	ended      chan struct{} // closed when Serve has ended
-	endOnce    sync.Once
+	pollers   []*poller
+	turnOf    atomic.Uint32 // which poller gets the next connection
+	accepting sync.Map      // int32 descriptor → *listener
+	dirtyList atomic.Pointer[Conn]
+	busy      atomic.Int32 // how many are handling input and flush when they are done
+	flushNow  chan struct{}
+	opened    atomic.Int64
+	ended     chan struct{} // closed when Serve has ended
+	endOnce   sync.Once
 
 	connMu   sync.Mutex
 	first    *Conn // list of all connections

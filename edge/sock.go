@@ -60,10 +60,10 @@ func (l *listener) acceptLoop(ln net.Listener) {
 // take makes a connection of an accepted socket.
 func (l *listener) take(conn net.Conn) {
 	c := l.srv.newConn(l, addrPort(conn.RemoteAddr()))
-	if refusal := l.srv.admit(c); refusal != nil {
+	if status, refusal := l.srv.admit(c); refusal != nil {
 		if l.tls == nil {
 			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-			_, _ = conn.Write(refusal) // fits into an empty socket buffer
+			_, _ = conn.Write(appendRefusal(nil, status, refusal, "")) // fits into an empty socket buffer
 		}
 		_ = conn.Close()
 		return

@@ -21,10 +21,13 @@ type web struct {
 	closed chan struct{}
 	once   sync.Once
 	open   sync.WaitGroup // connections in net/http's hands
+
+	mu    sync.Mutex
+	links map[string]*httpLink // by connection id
 }
 
 func newWeb(s *Server) *web {
-	w := &web{srv: s, conns: make(chan net.Conn), closed: make(chan struct{})}
+	w := &web{srv: s, conns: make(chan net.Conn), closed: make(chan struct{}), links: make(map[string]*httpLink)}
 	w.http = &http.Server{
 		Handler:           w.handler(),
 		ReadHeaderTimeout: s.cfg.Limits.HandshakeTime,
@@ -160,5 +163,3 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 
 // webIdle is how long a browser's connection is kept for its next request.
 const webIdle = 2 * time.Minute
-
-func (w *web) handler() http.Handler { return w.srv.cfg.HTTP }
