@@ -66,8 +66,9 @@ type Call struct {
 	finishers []route.Finisher
 	inline    [2]route.Finisher
 
-	room  [envelopeRoom]byte
-	stamp [24]byte // room for the timestamp that the node filled in
+	room     [envelopeRoom]byte
+	fromRoom [48]byte // of the usual from
+	stamp    [24]byte // of the timestamp that the node filled in
 }
 
 var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}
@@ -92,7 +93,7 @@ func (c *Call) start() {
 	}
 	left = min(left, x.cfg.MaxTimeout)
 	c.req.Deadline = c.req.Received.Add(left)
-	c.timer.Fire = c.expire
+	c.timer.Owner = c
 	x.wheel.Reset(&c.timer, left)
 	x.inbound.Handle(x.ctx, &c.req, c)
 }
@@ -104,7 +105,8 @@ func (c *Call) setOnDeadline(f func()) {
 	c.mu.Unlock()
 }
 
-func (c *Call) expire() {
+// Expire implements wheel.Expirer: the deadline has come.
+func (c *Call) Expire() {
 	c.mu.Lock()
 	f := c.onDeadline
 	c.mu.Unlock()
@@ -229,8 +231,7 @@ func (c *Call) address() []byte {
 	if c.from == nil {
 		name, _, _ := strings.Cut(c.route, ":")
 		id := c.server.ID()
-		c.from = make([]byte, 0, len(id)+len(name)+3)
-		c.from = append(append(append(append(c.from, id...), '@'), name...), ":/"...)
+		c.from = append(append(append(append(c.fromRoom[:0], id...), '@'), name...), ":/"...)
 	}
 	return c.from
 }

@@ -80,7 +80,7 @@ type Exchange struct {
 	serve     *route.Chain
 	deliver   *route.Chain
 	outgoing  *route.Chain
-	messages  sync.Pool
+	drafts    sync.Pool // of *draft
 	taps      atomic.Pointer[[]*Tap]
 	tapsMu    sync.Mutex
 	ctx       context.Context //nolint:containedctx // of all handlers that run inline
@@ -114,7 +114,7 @@ func New(cfg Config) *Exchange {
 		wheelDone:  make(chan struct{}),
 	}
 	x.metrics.watch(x)
-	x.messages.New = func() any { return new(message.Message) }
+	x.drafts.New = func() any { return new(draft) }
 	x.inbound = x.stack.Chain(route.StageInbound, route.HandlerFunc(x.dispatch))
 	x.calls = x.stack.Chain(route.StageCall, route.HandlerFunc(x.choose))
 	x.serve = x.stack.Chain(route.StageServe, route.HandlerFunc(hand))
@@ -169,7 +169,7 @@ func (x *Exchange) Drain(ctx context.Context) error {
 		m := x.borrow()
 		m.Verb = message.VerbDrain
 		m.From = x.address
-		_ = p.link.Deliver(m)
+		_ = p.link.Deliver(&m.Message)
 		x.giveBack(m)
 	}
 	for x.active.Load() > 0 {
@@ -220,7 +220,7 @@ func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
 	m.Verb = message.VerbWelcome
 	m.To, m.From = p.address, x.address
 	m.Body = x.welcome(p, maxFrame)
-	_ = l.Deliver(m)
+	_ = l.Deliver(&m.Message)
 	x.giveBack(m)
 	return p
 }
@@ -247,15 +247,20 @@ func (x *Exchange) Peers() []*Peer {
 	return slices.Collect(maps.Values(x.peers))
 }
 
-// borrow returns an empty message to be filled and delivered. Messages reach
-// links through an interface and so would be allocated each time.
-func (x *Exchange) borrow() *message.Message {
-	return x.messages.Get().(*message.Message) //nolint:forcetypeassert // only giveBack and New put
+// draft is a message on its way out, with room for an id or an error. Messages
+// reach links through an interface and so would be allocated each time.
+type draft struct {
+	message.Message
+	room [512]byte
 }
 
-func (x *Exchange) giveBack(m *message.Message) {
-	m.Reset()
-	x.messages.Put(m)
+func (x *Exchange) borrow() *draft {
+	return x.drafts.Get().(*draft) //nolint:forcetypeassert // only giveBack and New put
+}
+
+func (x *Exchange) giveBack(d *draft) {
+	d.Reset()
+	x.drafts.Put(d)
 }
 
 // InFlight is the number of calls and sends without a final answer.

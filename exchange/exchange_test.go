@@ -71,6 +71,8 @@ func (w *wire) none(t *testing.T) {
 	}
 }
 
+func allowAll(route.Peer, message.Verb, message.Address) error { return nil }
+
 type world struct {
 	*exchange.Exchange
 	t *testing.T
@@ -80,7 +82,7 @@ func newWorld(t *testing.T, change ...func(*exchange.Config)) world {
 	t.Helper()
 	cfg := exchange.Config{
 		NodeID: strings.Repeat("0", 32), NodeName: "test",
-		Allow: func(route.Peer, message.Verb, message.Address) error { return nil },
+		Allow: allowAll,
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -22,11 +22,10 @@ func (l *leg) Finished(route.Outcome) {
 	if !l.server.dropLeg(l.id) {
 		return
 	}
-	var room [16]byte
 	m := l.server.x.borrow()
 	m.Verb = message.VerbCancel
-	m.Rmid = message.AppendMid(room[:0], l.id)
-	_ = l.server.link.Deliver(m) // a server that cannot take it is being closed
+	m.Rmid = message.AppendMid(m.room[:0], l.id)
+	_ = l.server.link.Deliver(&m.Message) // a server that cannot take it is being closed
 	l.server.x.giveBack(m)
 }
 
@@ -43,13 +42,12 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 		_ = res.Fail(errServiceLost(req, false))
 		return
 	}
-	var room [16]byte
 	m := p.x.borrow()
-	forward(m, req)
+	forward(&m.Message, req)
 	m.Verb = message.VerbCall
-	m.Mid = message.AppendMid(room[:0], l.id)
+	m.Mid = message.AppendMid(m.room[:0], l.id)
 	m.Timeout = max(time.Until(req.Deadline), time.Millisecond)
-	err := p.link.Deliver(m)
+	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 	if err != nil {
 		p.dropLeg(l.id)
@@ -81,10 +79,10 @@ func forward(m *message.Message, req *route.Request) {
 // handSend hands a message to which no answer is expected to the connection.
 func (p *Peer) handSend(req *route.Request, res route.Responder) {
 	m := p.x.borrow()
-	forward(m, req)
+	forward(&m.Message, req)
 	m.Verb = message.VerbSend
 	m.Mid = req.Message.Mid
-	err := p.link.Deliver(m)
+	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 	if err != nil {
 		_ = res.Fail(undelivered(err, req))

@@ -104,12 +104,11 @@ func (p *Peer) Malformed(m *message.Message, err error) {
 
 // refuse tells the peer that its message mid was not accepted.
 func (p *Peer) refuse(mid []byte, err error) {
-	var room [512]byte
 	m := p.x.borrow()
 	m.Verb = message.VerbError
 	m.Rmid, m.From = mid, p.x.address
-	m.Body = message.AppendError(room[:0], message.AsError(err))
-	_ = p.link.Deliver(m)
+	m.Body = message.AppendError(m.room[:0], message.AsError(err))
+	_ = p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 }
 
@@ -118,7 +117,7 @@ func (p *Peer) acknowledge(mid []byte) {
 	m := p.x.borrow()
 	m.Verb = message.VerbReply
 	m.Rmid, m.From = mid, p.x.address
-	_ = p.link.Deliver(m)
+	_ = p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 }
 
@@ -172,7 +171,6 @@ func (p *Peer) receiveCancel(m *message.Message) {
 
 // answer implements asker.
 func (p *Peer) answer(c *Call, a answer) error {
-	var room [256]byte
 	m := p.x.borrow()
 	m.Verb, m.Seq = a.verb, a.seq
 	m.Rmid, m.From = c.req.Message.Mid, c.address()
@@ -181,9 +179,9 @@ func (p *Peer) answer(c *Call, a answer) error {
 		m.ContentType = []byte(a.contentType)
 	}
 	if a.err != nil {
-		m.Body = message.AppendError(room[:0], a.err)
+		m.Body = message.AppendError(m.room[:0], a.err)
 	}
-	err := p.x.outbound(p, c, m)
+	err := p.x.outbound(p, c, &m.Message)
 	p.x.giveBack(m)
 	return err
 }

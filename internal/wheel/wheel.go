@@ -19,12 +19,23 @@ const (
 // of when idle.
 const DefaultTick = 20 * time.Millisecond
 
-// Timer is one time-out. Embed it by value in whatever times out and set
-// Fire before the first Reset. It must not be copied once it is set.
-type Timer struct {
-	// Fire is called on the wheel's goroutine; it must not block. It may
+// Expirer is what a time-out happens to.
+type Expirer interface {
+	// Expire is called on the wheel's goroutine; it must not block. It may
 	// Reset or Stop this and other timers.
-	Fire func()
+	Expire()
+}
+
+// Func makes an Expirer of a function.
+type Func func()
+
+// Expire calls f.
+func (f Func) Expire() { f() }
+
+// Timer is one time-out. Embed it by value in whatever times out and set
+// Owner before the first Reset. It must not be copied once it is set.
+type Timer struct {
+	Owner Expirer
 
 	next, prev *Timer
 	list       *Timer // head of the slot it is in; nil when it is not set
@@ -85,7 +96,7 @@ func (w *Wheel) Reset(t *Timer, d time.Duration) {
 }
 
 // Stop keeps t from firing and reports whether it was set. When it was not,
-// Fire may be running.
+// Expire may be running.
 func (w *Wheel) Stop(t *Timer) bool {
 	w.mu.Lock()
 	set := t.unlink()
@@ -130,7 +141,7 @@ func (w *Wheel) advance(to uint64) {
 			t := head.next
 			t.unlink()
 			w.mu.Unlock()
-			t.Fire()
+			t.Owner.Expire()
 			w.mu.Lock()
 		}
 	}

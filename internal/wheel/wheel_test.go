@@ -2,6 +2,7 @@ package wheel_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func TestFiresWithinOneTick(t *testing.T) {
 				go w.Run(ctx)
 				fired := make(chan time.Time, 1)
 				start := time.Now()
-				w.Reset(&wheel.Timer{Fire: func() { fired <- time.Now() }}, d)
+				w.Reset(&wheel.Timer{Owner: wheel.Func(func() { fired <- time.Now() })}, d)
 				late := (<-fired).Sub(start) - d
 				if late < 0 || late > 2*wheel.DefaultTick {
 					t.Errorf("fired %v late", late)
@@ -44,24 +45,27 @@ func TestResetMovesAndStopStops(t *testing.T) {
 		defer cancel()
 		w := wheel.New(0)
 		go w.Run(ctx)
-		count := 0
-		tm := &wheel.Timer{Fire: func() { count++ }}
+		var count atomic.Int32
+		tm := &wheel.Timer{Owner: wheel.Func(func() { count.Add(1) })}
 		w.Reset(tm, time.Second)
 		w.Reset(tm, 3*time.Second)
 		time.Sleep(2 * time.Second)
-		if count != 0 {
+		synctest.Wait()
+		if count.Load() != 0 {
 			t.Fatal("fired at the time that was replaced")
 		}
 		time.Sleep(2 * time.Second)
-		if count != 1 {
-			t.Fatalf("fired %d times, want 1", count)
+		synctest.Wait()
+		if count.Load() != 1 {
+			t.Fatalf("fired %d times, want 1", count.Load())
 		}
 		w.Reset(tm, time.Second)
 		if !w.Stop(tm) || w.Stop(tm) {
 			t.Fatal("Stop must report true once")
 		}
 		time.Sleep(2 * time.Second)
-		if count != 1 {
+		synctest.Wait()
+		if count.Load() != 1 {
 			t.Fatal("fired after Stop")
 		}
 	})
@@ -80,10 +84,10 @@ func TestModel(t *testing.T) {
 			w := wheel.New(0)
 			go w.Run(ctx)
 			start := time.Now()
-			at := make([]time.Duration, len(delays))
+			at := make([]atomic.Int64, len(delays))
 			timers := make([]wheel.Timer, len(delays))
 			for i, ms := range delays {
-				timers[i].Fire = func() { at[i] = time.Since(start) }
+				timers[i].Owner = wheel.Func(func() { at[i].Store(int64(time.Since(start))) })
 				w.Reset(&timers[i], time.Duration(ms)*time.Millisecond)
 			}
 			for i, stop := range stops {
@@ -92,13 +96,14 @@ func TestModel(t *testing.T) {
 				}
 			}
 			time.Sleep(101 * time.Second)
+			synctest.Wait()
 			for i, ms := range delays {
-				d := time.Duration(ms) * time.Millisecond
+				d, fired := time.Duration(ms)*time.Millisecond, time.Duration(at[i].Load())
 				switch {
-				case stops[i] && at[i] != 0:
+				case stops[i] && fired != 0:
 					t.Errorf("stopped timer %d fired", i)
-				case !stops[i] && (at[i] < d || at[i] > d+2*wheel.DefaultTick):
-					t.Errorf("timer of %v fired at %v", d, at[i])
+				case !stops[i] && (fired < d || fired > d+2*wheel.DefaultTick):
+					t.Errorf("timer of %v fired at %v", d, fired)
 				}
 			}
 		})
@@ -110,7 +115,7 @@ func TestAllocations(t *testing.T) {
 		t.Skip("allocation counts mean nothing under the race detector")
 	}
 	w := wheel.New(0)
-	tm := &wheel.Timer{Fire: func() {}}
+	tm := &wheel.Timer{Owner: wheel.Func(func() {})}
 	if n := testing.AllocsPerRun(1000, func() { w.Reset(tm, time.Second); w.Stop(tm) }); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
@@ -122,7 +127,7 @@ func BenchmarkResetStop(b *testing.B) {
 	for i := range timers {
 		w.Reset(&timers[i], time.Duration(i)*time.Millisecond)
 	}
-	tm := &wheel.Timer{Fire: func() {}}
+	tm := &wheel.Timer{Owner: wheel.Func(func() {})}
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Reset(tm, 30*time.Second)
