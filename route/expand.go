@@ -86,6 +86,7 @@ type sweep struct {
 	instance string
 	visits   int // left
 
+	top   *node               // of the service
 	path  []byte              // the concrete path so far
 	seen  map[string]struct{} // paths of this service that have servers
 	out   []Target
@@ -97,12 +98,11 @@ func (s *sweep) over() bool { return s.visits <= 0 || len(s.out) > MaxTargets }
 
 func (s *sweep) service(n *node, path string) {
 	clear(s.seen)
-	s.path = s.path[:0]
+	s.top, s.path = n, s.path[:0]
 	s.walk(n, path)
 }
 
-// walk visits what the rest of the address stands for below n. For each
-// concrete path the most specific pattern comes first.
+// walk visits what the rest of the address stands for below n.
 func (s *sweep) walk(n *node, rest string) {
 	if s.visits--; s.over() {
 		return
@@ -155,32 +155,31 @@ func (s *sweep) enter(seg string, f func()) {
 	s.path = s.path[:before]
 }
 
+// take adds who serves the present path, if it has not done so, and if x shows
+// that somebody does.
 func (s *sweep) take(x *entry) {
-	if x == nil {
+	look := search{instance: s.instance, visits: s.visits}
+	if !look.take(x) {
+		s.down, s.other = s.down || look.down, s.other || look.other
 		return
 	}
 	if _, done := s.seen[string(s.path)]; done {
 		return
 	}
-	r := x.roster.Load()
-	if len(r.ends) == 0 {
-		s.down = true
-		return
-	}
-	from, to := 0, len(r.ends)
-	if s.instance != "" {
-		if from = r.findID(s.instance); from < 0 {
-			s.other = true
-			return
-		}
-		to = from + 1
-	}
 	path := string(s.path)
 	s.seen[path] = struct{}{}
-	for i := from; i < to && !s.over(); i++ {
-		seat := &r.seats[i]
+	// Another pattern than x may be more specific: it is reached by another
+	// way through the tree, or not at all if a wildcard meets a wildcard.
+	found := look.walk(s.top, path)
+	s.visits = look.visits
+	if !found {
+		return // gone this very moment, or it took too long
+	}
+	m := look.match(path)
+	for i, e := range m.Endpoints {
+		seat := &m.roster.seats[m.first+i]
 		s.out = append(s.out, Target{
-			Endpoint: r.ends[i], Name: seat.name, Path: cmp.Or(path, "/"), Route: seat.route,
+			Endpoint: e, Name: seat.name, Path: cmp.Or(path, "/"), Route: seat.route,
 			Params: Params{names: seat.pattern.names, path: path}, order: seat.order,
 		})
 	}

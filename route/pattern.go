@@ -57,7 +57,7 @@ func ParsePattern(s string) (Pattern, error) {
 	if err := checkPatternText(s); err != nil {
 		return Pattern{}, err
 	}
-	if len(s) > 1 {
+	if len(s) > 2 { // "//" has an empty segment
 		s = strings.TrimSuffix(s, "/")
 	}
 	p := Pattern{text: s, shape: s}

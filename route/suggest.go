@@ -2,7 +2,6 @@ package route
 
 import (
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -62,9 +61,10 @@ func (t *Table) hint(a *message.Address) string {
 	if service != nil {
 		g.walk(service, path, 0)
 	} else {
+		name := newWord(a.Name)
 		t.root.kids.each(func(n *node) bool {
 			g.visits--
-			if d := distance(a.Name, n.seg, g.typos-1); d < g.typos {
+			if d := name.distance(n.seg, g.typos-1); d < g.typos {
 				g.walk(n, path, d)
 			}
 			return g.visits > 0
@@ -78,6 +78,9 @@ func (t *Table) hint(a *message.Address) string {
 	}
 	if r := t.elsewhere(path); r != nil {
 		return fmt.Sprintf("Did you mean %s? `ropewalk services` lists what is served.", r.seats[0].route)
+	}
+	if a.Name == wildOne {
+		return "No service has such a path; `ropewalk services` lists what is served."
 	}
 	return fmt.Sprintf("No service %s is known here; `ropewalk services` lists those that are.", shorten(a.Name))
 }
@@ -113,19 +116,27 @@ func (g *guess) walk(n *node, rest string, typos int) {
 	if k := n.kids.get(seg); k != nil {
 		g.walk(k, next, typos)
 	}
+	if typos+1 < g.typos { // one more would still be better than the best
+		g.kids(n, seg, next, typos)
+	}
+	if k := n.one.Load(); k != nil {
+		g.walk(k, next, typos)
+	}
+	g.take(n.rest.Load(), typos)
+}
+
+// kids goes on with those children of n that are nearly seg.
+func (g *guess) kids(n *node, seg, next string, typos int) {
+	w := newWord(seg)
 	n.kids.each(func(k *node) bool {
 		g.visits--
 		if k.seg != seg {
-			if d := distance(seg, k.seg, g.typos-1-typos); typos+d < g.typos {
+			if d := w.distance(k.seg, g.typos-1-typos); typos+d < g.typos {
 				g.walk(k, next, typos+d)
 			}
 		}
 		return g.visits > 0
 	})
-	if k := n.one.Load(); k != nil {
-		g.walk(k, next, typos)
-	}
-	g.take(n.rest.Load(), typos)
 }
 
 func (g *guess) take(x *entry, typos int) {
@@ -137,51 +148,58 @@ func (g *guess) take(x *entry, typos int) {
 	}
 }
 
-// distance is the number of letters to insert, delete or replace to make b of
-// a, not counting case; limit+1 stands for anything above limit. Words that
-// have nothing in common are never near: a word may change by less than half.
-func distance(a, b string, limit int) int {
-	if limit < 0 || len(a) > maxSuggestBytes || len(b) > maxSuggestBytes {
-		return limit + 1
-	}
-	if strings.EqualFold(a, b) {
-		return min(1, limit+1)
-	}
-	var bufA, bufB [maxSuggestBytes]rune
-	x, y := appendLower(bufA[:0], a), appendLower(bufB[:0], b)
-	longest := max(len(x), len(y))
-	if limit = min(limit, maxTypos); longest-min(len(x), len(y)) > limit {
-		return maxTypos + 1
-	}
-	var row [maxSuggestBytes + 1]int
-	for j := range len(y) + 1 {
-		row[j] = j
-	}
-	for i, r := range x {
-		diagonal, least := row[0], i+1
-		row[0] = i + 1
-		for j, s := range y {
-			cost := 1
-			if r == s {
-				cost = 0
-			}
-			here := min(diagonal+cost, row[j]+1, row[j+1]+1)
-			diagonal, row[j+1] = row[j+1], here
-			least = min(least, here)
-		}
-		if least > limit {
-			return maxTypos + 1
-		}
-	}
-	if d := row[len(y)]; d <= limit && 2*d < longest {
-		return d
-	}
-	return maxTypos + 1
+// word is a segment or name made ready to be compared with many others: for
+// each byte, at which places of the word it stands. Letters that are not ASCII
+// count as several, which is good enough for a suggestion.
+type word struct {
+	places [256]uint64
+	size   int // 0 if the word is too long to compare
 }
 
-func appendLower(dst []rune, s string) []rune {
-	for _, r := range strings.ToLower(s) {
-		dst = append(dst, r)
+func newWord(s string) (w word) {
+	if len(s) > maxSuggestBytes {
+		return w
 	}
-	return dst
+	for i := range len(s) {
+		w.places[lower(s[i])] |= 1 << i
+	}
+	w.size = len(s)
+	return w
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// distance is the number of bytes to insert, delete or replace to make s of the
+// word, not counting case but at least 1; limit+1 stands for anything above
+// limit. A word that must change by half or more is not near. It takes one step
+// a byte of s (Myers, "A fast bit-vector algorithm for approximate string
+// matching", 1999).
+func (w *word) distance(s string, limit int) int {
+	longest := max(w.size, len(s))
+	if w.size == 0 || len(s) > maxSuggestBytes || longest-min(w.size, len(s)) > limit {
+		return limit + 1
+	}
+	plus, minus, score, last := ^uint64(0), uint64(0), w.size, uint64(1)<<(w.size-1)
+	for i := range len(s) {
+		eq := w.places[lower(s[i])]
+		vertical := eq | minus
+		horizontal := ((eq & plus) + plus) ^ plus | eq
+		up, down := minus|^(horizontal|plus), plus&horizontal
+		if up&last != 0 {
+			score++
+		} else if down&last != 0 {
+			score--
+		}
+		up, down = up<<1|1, down<<1
+		plus, minus = down|^(vertical|up), up&vertical
+	}
+	if score > limit || 2*score >= longest {
+		return limit + 1
+	}
+	return max(score, 1)
 }

@@ -108,7 +108,7 @@ func TestLookupFails(t *testing.T) {
 		{"zzz:/qqq", message.CodeNoService, "No service zzz is known here"},
 		{"files:/x", message.CodeNoService, ""},
 		{"a:/c", message.CodeNoService, ""},
-		{"*:/nowhere", message.CodeNoService, ""},
+		{"*:/nowhere", message.CodeNoService, "No service has such a path"},
 		{"text:/left", message.CodeServiceDown, "Start the service again"},
 		{"*:/here", message.CodeServiceDown, ""},
 		{"x@math:/decimal/mul", message.CodeServiceDown, "leave out the id"},
