@@ -168,7 +168,7 @@ func (g *generator) text(f *ast.Field) (text, def string) {
 			words[i] = name + w[len(bare):]
 		}
 	}
-	text = strings.Join(words, " ")
+	text = predicate(words, jsonName(f))
 	if at := strings.Index(text, "Default: "); at >= 0 {
 		rest := text[at+len("Default: "):]
 		end := strings.Index(rest+" ", ". ")
@@ -179,4 +179,17 @@ func (g *generator) text(f *ast.Field) (text, def string) {
 		text = strings.TrimSpace(text[:at] + strings.TrimPrefix(rest[end:], "."))
 	}
 	return text, def
+}
+
+// predicate leaves out the name that a doc comment begins with, and "is": in a
+// reference the name stands beside it.
+func predicate(words []string, name string) string {
+	if len(words) > 2 && words[0] == name && words[1] != "and" {
+		words = words[1:]
+		if words[0] == "is" || words[0] == "are" {
+			words = words[1:]
+		}
+		words[0] = strings.ToUpper(words[0][:1]) + words[0][1:]
+	}
+	return strings.Join(words, " ")
 }

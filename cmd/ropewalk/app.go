@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// The exit codes, as docs/reference/cli.md and --help give them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitConnect     = 3
+	exitTimeout     = 4
+	exitInterrupted = 130 // as shells do for programs that a Ctrl-C ended
+)
+
+const exitCodes = `Exit codes:
+  0    done
+  1    the call was answered with an error, or something else failed
+  2    the command line or the configuration is wrong
+  3    there is no connection to the node
+  4    there was no answer in time
+  130  interrupted (dev, serve and hello: 0, after calls in flight are finished)
+`
+
+// grammar is the command line. Fields of type struct with the tag cmd are verbs.
+type grammar struct {
+	JSON bool `help:"Print JSON, for programs." name:"json"`
+
+	Dev   devCmd   `cmd:"" group:"node" help:"Start a node to play with: a project, services and a page."`
+	Serve serveCmd `cmd:"" group:"node" help:"Run a node."`
+	Hello helloCmd `cmd:"" group:"node" help:"Serve the example services on a node, from a process of their own."`
+
+	Call   callCmd   `cmd:"" group:"use" help:"Call an address; print each part and the reply."`
+	Gather gatherCmd `cmd:"" group:"use" help:"Ask every server of an address and print all answers."`
+	Send   sendCmd   `cmd:"" group:"use" help:"Send a message to a client or a service."`
+
+	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, and by whom."`
+	Clients    clientsCmd    `cmd:"" group:"look" help:"List who is connected."`
+	Route      routeCmd      `cmd:"" group:"look" help:"Explain the way of a message."`
+	Tap        tapCmd        `cmd:"" group:"look" help:"Watch messages as they pass, secrets masked."`
+	Middleware middlewareCmd `cmd:"" group:"look" help:"List and change the middleware of a node while it runs."`
+	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
+
+	Config     configCmd     `cmd:"" group:"more" help:"Check a configuration file; print the reference."`
+	Completion completionCmd `cmd:"" group:"more" help:"Print a script that completes commands in a shell."`
+	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`
+}
+
+// newParser returns the parser of the command line. After it has printed help,
+// *helped is true.
+func newParser(g *grammar, w *world, helped *bool) (*kong.Kong, error) {
+	return kong.New(g,
+		kong.Name("ropewalk"),
+		kong.Description("One connection for services, calls and clients."),
+		kong.Writers(w.out, w.err),
+		kong.Exit(func(int) { *helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: maxWidth, NoExpandSubcommands: true}),
+		kong.Help(help),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "node", Title: "Run a node:"},
+			{Key: "use", Title: "Use a node:"},
+			{Key: "look", Title: "Look after a node:"},
+			{Key: "more", Title: "More:"},
+		}),
+	)
+}
+
+// help adds to the help of the whole program what is true of all verbs.
+func help(o kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(o, ctx); err != nil {
+		return err
+	}
+	if ctx.Selected() != nil {
+		return nil
+	}
+	_, err := fmt.Fprint(ctx.Stdout, "\n", exitCodes, "\nStart with: ropewalk dev\n")
+	return err
+}
+
+// run does what args say and returns the exit code.
+func run(ctx context.Context, args []string, w *world) int {
+	var (
+		g      grammar
+		helped bool
+	)
+	k, err := newParser(&g, w, &helped)
+	if err != nil {
+		panic(err) // the grammar is wrong; any test finds it
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	kctx, err := k.Parse(args)
+	if helped {
+		return exitOK
+	}
+	w.json = g.JSON || err != nil && wantsJSON(args)
+	if err != nil {
+		return w.fail(usageOf(err))
+	}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	kctx.Bind(w, k)
+	err = kctx.Run()
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && message.CodeOf(err) == message.CodeCanceled {
+		err = fail(exitInterrupted, err)
+	}
+	return w.fail(err)
+}
+
+// wantsJSON looks for the flag on a command line that could not be read.
+func wantsJSON(args []string) bool {
+	for _, a := range args {
+		if a == "--json" {
+			return true
+		}
+	}
+	return false
+}
+
+// failure is an error with the exit code that it asks for.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(code int, err error) error { return &failure{code, err} }
+
+// usage returns an error about how the program was called.
+func usage(text, hint string) error {
+	return fail(exitUsage, message.NewError(message.CodeInvalidInput, text, hint))
+}
+
+// usageOf turns an error of the parser into one of ours.
+func usageOf(err error) error {
+	command := "ropewalk"
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		if n := p.Context.Selected(); n != nil {
+			command += " " + strings.TrimPrefix(n.FullPath(), "ropewalk ")
+		}
+	}
+	return usage(err.Error(), fmt.Sprintf("Run \"%s --help\" to see how it is used.", command))
+}
+
+// exitCode returns the exit code for an error.
+func exitCode(err error) int {
+	var (
+		f *failure
+		c *config.Error
+	)
+	switch {
+	case errors.As(err, &f):
+		return f.code
+	case errors.As(err, &c):
+		return exitUsage
+	}
+	switch message.CodeOf(err) {
+	case message.CodeDeadlineExceeded:
+		return exitTimeout
+	case message.CodeConnectionLost, message.CodeNotReady:
+		return exitConnect
+	}
+	return exitFailed
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/config/doc"
+)
+
+//go:generate go test -run TestReference . -update
+
+// referenceJSON is what the doc comments of ropewalk.Config say.
+//
+//go:embed reference.json
+var referenceJSON []byte
+
+// configCmd is about configuration files.
+type configCmd struct {
+	Check configCheckCmd `cmd:"" help:"Check a file and print what a node would make of it."`
+	Doc   configDocCmd   `cmd:"" help:"Print the reference of all fields."`
+}
+
+type configDocCmd struct {
+	Path string `arg:"" optional:"" help:"Only this field and those within it, such as limits or listeners.main.address."`
+}
+
+// Run prints.
+func (c *configDocCmd) Run(w *world) error {
+	var fields []doc.Field
+	if err := json.Unmarshal(referenceJSON, &fields); err != nil {
+		return err
+	}
+	if c.Path != "" {
+		found := doc.Find(fields, c.Path)
+		if len(found) == 0 {
+			hint := `"ropewalk config doc" prints all fields.`
+			if s := doc.Nearest(fields, c.Path); s != "" {
+				hint = fmt.Sprintf("Did you mean %s?", s)
+			}
+			return usage(fmt.Sprintf("there is no field %s", c.Path), hint)
+		}
+		fields = found
+	}
+	if w.json {
+		return w.line(fields)
+	}
+	return unwritable(doc.Text(w.out, fields, w.width()))
+}
+
+// width is that of the terminal as far as it says, in characters.
+func (w *world) width() int {
+	if n, err := strconv.Atoi(w.getenv("COLUMNS")); err == nil && n >= 40 {
+		return min(n, maxWidth)
+	}
+	return maxWidth
+}
+
+type configCheckCmd struct {
+	File string `arg:"" help:"The file, such as ropewalk.jsonc."`
+}
+
+// Help is printed below the flags.
+func (*configCheckCmd) Help() string {
+	return `Reads the file and the environment as "ropewalk serve --config FILE" does, builds the node without starting it, and
+prints each value that was given, and where.`
+}
+
+// given is one value of a configuration and where it comes from.
+type given struct {
+	Path   string `json:"path"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// Run checks.
+func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
+	var cfg ropewalk.Config
+	report, err := config.Source{Path: c.File, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	if err != nil {
+		return err
+	}
+	list := effective(cfg, report)
+	if err := checkName(cfg.Name); err != nil {
+		return err
+	}
+	for _, name := range report.Unused {
+		w.warn("the variable %s sets no field of the configuration", name)
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	n, err := newNode(cfg, report)
+	if err != nil {
+		return err
+	}
+	_ = n.Shutdown(ctx)
+	flags := nodeFlags{}
+	if err := flags.guard(ctx, &cfg); exitCode(err) == exitUsage && err != nil {
+		w.warn("%s", explained(err).Message)
+	}
+	if w.json {
+		return w.line(map[string]any{"file": c.File, "values": list})
+	}
+	t := newTable("FIELD", "VALUE", "FROM")
+	for _, g := range list {
+		text, _ := json.Marshal(g.Value) // it came from JSON
+		t.add(g.Path, string(text), g.Origin)
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	return w.printf("\n%s is fine\n", c.File)
+}
+
+// effective lists the values that were given, the secret ones masked.
+func effective(cfg ropewalk.Config, report *config.Report) []given {
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		return nil // what came from a file can be written to one
+	}
+	var v any
+	_ = json.Unmarshal(text, &v)
+	list := []given{}
+	flatten("", v, func(path string, v any) {
+		if origin := report.Origin(path); origin != "" {
+			list = append(list, given{path, v, origin})
+		}
+	})
+	return list
+}
+
+// secretName is a field whose value is not for other people's eyes.
+var secretName = regexp.MustCompile(`(?i)passw|secret|token|authori[sz]ation|api.?key|credential|private`)
+
+// flatten calls f for each value that is no object or list of objects, in the
+// order of their names.
+func flatten(path string, v any, f func(path string, v any)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			at := name
+			if path != "" {
+				at = path + "." + name
+			}
+			if _, isText := v[name].(string); isText && secretName.MatchString(name) {
+				f(at, "[redacted]")
+				continue
+			}
+			flatten(at, v[name], f)
+		}
+	case []any:
+		if len(v) == 0 {
+			f(path, v)
+			return
+		}
+		for i := range v {
+			flatten(path+"["+strconv.Itoa(i)+"]", v[i], f)
+		}
+	default:
+		f(path, v)
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/nodeapi"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// middlewareCmd has a verb for each change.
+type middlewareCmd struct {
+	List   middlewareListCmd   `cmd:"" default:"withargs" help:"List the middleware of each stage, in order."`
+	Insert middlewareInsertCmd `cmd:"" help:"Insert a middleware."`
+	Remove middlewareRemoveCmd `cmd:"" help:"Remove a middleware."`
+	Move   middlewareMoveCmd   `cmd:"" help:"Move a middleware within its stage."`
+}
+
+// place says where in a stage; without any of the flags, at the end.
+type place struct {
+	Before string `placeholder:"NAME" xor:"place" help:"In front of this one."`
+	After  string `placeholder:"NAME" xor:"place" help:"Behind this one."`
+	First  bool   `xor:"place" help:"At the front."`
+}
+
+func (p place) wire() nodeapi.Place {
+	return nodeapi.Place{Before: p.Before, After: p.After, First: p.First}
+}
+
+type middlewareListCmd struct {
+	target
+}
+
+// Run lists.
+func (m *middlewareListCmd) Run(ctx context.Context, w *world) error {
+	return showStages(ctx, w, &m.target, "/middleware", nil)
+}
+
+type middlewareInsertCmd struct {
+	target
+	Stage    string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
+	Kind     string `arg:"" help:"Which: recover, deadline, log, metrics, trace, limit, rate-limit or secret."`
+	Settings string `arg:"" optional:"" name:"json" help:"Settings as JSON."`
+	As       string `placeholder:"NAME" help:"Its name, to tell two of a kind apart. Default: the kind."`
+	place
+}
+
+// Run inserts.
+func (m *middlewareInsertCmd) Run(ctx context.Context, w *world) error {
+	if m.Settings != "" && !message.ValidJSON([]byte(m.Settings)) {
+		return usage("the settings are not JSON: "+short(m.Settings, 60), `Put JSON into single quotes, as in '{"max":10}'.`)
+	}
+	return showStages(ctx, w, &m.target, "/middleware/insert", nodeapi.Insert{
+		Stage: route.Stage(m.Stage), Kind: m.Kind, Name: m.As, Settings: json.RawMessage(m.Settings), Place: m.wire(),
+	})
+}
+
+type middlewareRemoveCmd struct {
+	target
+	Stage string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
+	Name  string `arg:"" help:"Which, by the name that the list shows."`
+}
+
+// Run removes.
+func (m *middlewareRemoveCmd) Run(ctx context.Context, w *world) error {
+	return showStages(ctx, w, &m.target, "/middleware/remove", nodeapi.Remove{Stage: route.Stage(m.Stage), Name: m.Name})
+}
+
+type middlewareMoveCmd struct {
+	target
+	Stage string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
+	Name  string `arg:"" help:"Which, by the name that the list shows."`
+	place
+}
+
+// Run moves.
+func (m *middlewareMoveCmd) Run(ctx context.Context, w *world) error {
+	return showStages(ctx, w, &m.target, "/middleware/move", nodeapi.Move{Stage: route.Stage(m.Stage), Name: m.Name, Place: m.wire()})
+}
+
+func showStages(ctx context.Context, w *world, t *target, path string, in any) error {
+	return show(ctx, w, t, path, in, func(s nodeapi.Stages) error { return printStages(w, s) })
+}
+
+func printStages(w *world, s nodeapi.Stages) error {
+	t := newTable("STAGE", "NAME", "KIND", "SETTINGS", "DESCRIPTION")
+	for _, stage := range s.Stages {
+		name := string(stage.Stage)
+		if len(stage.Entries) == 0 {
+			t.add(name, "-", "", "", "")
+		}
+		for _, e := range stage.Entries {
+			settings := ""
+			if e.Settings != nil {
+				text, _ := json.Marshal(e.Settings) // it was JSON
+				settings = string(text)
+			}
+			t.add(name, e.Name, e.Kind, settings, strings.TrimSpace(e.Description))
+			name = ""
+		}
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, text := range s.Warnings {
+		if err := w.printf("%s %s\n", w.paint(yellow, "warning:"), printable(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+const (
+	// defaultListen is where a node listens if nobody says otherwise.
+	defaultListen = "127.0.0.1:7420"
+	// mainListener is the listener that --listen sets.
+	mainListener = "main"
+)
+
+// nodeFlags are what the verbs that run a node have in common.
+type nodeFlags struct {
+	Listen   string `placeholder:"HOST:PORT" help:"Accept connections here; port 0 takes a free one. Default: what the configuration says, else 127.0.0.1:7420."`
+	Name     string `placeholder:"NAME" help:"What people call this node. Default: the host's name."`
+	LogLevel string `placeholder:"LEVEL" help:"Log debug, info, warn or error. Default: info."`
+	Insecure bool   `help:"Listen where others can connect although there are no permissions yet."`
+}
+
+// load reads the file at path, or none, the environment and the flags.
+func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report, error) {
+	var cfg ropewalk.Config
+	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	if err != nil {
+		return cfg, report, err
+	}
+	for _, name := range report.Unused {
+		w.warn("the variable %s sets no field of the configuration", name)
+	}
+	for _, set := range []struct {
+		field             *string
+		value, path, flag string
+	}{
+		{&cfg.Name, f.Name, "name", "--name"},
+		{&cfg.Log.Level, f.LogLevel, "log.level", "--log-level"},
+	} {
+		if set.value != "" {
+			*set.field = set.value
+			report.Set(set.path, set.flag)
+		}
+	}
+	f.listeners(&cfg, report)
+	return cfg, report, checkName(cfg.Name)
+}
+
+func (f *nodeFlags) listeners(cfg *ropewalk.Config, report *config.Report) {
+	address := f.Listen
+	if address == "" && len(cfg.Listeners) == 0 {
+		address = defaultListen
+	}
+	if address == "" {
+		return
+	}
+	if cfg.Listeners == nil {
+		cfg.Listeners = make(map[string]ropewalk.Listener)
+	}
+	l := cfg.Listeners[mainListener]
+	l.Address = address
+	cfg.Listeners[mainListener] = l
+	if f.Listen != "" {
+		report.Set("listeners.main.address", "--listen")
+	}
+}
+
+// checkName keeps the ready line of a node in three words.
+func checkName(name string) error {
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return usage(fmt.Sprintf("the name %q has a space or a control character", name), "Name the node with one word, such as shop-1.")
+	}
+	return nil
+}
+
+// guard refuses to listen where others can connect, unless that is wanted.
+func (f *nodeFlags) guard(ctx context.Context, cfg *ropewalk.Config) error {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
+		address := cfg.Listeners[name].Address
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return usage(fmt.Sprintf("listener %s: %q is not HOST:PORT", name, address), "Write it like 127.0.0.1:7420; port 0 takes a free one.")
+		}
+		if f.Insecure || isLoopback(ctx, host) {
+			continue
+		}
+		return fail(exitUsage, message.NewError(message.CodeForbidden,
+			fmt.Sprintf("the listener %s at %s can be reached from other machines, and this version has no permissions: whoever connects could serve any path and send to all", name, address),
+			"Listen on 127.0.0.1, or add --insecure if only trusted programs can reach this address."))
+	}
+	return nil
+}
+
+// isLoopback reports whether nobody but this machine reaches host.
+func isLoopback(ctx context.Context, host string) bool {
+	if host == "" {
+		return false
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil || len(ips) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(ips, func(a net.IPAddr) bool { return !a.IP.IsLoopback() })
+}
+
+// newNode makes a node in which every connection may serve and broadcast.
+func newNode(cfg ropewalk.Config, report *config.Report) (*ropewalk.Node, error) {
+	cfg.Allow = ropewalk.AllowAll
+	n, err := ropewalk.New(cfg)
+	if err != nil {
+		return nil, placed(err, report)
+	}
+	return n, nil
+}
+
+// placed adds to an error of the node where the value at fault was given.
+func placed(err error, report *config.Report) error {
+	path, text, ok := strings.Cut(err.Error(), ": ")
+	if e := new(message.Error); errors.As(err, &e) && e.Path != "" {
+		path, text, ok = e.Path, e.Message, true
+	}
+	origin := ""
+	if ok {
+		origin = report.Origin(path)
+	}
+	if origin == "" {
+		path, text = "", err.Error()
+	}
+	return &config.Error{Problems: []config.Problem{{File: origin, Path: path, Message: text}}}
+}
+
+// start has the node accept connections.
+func start(ctx context.Context, n *ropewalk.Node) error {
+	err := n.Start(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return message.NewError(message.CodeConflict, "another program listens there already: "+err.Error(),
+			"Stop it, or choose another address with --listen.")
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, os.ErrNotExist):
+		return message.NewError(message.CodeConflict, err.Error(), "Choose an address of this machine with --listen; ports below 1024 need rights.")
+	}
+	return err
+}
+
+// address returns the URL of the listener that people are told: main, else the
+// first by name.
+func address(n *ropewalk.Node, cfg *ropewalk.Config) string {
+	addrs := n.Addrs()
+	names := slices.Sorted(maps.Keys(addrs))
+	if len(names) == 0 {
+		return ""
+	}
+	name := names[0]
+	if _, ok := addrs[mainListener]; ok {
+		name = mainListener
+	}
+	scheme := "http://"
+	if cfg.Listeners[name].CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + addrs[name].String()
+}
+
+// untilDone waits for a signal and then lets the node finish what it does.
+func untilDone(ctx context.Context, n *ropewalk.Node, cfg *ropewalk.Config, w *world) error {
+	<-ctx.Done()
+	within := cfg.Shutdown.Or(ropewalk.DefaultShutdown)
+	fmt.Fprintf(w.err, "stopping: calls in flight have %v to finish; once more stops at once\n", within)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	if err := n.Shutdown(end); err != nil {
+		return fail(exitFailed, message.NewError(message.CodeShuttingDown, "not everything was finished: "+err.Error(),
+			"Give it more time with shutdown in the configuration."))
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/client"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// target is the node that a verb talks to.
+type target struct {
+	URL            string        `name:"url" env:"ROPEWALK_URL" default:"ws://127.0.0.1:7420" placeholder:"URL" help:"The node to talk to."`
+	Token          string        `env:"ROPEWALK_TOKEN" placeholder:"TOKEN" help:"What proves to the node who asks."`
+	ConnectTimeout time.Duration `default:"5s" placeholder:"TIME" help:"How long connecting may take."`
+}
+
+// notConfig are the variables of the environment that belong to the verbs, and
+// not to the configuration of a node.
+var notConfig = []string{"ROPEWALK_URL", "ROPEWALK_TOKEN"}
+
+// dial connects to the node.
+func (t *target) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+	within, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
+	defer cancel()
+	// What a client logs are connections lost and made; the verbs say it in
+	// their own words.
+	opts = append([]client.Option{client.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	c, err := client.Dial(within, t.URL, opts...)
+	if err == nil {
+		return c, nil
+	}
+	if ctx.Err() != nil {
+		return nil, fail(exitInterrupted, message.NewError(message.CodeCanceled, "interrupted while connecting", ""))
+	}
+	e := message.AsError(err)
+	if e.Code == message.CodeBadAddress {
+		return nil, usage(e.Message, e.Hint)
+	}
+	if !e.Remote() {
+		e = message.NewError(message.CodeNotReady, "there is no connection to "+t.URL+": "+reason(e),
+			`Start a node with "ropewalk dev", or name another with --url or ROPEWALK_URL.`)
+	}
+	return nil, fail(exitConnect, e)
+}
+
+// reason returns the message of an error without what comes before.
+func reason(e *message.Error) string {
+	if e.Message != "" {
+		return e.Message
+	}
+	return e.Error()
+}
+
+// options are those of each call on the node.
+func (t *target) options() []call.Option {
+	if t.Token == "" {
+		return nil
+	}
+	return []call.Option{call.WithAuthorization(t.Token)}
+}
+
+// ask calls a path of the node's own service.
+func (t *target) ask(ctx context.Context, path string, in any) (*call.Answer, error) {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Call(ctx, "node:"+path, in, t.options()...)
+}
+
+// show asks a path of the node's own service and prints the answer: as it is
+// for programs, else with print.
+func show[T any](ctx context.Context, w *world, t *target, path string, in any, print func(T) error) error {
+	a, err := t.ask(ctx, path, in)
+	if err != nil {
+		return err
+	}
+	if w.json {
+		return w.line(json.RawMessage(a.Body))
+	}
+	var v T
+	if err := a.Decode(&v); err != nil {
+		return err
+	}
+	return print(v)
+}
