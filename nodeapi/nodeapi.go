@@ -40,6 +40,7 @@ func New(h Host) *service.Service {
 	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."))
 	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom."))
 	s.Handle("/clients", service.Handle(h.clients), about("Every connection."))
+	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."))
 	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."))
 	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."))
 	s.Handle("/middleware/insert", service.Handle(h.insert), about("Insert a middleware."))
@@ -112,6 +113,27 @@ func (h Host) schema(ctx context.Context, _ none) (Schema, error) {
 		return Schema{}, err
 	}
 	return schemaOf(match.Route, match.Info(nil)), nil
+}
+
+// RouteQuery is the input of node:/schema.
+type RouteQuery struct {
+	Route string `json:"route,omitempty" query:"route" jsonschema:"description=name:/pattern"`
+}
+
+// schemaOfRoute is for patterns that cannot stand in an address, because
+// wildcards in an address mean something.
+func (h Host) schemaOfRoute(_ context.Context, in RouteQuery) (Schema, error) {
+	name, pattern, _ := strings.Cut(in.Route, ":")
+	p, err := route.ParsePattern(pattern)
+	if err != nil {
+		return Schema{}, err
+	}
+	info, ok := h.Exchange.Table().Info(name, p)
+	if !ok {
+		return Schema{}, message.NewError(message.CodeNotFound, "nobody serves exactly the route "+in.Route,
+			"node:/services lists the routes as they were announced.")
+	}
+	return schemaOf(in.Route, info), nil
 }
 
 func schemaOf(pattern string, i route.Info) Schema {
