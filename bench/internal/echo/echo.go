@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +62,8 @@ func Serve(addr netip.AddrPort, path, to string, ready func()) error {
 	}
 	kept, upgraded := 0, false
 	for {
-		n, err := unix.Read(fd, s.in[kept:]) // blocks; the scheduler may know
+		runtime.Gosched() // before blocking: see sock.Poll.Wait
+		n, err := unix.Read(fd, s.in[kept:])
 		if err != nil && !sock.Again(err) {
 			return broken("read", err)
 		}

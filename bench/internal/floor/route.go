@@ -73,6 +73,7 @@ func (s *Floor) answer(m *message.Message) {
 // send puts a message behind those that wait for the end of the batch.
 func (s *Floor) send(c *conn, m *message.Message) {
 	s.buffer(c)
-	s.text = message.AppendSplit(s.text[:0], m)
-	c.out = ws.AppendFrame(c.out, ws.Binary, s.text)
+	start := len(c.out)
+	c.out = append(c.out, "room"...) // ws.Room bytes
+	c.out = ws.Fill(message.AppendSplit(c.out, m), start, ws.Binary)
 }

@@ -91,6 +91,30 @@ func AppendFrame(dst []byte, op byte, payload []byte) []byte {
 	return append(AppendHeader(dst, op, len(payload)), payload...)
 }
 
+// Room is what a frame that is encoded in place leaves free for its header.
+const Room = 4
+
+// Fill writes the header of an unmasked frame whose payload is dst[start+Room:],
+// and closes the gap if the header needs less, or opens it if it needs more.
+func Fill(dst []byte, start int, op byte) []byte {
+	size := len(dst) - start - Room
+	if size >= 126 && size <= 0xffff {
+		dst[start], dst[start+1] = 0x80|op, 126
+		binary.BigEndian.PutUint16(dst[start+2:], uint16(size))
+		return dst
+	}
+	if size < 126 {
+		dst[start], dst[start+1] = 0x80|op, byte(size)
+		copy(dst[start+2:], dst[start+Room:])
+		return dst[:start+2+size]
+	}
+	dst = append(dst, "123456"...)
+	copy(dst[start+10:], dst[start+Room:start+Room+size])
+	dst[start], dst[start+1] = 0x80|op, 127
+	binary.BigEndian.PutUint64(dst[start+2:], uint64(size))
+	return dst
+}
+
 func appendHead(dst []byte, op, mask byte, size int) []byte {
 	dst = append(dst, 0x80|op)
 	switch {

@@ -50,7 +50,10 @@ func TestAppendAndNext(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 7, 8, 125, 126, 127, 65535, 65536, ws.MaxPayload} {
 		payload := bytes.Repeat([]byte("rope"), size/4+1)[:size]
+		inPlace := append([]byte("before....")[:6+ws.Room], payload...)
+		inPlace = ws.Fill(inPlace, 6, ws.Binary)[6:]
 		for name, b := range map[string][]byte{
+			"in place": inPlace,
 			"masked":   ws.AppendMasked([]byte{}, ws.Binary, key, payload),
 			"unmasked": ws.AppendFrame([]byte{}, ws.Binary, payload),
 		} {
