@@ -1,5 +1,11 @@
 package edge
 
+// expiry is a Conn as its timer sees it.
+type expiry Conn
+
+// Expire implements wheel.Expirer.
+func (e *expiry) Expire() { (*Conn)(e).onTimer() }
+
 // onTimer is called by the wheel: the handshake took too long, the close took
 // too long, or a turn of the keep-alive is over.
 func (c *Conn) onTimer() {

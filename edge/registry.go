@@ -6,14 +6,12 @@ import (
 	"strconv"
 
 	"github.com/ropewalk/ropewalk/message"
-
-	"github.com/ropewalk/ropewalk/internal/wheel"
 )
 
 // newConn returns a connection in the state handshake that nobody knows yet.
 func (s *Server) newConn(l *listener, remote netip.AddrPort) *Conn {
 	c := &Conn{srv: s, lis: l, addr: remote, fd: -1}
-	c.timer.Owner = wheel.Func(c.onTimer)
+	c.timer.Owner = (*expiry)(c)
 	return c
 }
 
