@@ -56,7 +56,8 @@ func build(list []Entry, final Handler) (*built, error) {
 	h := final
 	for _, e := range slices.Backward(list) {
 		if h = e.Middleware(h); h == nil {
-			return nil, message.NewError(message.CodeInvalidInput, "the middleware "+e.Name+" returned no handler", "Return next where there is nothing to do.")
+			return nil, message.NewError(message.CodeInvalidInput, "the middleware "+e.Name+" returned no handler",
+				"Return next where there is nothing to do.")
 		}
 	}
 	return &built{handler: h, empty: len(list) == 0}, nil

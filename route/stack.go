@@ -16,25 +16,28 @@ type Stage string
 
 // The stages, in the order in which a call passes them.
 const (
-	// StageInbound runs for every message that a client or server sends,
-	// whatever its verb, before it is routed: Request.Route is still empty. It
-	// is the place for what concerns the connection: recover, rate limits by
-	// peer, authentication.
+	// StageInbound runs for every call and send as it comes from a connection
+	// or from inside the process, before its address is read: Request.Address
+	// and Route are still empty. It is the place for what concerns the sender:
+	// recover, rate limits by peer, authentication.
 	StageInbound Stage = "inbound"
-	// StageCall runs for every call that was routed, before a server is
-	// chosen. Request.Route is set. It runs once for a gather. It is the place
-	// for deadlines, metrics, traces, limits by route.
+	// StageCall runs for every call, and every send to a service, once it is
+	// known who could answer and before one is chosen: Request.Route and
+	// Match are set. A gather passes it once for each of its targets. It is
+	// the place for deadlines, metrics, traces, limits by route.
 	StageCall Stage = "call"
-	// StageServe runs for every call on its way to one server that this
-	// process serves or that is connected here: after the choice, once for
-	// each server of a gather.
+	// StageServe runs after the choice, on the way to the server:
+	// Request.Server is set, and Route and parameters are as it wrote them. It
+	// is the place for what concerns one server, such as a limit of its calls.
 	StageServe Stage = "serve"
-	// StageDeliver runs for every send that was addressed to a client or
-	// server, before it is put into the queue of that connection.
+	// StageDeliver runs for every send to a client, before it is put into the
+	// queue of that connection: Request.Server is the client. A broadcast
+	// passes it once for each client.
 	StageDeliver Stage = "deliver"
-	// StageOutbound runs for every message that the node writes to a
-	// connection on its own behalf or for another: parts, replies, errors. It
-	// is empty by default, and then costs nothing.
+	// StageOutbound runs for every part, reply and error on its way to the
+	// connection that asked: Request.Message is the answer, Peer the one who
+	// gets it. It is empty by default, and then costs nothing; any entry in it
+	// costs each answer an allocation.
 	StageOutbound Stage = "outbound"
 )
 

@@ -151,9 +151,9 @@ func TestWarnings(t *testing.T) {
 		{route.StageInbound, "log-bodies secret", []string{"log-bodies writes down whatever strangers send"}},
 		{route.StageCall, "limit limit", []string{"limit0 and limit1 are both of the kind limit"}},
 		{route.StageInbound, "deadline", []string{"only calls have deadlines; use stage call or serve"}},
-		{route.StageInbound, "limit", []string{"cancels"}},
+		{route.StageInbound, "limit", []string{"calls that nobody serves"}},
 		{route.StageOutbound, "metrics", []string{"route is not known"}},
-		{route.StageInbound, "trace", []string{"route is not known"}},
+		{route.StageInbound, "trace", []string{"who gets the message is not known"}},
 		{route.StageDeliver, "secret", []string{"on its way; use stage inbound or call"}},
 		{route.StageCall, "limit log metrics", []string{"log stands after limit", "metrics stands after limit"}},
 	} {
@@ -183,6 +183,18 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// drawPlace draws a position in a list, and its number.
+func drawPlace(t *rapid.T, list []string) (route.Position, int) {
+	i := rapid.IntRange(0, len(list)).Draw(t, "at")
+	switch how := rapid.IntRange(0, 2).Draw(t, "how"); {
+	case how == 0 && i < len(list):
+		return route.Before(list[i]), i
+	case how == 1 && i > 0:
+		return route.After(list[i-1]), i
+	}
+	return route.At(i), i
+}
+
 // Any sequence of changes leaves the order that the same changes leave in a
 // list of names.
 func TestStackModel(t *testing.T) {
@@ -191,20 +203,10 @@ func TestStackModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, model := route.NewStack(), []string{}
 		chain := s.Chain(route.StageServe, nothing)
-		place := func(t *rapid.T, list []string) (route.Position, int) {
-			i := rapid.IntRange(0, len(list)).Draw(t, "at")
-			switch how := rapid.IntRange(0, 2).Draw(t, "how"); {
-			case how == 0 && i < len(list):
-				return route.Before(list[i]), i
-			case how == 1 && i > 0:
-				return route.After(list[i-1]), i
-			}
-			return route.At(i), i
-		}
 		t.Repeat(map[string]func(*rapid.T){
 			"insert": func(t *rapid.T) {
 				name := genName.Draw(t, "name")
-				at, i := place(t, model)
+				at, i := drawPlace(t, model)
 				err := s.Insert(route.StageServe, trail(name), at)
 				if taken := slices.Contains(model, name); taken != (err != nil) {
 					t.Fatalf("Insert(%s): %v", name, err)
@@ -229,7 +231,7 @@ func TestStackModel(t *testing.T) {
 				}
 				name := model[i]
 				rest := slices.Delete(slices.Clone(model), i, i+1)
-				at, to := place(t, rest)
+				at, to := drawPlace(t, rest)
 				if err := s.Move(route.StageServe, name, at); err != nil {
 					t.Fatal(err)
 				}

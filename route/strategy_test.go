@@ -154,6 +154,14 @@ func TestStrategies(t *testing.T) {
 		"all first instance least-busy majority newest prefer-local random round-robin sticky" {
 		t.Errorf("names %v", names)
 	}
+}
+
+func TestStrategiesChoose(t *testing.T) {
+	t.Parallel()
+	all := route.NewStrategies()
+	if err := all.Register(own{"newest"}); err != nil {
+		t.Fatal(err)
+	}
 	table, _ := tableOf(t, "a=s:/x", "b=s:/x", "c=s:/x", "a=s:/y", "b=s:/y", "c=s:/y")
 	x, _ := table.Lookup(addr(t, "s:/x"))
 	y, _ := table.Lookup(addr(t, "s:/y"))

@@ -45,12 +45,11 @@ type placeRule struct {
 var placeRules = []placeRule{
 	// Other messages than calls have no deadline.
 	{KindDeadline, []Stage{StageCall, StageServe}, "only calls have deadlines"},
-	// A limit of calls holds back whatever passes; in inbound that is also
-	// the cancel of a call that waits in it.
-	{KindLimit, []Stage{StageCall, StageServe}, "there it also holds back messages that are not calls, such as cancels"},
-	// Routing comes after inbound.
-	{KindMetrics, []Stage{StageCall, StageServe, StageDeliver}, "the route is not known there"},
-	{KindTrace, []Stage{StageCall, StageServe, StageDeliver}, "the route is not known there"},
+	// Inbound sees whatever is sent, also what is refused a moment later.
+	{KindLimit, []Stage{StageCall, StageServe}, "there it also holds back sends, and calls that nobody serves"},
+	// Routing comes after inbound; clients are not routes.
+	{KindMetrics, []Stage{StageCall, StageServe}, "the route is not known there"},
+	{KindTrace, []Stage{StageCall, StageServe, StageDeliver}, "who gets the message is not known there"},
 	// What goes out does not carry what the other end came in with.
 	{KindSecret, []Stage{StageInbound, StageCall}, "by then the message is on its way"},
 }
