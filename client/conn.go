@@ -45,9 +45,8 @@ type conn struct {
 	tr   transport
 	lane *lane.Lane
 
-	mu   sync.Mutex
-	why  error // why we ended it ourselves; the first reason counts
-	unit []*outgoing
+	mu  sync.Mutex
+	why error // why we ended it ourselves; the first reason counts
 }
 
 // end closes the connection from our side, for a reason.
@@ -74,41 +73,39 @@ func (cn *conn) reason(err error) error {
 }
 
 // attach uses a connection until it ends. It returns a *dropped.
-func (c *Client) attach(ctx context.Context, tr transport, hello *welcome) error {
-	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
-	if !c.online(cn, hello) {
-		tr.kill()
-		return &dropped{cause: errors.New("the client was closed")}
-	}
-	stop := context.AfterFunc(ctx, tr.kill)
+func (c *Client) attach(ctx context.Context, cn *conn) error {
+	stop := context.AfterFunc(ctx, cn.tr.kill)
+	defer stop()
 	cn.lane.Go("client.write", func(ctx context.Context) { c.writeLoop(ctx, cn) })
 	cn.lane.Go("client.keepalive", func(ctx context.Context) { c.keepAlive(ctx, cn) })
 	err := c.readLoop(cn)
-	tr.kill()
+	cn.tr.kill()
 	cn.lane.Close() // the writer has returned its batch after this
-	stop()
-	return c.offline(cn, cn.reason(err))
+	return c.offline(cn.reason(err))
 }
 
-// online makes cn the connection in use; false if the client has been closed.
-func (c *Client) online(cn *conn, hello *welcome) bool {
+// online makes a connection the one in use. It fails if the client has been
+// closed.
+func (c *Client) online(ctx context.Context, tr transport, hello *welcome) (*conn, error) {
+	if c.ended() {
+		tr.kill()
+		return nil, message.NewError(message.CodeNotReady, "the client was closed", "")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.session.shut != nil {
-		return false
-	}
-	c.conn, c.id, c.last, c.remote = cn, hello.ID, nil, cn.tr.name()
+	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
+	c.conn, c.id, c.last, c.remote = cn, hello.ID, nil, tr.name()
 	c.session.connect(hello.Limits.Frame)
 	c.announceAll()
 	c.setState(Online)
 	c.stats.connects.Add(1)
-	c.log.Info("connected", "url", c.url.Redacted(), "client", hello.ID, "node", hello.Node.Name, "transport", cn.tr.name())
+	c.log.Info("connected", "url", c.url.Redacted(), "client", hello.ID, "node", hello.Node.Name, "transport", tr.name())
 	c.nudge()
-	return true
+	return cn, nil
 }
 
 // offline takes stock after a connection has ended.
-func (c *Client) offline(_ *conn, err error) error {
+func (c *Client) offline(err error) error {
 	d := new(dropped)
 	errors.As(err, &d)
 	c.mu.Lock()

@@ -39,6 +39,8 @@ func (d *dropped) Error() string {
 		return fmt.Sprintf("closed with code %d: %s", d.code, d.reason)
 	case d.code != 0:
 		return fmt.Sprintf("closed with code %d", d.code)
+	case d.reason != "":
+		return d.reason
 	case d.cause != nil:
 		return d.cause.Error()
 	}
@@ -65,7 +67,11 @@ func (d *dropped) public() *message.Error {
 	case closeForbidden:
 		code, hint = message.CodeForbidden, "Ask the owner of the node for permission to connect."
 	}
-	e := message.NewError(code, "the connection to the node was lost: "+d.Error(), hint)
+	text := "the connection to the node was lost"
+	if d.code != 0 || d.reason != "" {
+		text += ": " + d.Error()
+	}
+	e := message.NewError(code, text, hint)
 	e.Cause = d
 	return e
 }
@@ -77,6 +83,10 @@ func (c *Client) run(ctx context.Context) {
 		c.become(Connecting)
 		began := time.Now()
 		tr, hello, err := c.cfg.dial(ctx)
+		var cn *conn
+		if err == nil {
+			cn, err = c.online(ctx, tr, hello)
+		}
 		if first {
 			first = false
 			c.begun <- err
@@ -84,15 +94,15 @@ func (c *Client) run(ctx context.Context) {
 				return // Dial ends the client
 			}
 		}
-		if err == nil {
+		if cn != nil {
 			began = time.Now()
-			err = c.attach(ctx, tr, hello)
+			err = c.attach(ctx, cn)
 		}
 		lasted := time.Since(began)
 		if ctx.Err() != nil || c.ended() {
 			return
 		}
-		if tr != nil && lasted >= stable {
+		if cn != nil && lasted >= stable {
 			try = 0
 		}
 		wait, again := c.verdict(err, try, lasted)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -286,7 +287,7 @@ func (s *session) drop(err *message.Error) []ending {
 			lost = append(lost, ending{f, err})
 		}
 	}
-	slices.SortFunc(again, func(a, b *outgoing) int { return int(a.order) - int(b.order) }) //nolint:gosec // far from 2^63
+	slices.SortFunc(again, func(a, b *outgoing) int { return cmp.Compare(a.order, b.order) })
 	s.putBack(again)
 	s.signal()
 	return lost
