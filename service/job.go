@@ -153,11 +153,11 @@ func (j *job) Reply(b route.Body) error { return j.res.Reply(b) }
 // Fail passes an error on, with what the caller must not see in the log. A
 // context error becomes the reason why the context ended.
 func (j *job) Fail(err error) error {
-	e := message.AsError(err)
-	if e == nil {
-		e = message.NewError(message.CodeInternal, "the service failed without an error",
+	if err == nil {
+		err = message.NewError(message.CodeInternal, "the service failed without an error",
 			"This is a bug in the service: Fail was called with nil.")
 	}
+	e := message.AsError(err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		j.mu.Lock()
 		if j.cause != nil {
