@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -150,6 +149,8 @@ type node struct {
 
 // start runs a server for the length of a test, and checks at its end that
 // the Handler was told of everything in order.
+//
+//nolint:funlen // one thing after the other
 func start(tb testing.TB, cfg edge.Config, rec *recorder) *node {
 	tb.Helper()
 	if len(cfg.Listeners) == 0 {
@@ -173,7 +174,10 @@ func start(tb testing.TB, cfg edge.Config, rec *recorder) *node {
 	go func() { served <- s.Serve(ctx) }()
 	n := &node{Server: s, rec: rec, addr: s.Addrs()[0].String()}
 	n.url = "ws://" + n.addr + "/"
-	n.http = &http.Client{Transport: &http.Transport{}}
+	if cfg.Listeners[0].CertFile != "" {
+		n.url = "wss://" + n.addr + "/"
+	}
+	n.http = &http.Client{Transport: &http.Transport{TLSClientConfig: clientTLS()}}
 	tb.Cleanup(func() {
 		n.http.CloseIdleConnections()
 		cancel()
@@ -196,6 +200,7 @@ func (n *node) dial(tb testing.TB, opts *websocket.DialOptions) *websocket.Conn 
 	if opts.Subprotocols == nil {
 		opts.Subprotocols = []string{edge.ProtocolSplit}
 	}
+	opts.HTTPClient = n.http
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, res, err := websocket.Dial(ctx, n.url, opts) //nolint:bodyclose // the library closes it
@@ -225,16 +230,4 @@ func read(tb testing.TB, c *websocket.Conn) (websocket.MessageType, []byte) {
 		tb.Fatalf("read: %v", err)
 	}
 	return kind, payload
-}
-
-// rawDial opens a TCP connection.
-func (n *node) rawDial(tb testing.TB) net.Conn {
-	tb.Helper()
-	c, err := net.DialTimeout("tcp", n.addr, patience)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_ = c.SetDeadline(time.Now().Add(patience))
-	tb.Cleanup(func() { _ = c.Close() })
-	return c
 }
