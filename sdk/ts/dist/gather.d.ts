@@ -24,6 +24,13 @@ export interface Gathered<T = unknown> {
     /** The bodies of the good answers. */
     values: T[];
 }
+/** How the wire says it. */
+export interface WireAnswer extends Asked {
+    took?: number;
+    body?: unknown;
+    contentType?: string;
+    error?: unknown;
+}
 /** Makes a result of the reply to a gather. */
 export declare function gathered<T>(body: unknown): Gathered<T>;
 /** Makes an answer of what came for it. */

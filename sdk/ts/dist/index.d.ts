@@ -3,13 +3,14 @@
  *
  * @packageDocumentation
  */
-export { connect, Rope, type Events, type Incoming } from "./client.js";
+export { connect, type Events, type Incoming, type Rope } from "./client.js";
 export type { Backoff } from "./close.js";
+export type { Emitter } from "./emitter.js";
 export { RopewalkError, type Code, type ErrorInfo } from "./error.js";
 export type { Answer, Asked, Gathered } from "./gather.js";
 export type { State } from "./link.js";
 export { bytes, type Bytes, type Framing } from "./message.js";
 export type { CallOptions, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions, } from "./options.js";
-export { Service, type Context, type Handler, type Route, type ServeOptions } from "./serve.js";
-export { RopeStream } from "./stream.js";
+export type { Context, Handler, Route, ServeOptions, Service } from "./serve.js";
+export type { RopeStream } from "./stream.js";
 export type { SocketLike, TransportKind, WebSocketLike } from "./transport.js";

@@ -3,8 +3,6 @@
  *
  * @packageDocumentation
  */
-export { connect, Rope } from "./client.js";
+export { connect } from "./client.js";
 export { RopewalkError } from "./error.js";
 export { bytes } from "./message.js";
-export { Service } from "./serve.js";
-export { RopeStream } from "./stream.js";

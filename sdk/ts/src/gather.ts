@@ -29,7 +29,7 @@ export interface Gathered<T = unknown> {
   values: T[];
 }
 
-/** @internal How the wire says it. */
+/** How the wire says it. */
 export interface WireAnswer extends Asked {
   took?: number;
   body?: unknown;

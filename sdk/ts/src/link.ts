@@ -241,8 +241,8 @@ export class Link {
     remember(this.#cfg.url, this.#best);
     this.#tick = setInterval(() => this.#check(), Math.min(this.#cfg.silence, probeTimeout) / 2);
     this.#welcomed = true;
-    this.#set("connected");
     this.#owner.up((m.body ?? {}) as Welcome);
+    this.#set("connected"); // last, so that who hears of it finds the new id
   }
 
   #alive(): void {

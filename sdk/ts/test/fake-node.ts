@@ -144,6 +144,8 @@ export class FakeNode {
     noServer: true,
     handleProtocols: (offered) => [...offered].find((p) => p.startsWith("ropewalk.v1.")) ?? false,
   });
+  /** The request whose answer is lost on the way, once. */
+  lose: string | undefined;
   /** Looks at a request before the node does; true: it was answered here. */
   intercept: ((req: IncomingMessage, res: ServerResponse) => boolean) | undefined;
 
@@ -209,6 +211,13 @@ export class FakeNode {
     this.#serve(what, c, req, res, Buffer.concat(body));
   }
 
+  #lost(what: string, res: ServerResponse): boolean {
+    if (this.lose !== what) return false;
+    this.lose = undefined;
+    res.destroy();
+    return true;
+  }
+
   #serve(what: string, c: HTTPConn, req: IncomingMessage, res: ServerResponse, body: Buffer): void {
     switch (what) {
       case "send": {
@@ -218,7 +227,7 @@ export class FakeNode {
           c.seq++;
           for (const f of frames(body)) c.took(f);
         }
-        return void res.writeHead(204).end();
+        return this.#lost("send", res) ? undefined : void res.writeHead(204).end();
       }
       case "stream":
         if (this.options.stream === false) return;
@@ -230,7 +239,8 @@ export class FakeNode {
         const answer = (): void => {
           c.poll = undefined;
           c.last = c.takeBatch();
-          res.setHeader("Ropewalk-Batch", ++c.batch).end(c.last);
+          res.setHeader("Ropewalk-Batch", ++c.batch);
+          if (!this.#lost("poll", res)) res.end(c.last);
         };
         if (c.out.length) answer();
         else c.poll = answer;
