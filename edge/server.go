@@ -107,8 +107,12 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) Serve(ctx context.Context) error {
 	s.lifeMu.Lock()
 	if s.serving || s.stopped {
+		again := s.serving
 		s.lifeMu.Unlock()
-		return errors.New("edge: Serve was called before, or after Shutdown")
+		if again {
+			return errors.New("edge: Serve was called before")
+		}
+		return nil
 	}
 	s.serving = true
 	err := s.start()
@@ -165,6 +169,14 @@ func (s *Server) startPollers() error {
 	return nil
 }
 
+// StopAccepting closes the listeners. Connections stay; [Server.Shutdown] ends
+// them.
+func (s *Server) StopAccepting() {
+	for _, l := range s.listeners {
+		l.close()
+	}
+}
+
 // Shutdown stops accepting, sends all connections what is pending and
 // [CloseGoingAway], and waits until all are closed or ctx has ended, when it
 // cuts those that are left and returns ctx's error. Serve returns afterwards.
@@ -173,9 +185,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	serving := s.serving
 	s.stopped = true
 	s.lifeMu.Unlock()
-	for _, l := range s.listeners {
-		l.close()
-	}
+	s.StopAccepting()
 	if !serving {
 		return nil
 	}
@@ -207,9 +217,7 @@ func (s *Server) drain() {
 
 // stop ends everything, and waits for it.
 func (s *Server) stop() {
-	for _, l := range s.listeners {
-		l.close()
-	}
+	s.StopAccepting()
 	s.drain()
 	s.web.stop()
 	for _, c := range s.snapshot() {
