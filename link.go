@@ -1,6 +1,8 @@
 package ropewalk
 
 import (
+	"sync"
+
 	"github.com/ropewalk/ropewalk/dialect/native"
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/exchange"
@@ -40,6 +42,11 @@ func (l *link) Close(code int, reason string) {
 type conns struct {
 	x        *exchange.Exchange
 	maxFrame int
+	messages sync.Pool // of *message.Message, each used for one frame at a time
+}
+
+func newConns(x *exchange.Exchange, maxFrame int) *conns {
+	return &conns{x: x, maxFrame: maxFrame, messages: sync.Pool{New: func() any { return new(message.Message) }}}
 }
 
 // peer is what a connection carries along.
@@ -63,12 +70,13 @@ func (h *conns) Frame(c *edge.Conn, frame []byte) {
 	if !ok {
 		return
 	}
-	var m message.Message
-	if err := p.link.dialect.Decode(frame, &m); err != nil {
-		p.Malformed(&m, err)
-		return
+	m := h.messages.Get().(*message.Message) //nolint:forcetypeassert // nothing else is put
+	if err := p.link.dialect.Decode(frame, m); err != nil {
+		p.Malformed(m, err)
+	} else {
+		p.Receive(m)
 	}
-	p.Receive(&m)
+	h.messages.Put(m) // what it points to is overwritten by the next Decode
 }
 
 // Closed implements edge.Handler.

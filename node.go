@@ -172,7 +172,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	srv, err := edge.New(cfg, &conns{x: n.x, maxFrame: positive(n.cfg.Limits.Frame, edge.DefaultFrame)})
+	srv, err := edge.New(cfg, newConns(n.x, positive(n.cfg.Limits.Frame, edge.DefaultFrame)))
 	if err != nil {
 		return err
 	}
@@ -238,6 +238,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.ready.Store(false)
 
 	var err error
+	if srv != nil {
+		srv.StopAccepting()
+	}
 	if drainErr := n.x.Drain(ctx); drainErr != nil {
 		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)
 	}

@@ -44,21 +44,39 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		return
 	}
 	if addr.HasWildcard() {
-		// Targets come in order of name and path; the first path is a choice
-		// that callers can foresee.
-		targets, err := x.table.Expand(addr)
-		if err != nil {
-			_ = res.Fail(err)
-			return
-		}
-		readdress(req, targets[0].Name, targets[0].Path)
+		x.chooseTarget(ctx, req, res, sel)
+		return
 	}
-	match, err := x.table.Lookup(req.Address)
+	match, err := x.table.Lookup(addr)
 	if err != nil {
 		_ = res.Fail(err)
 		return
 	}
 	req.Matched(match)
+	x.calls.Handle(ctx, req, res)
+}
+
+// chooseTarget chooses one of all the servers and paths that an address with
+// wildcards stands for, and goes on as if the caller had written that one.
+func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res route.Responder, sel route.Selection) {
+	targets, err := x.table.Expand(req.Address)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	strategy, err := x.strategies.For(sel, "")
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	t, ok := route.ChooseTarget(strategy, targets, sel.KeyOr(req.Peer.ID()))
+	if !ok {
+		_ = res.Fail(message.NewError(message.CodeServiceDown, "the strategy "+strategy.Name()+" wants none of the servers of "+text(req.Message.To),
+			"Repeat the call later, or with another strategy."))
+		return
+	}
+	readdress(req, t.Name, t.Path)
+	req.Matched(t.Match())
 	x.calls.Handle(ctx, req, res)
 }
 

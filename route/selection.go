@@ -30,8 +30,9 @@ func (s Selection) Gathers() bool { return gathers(s.By) }
 
 func gathers(word string) bool { return word == ByAll || word == ByMajority }
 
-// key is what the strategy is given as key.
-func (s Selection) key(caller string) string {
+// KeyOr is what the strategy is given as key: the instance or key that was
+// named, else the caller's id.
+func (s Selection) KeyOr(caller string) string {
 	switch {
 	case s.By == ByInstance:
 		return s.Instance

@@ -172,7 +172,7 @@ func (s *Strategies) Choose(sel Selection, m Match, caller string) (Endpoint, er
 	if err != nil {
 		return nil, err
 	}
-	if e := x.Choose(m.Endpoints, sel.key(caller)); e != nil {
+	if e := x.Choose(m.Endpoints, sel.KeyOr(caller)); e != nil {
 		return e, nil
 	}
 	if sel.Instance != "" {
