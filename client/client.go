@@ -72,7 +72,7 @@ type Stats struct {
 	Late      uint64 // answers to calls that were over
 	Malformed uint64 // frames from the node that could not be understood
 	Dropped   uint64 // sends from others that had no room to wait for OnSend
-	Refused   uint64 // sends without acknowledgement that came back with an error
+	Refused   uint64 // errors that nobody waited for: of sends without acknowledgement, and late ones
 	InFlight  int    // messages that wait for an answer
 	Queued    int    // messages that wait to be sent
 }

@@ -22,6 +22,9 @@ const (
 	sendTries = 3
 	// sendTimeout bounds one such request.
 	sendTimeout = 20 * time.Second
+	// maxPost is how many bytes several frames together may have in one request;
+	// a node takes more than its limit for one frame, but not much.
+	maxPost = 256 << 10
 	// farewell bounds the request that closes a connection.
 	farewell = 2 * time.Second
 	// defaultPoll is used when the node does not say how long it lets a poll wait.
@@ -152,7 +155,7 @@ func (t *httpTransport) read() ([]byte, error) {
 	for {
 		if t.in == nil {
 			if err := t.nextAgain(); err != nil {
-				return nil, verdictOf(err)
+				return nil, lost(err)
 			}
 		}
 		frame, err := t.in.next()
@@ -172,22 +175,13 @@ func (t *httpTransport) read() ([]byte, error) {
 	}
 }
 
-// verdictOf gives an error of the node the close code that means the same.
-func verdictOf(err error) error {
-	d := new(dropped)
-	if errors.As(err, &d) {
+// lost makes an error the end of a connection. Whether to come back the next
+// open tells: there is no close code by HTTP.
+func lost(err error) error {
+	if d := new(dropped); errors.As(err, &d) {
 		return err
 	}
-	d = &dropped{cause: err}
-	if message.FromPeer(err) {
-		switch message.CodeOf(err) {
-		case message.CodeUnauthenticated:
-			d.code = closeNoAuth
-		case message.CodeForbidden:
-			d.code = closeForbidden
-		}
-	}
-	return d
+	return &dropped{cause: err}
 }
 
 // nextAgain is next, which for polls may be tried again: the node sends a
@@ -248,16 +242,25 @@ func (t *httpTransport) next() error {
 }
 
 func (t *httpTransport) write(frames [][]byte) (int, error) {
-	if len(frames) == 0 {
-		return 0, nil
-	}
 	if cap(t.out) > keepBuffer {
 		t.out = nil
 	}
 	t.out = t.out[:0]
-	for _, f := range frames {
+	for i, f := range frames {
 		t.out = appendBatch(t.out, f)
+		if i+1 < len(frames) && len(t.out)+len(frames[i+1]) <= maxPost {
+			continue
+		}
+		if err := t.deliver(); err != nil {
+			return i + 1, lost(err)
+		}
+		t.out = t.out[:0]
 	}
+	return len(frames), nil
+}
+
+// deliver sends the batch at hand, again if need be.
+func (t *httpTransport) deliver() error {
 	t.seq++
 	var err error
 	for try := range sendTries {
@@ -265,14 +268,11 @@ func (t *httpTransport) write(frames [][]byte) (int, error) {
 			break
 		}
 		var again bool
-		if again, err = t.post(); err == nil {
-			return len(frames), nil
-		}
-		if !again {
+		if again, err = t.post(); err == nil || !again {
 			break
 		}
 	}
-	return len(frames), verdictOf(err)
+	return err
 }
 
 // post sends the batch at hand; again says whether it is worth another try.
