@@ -71,7 +71,11 @@ func (b *bench) build(ctx context.Context, progs []program) error {
 		return nil
 	}
 	path := b.bin("ropewalk")
-	_, err := goOutput(ctx, filepath.Dir(b.dir), "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/ropewalk")
+	flags := "-ldflags=-s -w"
+	if b.o.profile {
+		flags = "-ldflags=" // perf wants the symbols
+	}
+	_, err := goOutput(ctx, filepath.Dir(b.dir), "build", "-trimpath", flags, "-o", path, "./cmd/ropewalk")
 	if err != nil {
 		return err
 	}
@@ -88,36 +92,75 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 	if !slices.Contains(p.rows, st.row) {
 		return nil
 	}
-	server, forLoad, forPeer, err := p.server(b)
-	if server != nil {
-		defer func() { err = errors.Join(err, server.stop()) }()
+	s, err := b.stage(p, st)
+	if s != nil {
+		defer func() { err = errors.Join(err, s.stop()) }()
 	}
 	if err != nil {
 		return err
-	}
-	args := []string{
-		"-mode", st.row, "-proto", p.proto, "-addr", forLoad, "-to", p.to,
-		"-warm", st.warm.String(), "-for", st.span.String(), "-server", strconv.Itoa(server.cmd.Process.Pid),
 	}
 	if st.row != load.ModeCall {
-		return b.load(ctx, round, p.name, append(args, "-conns", strconv.Itoa(st.conns)))
+		return b.load(ctx, round, p.name, append(s.args, "-conns", strconv.Itoa(st.conns)))
 	}
-	peer, err := p.peer(b, forPeer)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, peer.stop()) }()
-	args = append(args, "-peer", strconv.Itoa(peer.cmd.Process.Pid))
 	for _, n := range st.inFlight {
-		if err := b.load(ctx, round, p.name, append(args, "-inflight", strconv.Itoa(n))); err != nil {
+		if err := b.load(ctx, round, p.name, append(s.args, "-inflight", strconv.Itoa(n))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// scene is a program that is ready to be measured.
+type scene struct {
+	server, peer *child
+	args         []string // for the load generator
+}
+
+// stage starts a program and, for calls, the service. What it started it
+// returns even with an error.
+func (b *bench) stage(p program, st step) (*scene, error) {
+	server, forLoad, forPeer, err := p.server(b)
+	if server == nil {
+		return nil, err
+	}
+	s := &scene{server: server}
+	if err != nil {
+		return s, err
+	}
+	s.args = []string{
+		"-mode", st.row, "-proto", p.proto, "-addr", forLoad, "-to", p.to,
+		"-warm", st.warm.String(), "-for", st.span.String(), "-server", s.server.pid(),
+	}
+	if st.row == load.ModeCall {
+		if s.peer, err = p.peer(b, forPeer); err != nil {
+			return s, err
+		}
+		s.args = append(s.args, "-peer", s.peer.pid())
+	}
+	return s, nil
+}
+
+func (s *scene) stop() error {
+	var err error
+	if s.peer != nil {
+		err = s.peer.stop()
+	}
+	return errors.Join(err, s.server.stop())
+}
+
 // load runs the load generator and keeps its result.
 func (b *bench) load(ctx context.Context, round int, name string, args []string) error {
+	m := measure{Round: round, Program: name}
+	if err := b.generate(ctx, args, &m.Result); err != nil {
+		return err
+	}
+	b.report.Measures = append(b.report.Measures, m)
+	fmt.Println(m)
+	return nil
+}
+
+// generate runs the load generator.
+func (b *bench) generate(ctx context.Context, args []string, res *load.Result) error {
 	cmd := exec.CommandContext(ctx, b.bin("load"), args...) //nolint:gosec // our own program
 	cmd.Stderr = os.Stderr
 	var out []byte
@@ -128,20 +171,18 @@ func (b *bench) load(ctx context.Context, round int, name string, args []string)
 	if err != nil {
 		return fmt.Errorf("load %s: %w", strings.Join(args, " "), err)
 	}
-	m := measure{Round: round, Program: name}
-	if err := json.Unmarshal(out, &m.Result); err != nil {
+	if err := json.Unmarshal(out, res); err != nil {
 		return fmt.Errorf("read result: %w", err)
 	}
-	b.report.Measures = append(b.report.Measures, m)
-	fmt.Println(m)
 	return nil
 }
 
-// nodeConfig writes the node's configuration for a read driver.
+// nodeConfig writes a node's configuration: everything as it is by default, but
+// for the read driver.
 func (b *bench) nodeConfig(driver string) (string, error) {
-	path := b.bin("node-" + driver + ".jsonc")
-	text := "{}\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	path := b.bin("node-" + driver + ".json")
+	text := fmt.Appendf(nil, `{"listeners": {"main": {"driver": %q}}}`, driver)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}
 	return path, nil

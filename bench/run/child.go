@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ const (
 var (
 	errReady = errors.New("did not become ready")
 	errStop  = errors.New("did not stop")
+	errExit  = errors.New("ended with")
 )
 
 // child is a process of ours.
@@ -66,6 +68,8 @@ func (b *bench) start(core int, path string, args ...string) (*child, string, er
 	return nil, "", errors.Join(fmt.Errorf("%s: %w", path, errReady), c.stop())
 }
 
+func (c *child) pid() string { return strconv.Itoa(c.cmd.Process.Pid) }
+
 // stop ends the process, by force if it does not listen, and waits for it.
 func (c *child) stop() error {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
@@ -77,8 +81,8 @@ func (c *child) stop() error {
 		<-c.done
 		err = fmt.Errorf("%s: %w", c.cmd.Path, errStop)
 	}
-	if c.errs.Len() > 0 {
-		fmt.Print(tail(c.errs.String()))
+	if code := c.cmd.ProcessState.ExitCode(); code > 0 { // -1: by the signal, as it should
+		err = errors.Join(err, fmt.Errorf("%s: %w %d: %s", c.cmd.Path, errExit, code, tail(c.errs.String())))
 	}
 	return err
 }

@@ -22,6 +22,7 @@ import (
 // options are the flags.
 type options struct {
 	quick      bool
+	profile    bool
 	only, rows string
 	rounds     int
 	span, idle time.Duration
@@ -44,6 +45,7 @@ func main() {
 func parse() options {
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "a few seconds to see that everything works; writes nothing")
+	flag.BoolVar(&o.profile, "profile", false, "only find out where the CPU time goes, by perf, and write that table")
 	flag.StringVar(&o.only, "only", "", "programs, separated by commas (default: all): "+strings.Join(names(), ","))
 	flag.StringVar(&o.rows, "rows", "call,connect,idle", "what is measured, separated by commas")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
@@ -80,6 +82,9 @@ func run(ctx context.Context) error {
 	defer b.clean()
 	if err := b.build(ctx, progs); err != nil {
 		return err
+	}
+	if o.profile {
+		return b.profile(ctx, progs)
 	}
 	var failed error
 	for round := range o.rounds {

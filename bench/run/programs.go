@@ -46,7 +46,7 @@ func programs() []program {
 	}
 	return []program{
 		rope(floorName, floorServer, allRows),
-		rope(ropewalkName, ropewalkServer(""), allRows),
+		rope(ropewalkName, ropewalkServer("poller"), allRows),
 		rope(goroutineName, ropewalkServer("goroutine"), allRows),
 		nats(natsWSName, load.ProtoNATSWS, allRows),
 		nats(natsTCPName, load.ProtoNATSTCP, allRows),
@@ -123,7 +123,7 @@ func floorServer(b *bench) (s *child, forLoad, forPeer string, err error) {
 	return s, addr, addr, err
 }
 
-// ropewalkServer starts a node with the given read driver; "" is its default.
+// ropewalkServer starts a node with the given read driver.
 func ropewalkServer(driver string) func(*bench) (*child, string, string, error) {
 	return func(b *bench) (*child, string, string, error) {
 		listen, err := freeAddr()

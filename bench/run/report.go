@@ -103,13 +103,15 @@ func (r *report) series(program, mode string, inFlight int, value func(measure) 
 	return got
 }
 
-// The generated part of RESULTS.md lies between these; the rest is written by hand.
+// The generated parts of RESULTS.md lie between these; the rest is written by hand.
 const (
-	begin = "<!-- begin: written by go run ./run -->\n"
-	end   = "<!-- end -->\n"
+	begin        = "<!-- begin: written by go run ./run -->\n"
+	end          = "<!-- end -->\n"
+	beginProfile = "<!-- begin profile: written by go run ./run --profile -->\n"
+	endProfile   = "<!-- end profile -->\n"
 )
 
-var errMarks = errors.New("RESULTS.md has no place for the tables")
+var errMarks = errors.New("RESULTS.md lacks a mark")
 
 // write writes results.json, and the tables into RESULTS.md.
 func (r *report) write(dir string) error {
@@ -120,6 +122,13 @@ func (r *report) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
+	var b bytes.Buffer
+	r.tables(&b)
+	return rewrite(dir, begin, end, b.Bytes())
+}
+
+// rewrite replaces what lies between two marks of RESULTS.md.
+func rewrite(dir, begin, end string, text []byte) error {
 	path := filepath.Join(dir, "RESULTS.md")
 	page, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -130,13 +139,10 @@ func (r *report) write(dir string) error {
 	}
 	from, to := bytes.Index(page, []byte(begin)), bytes.Index(page, []byte(end))
 	if from < 0 || to < from {
-		return errMarks
+		return fmt.Errorf("%w: %s", errMarks, strings.TrimSpace(begin))
 	}
-	var b bytes.Buffer
-	b.Write(page[:from+len(begin)])
-	r.tables(&b)
-	b.Write(page[to:])
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+	page = slices.Concat(page[:from+len(begin)], text, page[to:])
+	if err := os.WriteFile(path, page, 0o600); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	fmt.Println("wrote", path)
