@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,7 +209,7 @@ func TestBadFrames(t *testing.T) {
 			for _, test := range tests {
 				t.Run(test.name, func(t *testing.T) {
 					c := n.ws(t)
-					c.write(t, append(test.in, "and more that means nothing"...))
+					c.write(t, slices.Concat(test.in, []byte("and more that means nothing")))
 					c.expectClose(t, test.code)
 					c.expectEnd(t)
 					if ce := n.rec.waitClosed(t, test.code); ce.Remote || ce.Reason == "" {

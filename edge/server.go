@@ -103,7 +103,8 @@ func (s *Server) Addrs() []net.Addr {
 
 // Serve accepts and serves connections until [Server.Shutdown] has ended, which
 // gives nil, or ctx has, which cuts all connections at once and gives its error.
-// Everything that Serve started has ended when it returns.
+// Everything that Serve started has ended when it returns. After a Shutdown it
+// returns nil at once; a second Serve is an error.
 func (s *Server) Serve(ctx context.Context) error {
 	s.lifeMu.Lock()
 	if s.serving || s.stopped {
