@@ -124,7 +124,7 @@ func start(ctx context.Context, u *url.URL, cfg config) (*Client, error) {
 		return c, nil
 	case <-ctx.Done():
 		err := call.Ended(ctx)
-		err.Message = "connecting to " + u.Redacted() + " took too long"
+		err.Message = "connecting to " + shown(u) + " took too long"
 		c.shutdown(err)
 		c.lane.Close()
 		return nil, err

@@ -99,7 +99,7 @@ func (c *Client) online(ctx context.Context, tr transport, hello *welcome) (*con
 	c.announceAll()
 	c.setState(Online)
 	c.stats.connects.Add(1)
-	c.log.Info("connected", "url", c.url.Redacted(), "client", hello.ID, "node", hello.Node.Name, "transport", tr.name())
+	c.log.Info("connected", "url", shown(c.url), "client", hello.ID, "node", hello.Node.Name, "transport", tr.name())
 	c.nudge()
 	return cn, nil
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ropewalk/ropewalk/call"
@@ -92,11 +95,38 @@ func (l *ladder) unreachable(ctx context.Context, cause error) error {
 	if e := (*message.Error)(nil); errors.As(cause, &e) {
 		return e
 	}
-	e := message.NewError(message.CodeNotReady, fmt.Sprintf("cannot connect to %s: %v", l.url.Redacted(), cause),
+	e := message.NewError(message.CodeNotReady, "cannot connect to "+shown(l.url)+reason(cause),
 		"Check the address, and that a node is running there; \"ropewalk dev\" starts one.")
 	e.Cause = cause
 	e.Retryable = true
 	return e
+}
+
+// shown is a URL as people write it: without password, and ws again.
+func shown(u *url.URL) string { return "ws" + strings.TrimPrefix(u.Redacted(), "http") }
+
+// reason says in plain words why there is no connection, if it is a usual one.
+// The whole story is in the error's cause.
+func reason(err error) string {
+	var (
+		dns    *net.DNSError
+		cert   *tls.CertificateVerificationError
+		answer *status
+		late   net.Error
+	)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ": nothing listens there"
+	case errors.As(err, &dns):
+		return ": the name of the host is not known"
+	case errors.As(err, &cert):
+		return ": its certificate is not trusted"
+	case errors.As(err, &answer):
+		return ": " + answer.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &late) && late.Timeout():
+		return ": no answer in time"
+	}
+	return ""
 }
 
 // try connects by one transport.

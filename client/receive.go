@@ -97,7 +97,7 @@ func (c *Client) receiveFinal(m *message.Message, a *call.Answer, err error) {
 func (c *Client) malformed(m *message.Message, err error) {
 	if c.stats.malformed.Add(1) == 1 {
 		c.log.Warn("the node sent something that is not a message of ropewalk.v1; check what is at this address",
-			"url", c.url.Redacted(), "err", err)
+			"url", shown(c.url), "err", err)
 	}
 	if len(m.Rmid) > 0 {
 		e := message.NewError(message.CodeBadMessage, "the answer cannot be understood: "+err.Error(), "")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,19 +34,20 @@ func TestDialFails(t *testing.T) {
 	tests := []struct {
 		name, url string
 		code      message.Code
+		says      string
 	}{
-		{"nobody there", "ws://" + addr, message.CodeNotReady},
-		{"refused by the node", s.url(), message.CodeForbidden},
-		{"something else", proxy.url(), message.CodeNotReady},
-		{"no URL", "localhost:7420", message.CodeBadAddress},
-		{"no host", "ws:///x", message.CodeBadAddress},
-		{"not to be read", "ws://[", message.CodeBadAddress},
+		{"nobody there", "ws://" + addr, message.CodeNotReady, "ws://" + addr + "/: nothing listens there"},
+		{"refused by the node", s.url(), message.CodeForbidden, "this origin"},
+		{"something else", proxy.url(), message.CodeNotReady, "502 Bad Gateway"},
+		{"no URL", "localhost:7420", message.CodeBadAddress, "begin with ws://"},
+		{"no host", "ws:///x", message.CodeBadAddress, "no host"},
+		{"not to be read", "ws://[", message.CodeBadAddress, "cannot be read"},
 	}
 	for _, tt := range tests {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		c, err := client.Dial(ctx, tt.url, client.WithLogger(quiet))
 		cancel()
-		if c != nil || message.CodeOf(err) != tt.code {
+		if c != nil || message.CodeOf(err) != tt.code || !strings.Contains(message.AsError(err).Message, tt.says) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -114,7 +114,7 @@ func (c *Client) run(ctx context.Context) {
 		c.last = message.AsError(err)
 		c.setState(Offline)
 		c.mu.Unlock()
-		c.log.Info("not connected", "url", c.url.Redacted(), "err", err, "retry", wait)
+		c.log.Info("not connected", "url", shown(c.url), "err", err, "retry", wait)
 		if !pause(ctx, wait) {
 			return
 		}
@@ -180,7 +180,7 @@ func (c *Client) giveUp(err error) {
 	c.mu.Lock()
 	c.last = e
 	c.mu.Unlock()
-	c.log.Warn("the connection is over and the node said not to come back", "url", c.url.Redacted(), "err", e)
+	c.log.Warn("the connection is over and the node said not to come back", "url", shown(c.url), "err", e)
 	c.shutdown(e)
 	c.abandonServed(e)
 }
