@@ -77,7 +77,7 @@ var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call 
 // caller has counted it with oneMore.
 func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
 	c := &Call{x: x, asker: from}
-	c.req.Message = m.CloneEnvelope(c.room[:0])
+	m.CloneEnvelope(&c.req.Message, c.room[:0])
 	c.req.Peer = peer
 	c.req.Received = now
 	c.finishers = c.inline[:0]
@@ -94,7 +94,7 @@ func (c *Call) start() {
 	left = min(left, x.cfg.MaxTimeout)
 	c.req.Deadline = c.req.Received.Add(left)
 	c.timer.Owner = c
-	x.wheel.Reset(&c.timer, left)
+	x.wheel.ResetFrom(&c.timer, c.req.Received, left)
 	x.inbound.Handle(x.ctx, &c.req, c)
 }
 
@@ -175,15 +175,27 @@ func (c *Call) end(a answer, after *message.Error) error {
 
 	c.x.wheel.Stop(&c.timer)
 	c.asker.ended(c)
-	out := route.Outcome{Route: routed, Err: a.err, Parts: parts, Took: time.Since(c.req.Received)}
-	for _, f := range finishers {
-		f.Finished(out)
-	}
+	tell(finishers, route.Outcome{Route: routed, Err: a.err, Parts: parts}, c.req.Received)
 	c.x.oneDone()
 	if c.x.tapped() {
 		c.x.tapAnswer(c, a)
 	}
 	return nil
+}
+
+// tell tells the finishers how the call ended. The usual one, the leg, does not
+// look at the time, and reading the clock is not free.
+func tell(finishers []route.Finisher, out route.Outcome, received time.Time) {
+	for _, f := range finishers {
+		if l, ok := f.(*leg); ok {
+			l.Finished(out)
+			continue
+		}
+		if out.Took == 0 {
+			out.Took = time.Since(received)
+		}
+		f.Finished(out)
+	}
 }
 
 // OnFinish implements route.Responder.

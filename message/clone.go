@@ -19,21 +19,22 @@ func (m *Message) Reset() { *m = Message{} }
 // Clone returns a copy that shares no bytes with m, at the cost of one
 // allocation.
 func (m *Message) Clone() Message {
+	c := *m
 	buf := make([]byte, 0, m.envelopeLen()+len(m.Body))
-	c, buf := m.copyEnvelope(buf)
-	_, c.Body = carry(buf, m.Body)
+	buf = c.ownEnvelope(buf)
+	own(buf, &c.Body)
 	return c
 }
 
-// CloneEnvelope returns a copy of m with all fields but the body copied into
+// CloneEnvelope makes dst a copy of m with all fields but the body copied into
 // buf, whose former content is overwritten; a new buffer is made if it is too
 // small. The body still shares its bytes with m.
-func (m *Message) CloneEnvelope(buf []byte) Message {
+func (m *Message) CloneEnvelope(dst *Message, buf []byte) {
+	*dst = *m
 	if n := m.envelopeLen(); cap(buf) < n {
 		buf = make([]byte, 0, n)
 	}
-	c, _ := m.copyEnvelope(buf[:0])
-	return c
+	dst.ownEnvelope(buf[:0])
 }
 
 // envelopeLen is the number of bytes of all fields but the body.
@@ -43,31 +44,32 @@ func (m *Message) envelopeLen() int {
 		len(m.Authorization) + len(m.ContentType) + len(m.Strategy)
 }
 
-func (m *Message) copyEnvelope(buf []byte) (Message, []byte) {
-	c := *m
-	buf, c.To = carry(buf, m.To)
-	buf, c.From = carry(buf, m.From)
-	buf, c.Mid = carry(buf, m.Mid)
-	buf, c.Rmid = carry(buf, m.Rmid)
-	buf, c.Headers = carry(buf, m.Headers)
-	buf, c.Timestamp = carry(buf, m.Timestamp)
-	buf, c.Type = carry(buf, m.Type)
-	buf, c.UMFVersion = carry(buf, m.UMFVersion)
-	buf, c.Via = carry(buf, m.Via)
-	buf, c.Forward = carry(buf, m.Forward)
-	buf, c.Signature = carry(buf, m.Signature)
-	buf, c.Authorization = carry(buf, m.Authorization)
-	buf, c.ContentType = carry(buf, m.ContentType)
-	buf, c.Strategy = carry(buf, m.Strategy)
-	return c, buf
+// ownEnvelope moves the bytes of all fields but the body to the end of buf,
+// which has room for them.
+func (m *Message) ownEnvelope(buf []byte) []byte {
+	buf = own(buf, &m.To)
+	buf = own(buf, &m.From)
+	buf = own(buf, &m.Mid)
+	buf = own(buf, &m.Rmid)
+	buf = own(buf, &m.Headers)
+	buf = own(buf, &m.Timestamp)
+	buf = own(buf, &m.Type)
+	buf = own(buf, &m.UMFVersion)
+	buf = own(buf, &m.Via)
+	buf = own(buf, &m.Forward)
+	buf = own(buf, &m.Signature)
+	buf = own(buf, &m.Authorization)
+	buf = own(buf, &m.ContentType)
+	return own(buf, &m.Strategy)
 }
 
-// carry appends f to buf and returns its copy there; nil stays nil.
-func carry(buf, f []byte) (newBuf, field []byte) {
-	if f == nil {
-		return buf, nil
+// own appends *f to buf and lets *f point there; nil stays nil.
+func own(buf []byte, f *[]byte) []byte {
+	if *f == nil {
+		return buf
 	}
 	start := len(buf)
-	buf = append(buf, f...)
-	return buf, buf[start:len(buf):len(buf)]
+	buf = append(buf, *f...)
+	*f = buf[start:len(buf):len(buf)]
+	return buf
 }

@@ -59,8 +59,8 @@ func TestClone(t *testing.T) {
 	t.Parallel()
 	for name, clone := range map[string]func(*message.Message) message.Message{
 		"Clone":               (*message.Message).Clone,
-		"CloneEnvelope":       func(m *message.Message) message.Message { return m.CloneEnvelope(make([]byte, 0, 4096)) },
-		"CloneEnvelope grown": func(m *message.Message) message.Message { return m.CloneEnvelope([]byte("x")) },
+		"CloneEnvelope":       func(m *message.Message) (c message.Message) { m.CloneEnvelope(&c, make([]byte, 0, 4096)); return c },
+		"CloneEnvelope grown": func(m *message.Message) (c message.Message) { m.CloneEnvelope(&c, []byte("x")); return c },
 	} {
 		original := all()
 		frame := message.AppendSplit(nil, &original)
@@ -102,7 +102,7 @@ func TestCloneAllocs(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { c = m.Clone() }); n != 1 {
 		t.Errorf("Clone: %v allocations", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { c = m.CloneEnvelope(buf) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { m.CloneEnvelope(&c, buf) }); n != 0 {
 		t.Errorf("CloneEnvelope: %v allocations", n)
 	}
 	if string(c.To) != string(m.To) {

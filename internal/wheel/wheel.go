@@ -86,8 +86,12 @@ func (w *Wheel) ticks(d time.Duration) uint64 { return uint64(d / w.tick) } //no
 
 // Reset has t fire after d, rounded up to a tick, instead of when it was set
 // to fire before.
-func (w *Wheel) Reset(t *Timer, d time.Duration) {
-	due := w.ticks(time.Since(w.start)+max(d, 0)) + 1
+func (w *Wheel) Reset(t *Timer, d time.Duration) { w.ResetFrom(t, time.Now(), d) }
+
+// ResetFrom is Reset for callers who have read the clock already: reading it
+// costs more than all the rest.
+func (w *Wheel) ResetFrom(t *Timer, now time.Time, d time.Duration) {
+	due := w.ticks(now.Sub(w.start)+max(d, 0)) + 1
 	w.mu.Lock()
 	t.unlink()
 	t.due = max(due, w.now+1)
