@@ -13,6 +13,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/internal/gcpace"
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -179,6 +180,7 @@ func address(n *ropewalk.Node, cfg *ropewalk.Config) string {
 
 // untilDone waits for a signal and then lets the node finish what it does.
 func untilDone(ctx context.Context, n *ropewalk.Node, cfg *ropewalk.Config, w *world) error {
+	gcpace.Run(ctx) // returns when ctx ends, or at once if the environment sets the pace
 	<-ctx.Done()
 	within := cfg.Shutdown.Or(ropewalk.DefaultShutdown)
 	fmt.Fprintf(w.err, "stopping: calls in flight have %v to finish; once more stops at once\n", within)

@@ -32,14 +32,18 @@ func Run(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	before := debug.SetGCPercent(most / 2)
+	now := most / 2
+	before := debug.SetGCPercent(now)
 	defer debug.SetGCPercent(before)
 	t := time.NewTicker(period)
 	defer t.Stop()
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	for {
 		metrics.Read(sample)
-		debug.SetGCPercent(percent(sample[0].Value.Uint64()))
+		if p := percent(sample[0].Value.Uint64()); p != now {
+			debug.SetGCPercent(p)
+			now = p
+		}
 		select {
 		case <-ctx.Done():
 			return
