@@ -18,7 +18,7 @@ export function closeError(code, reason) {
         case 1009:
             return new RopewalkError("too_large", `a frame was too large for the node: ${what}`, { remote: true });
         default:
-            return new RopewalkError("connection_lost", `the connection went away: ${what}`, { hint: "The call may have been executed; calls marked idempotent are sent again by themselves." });
+            return new RopewalkError("connection_lost", `the connection went away: ${what}`, { hint: "The client connects again by itself. What was under way may have been executed; what is idempotent is sent again." });
     }
 }
 /**

@@ -23,7 +23,7 @@ export function closeError(code: number, reason: string): RopewalkError {
       return new RopewalkError("too_large", `a frame was too large for the node: ${what}`, { remote: true });
     default:
       return new RopewalkError("connection_lost", `the connection went away: ${what}`,
-        { hint: "The call may have been executed; calls marked idempotent are sent again by themselves." });
+        { hint: "The client connects again by itself. What was under way may have been executed; what is idempotent is sent again." });
   }
 }
 

@@ -1,48 +1,7 @@
 // What depends on time, with a clock and a socket of the test's own.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connect, type ConnectOptions, type Rope, type RopewalkError, type WebSocketLike } from "../src/index.js";
-
-class Socket {
-  static all: Socket[] = [];
-  static get last(): Socket {
-    return Socket.all.at(-1)!;
-  }
-
-  binaryType = "";
-  bufferedAmount = 0;
-  onmessage: ((e: { data: unknown }) => void) | null = null;
-  onclose: ((e: { code: number; reason: string }) => void) | null = null;
-  onerror: (() => void) | null = null;
-  readonly sent: { vrb: string; to?: string; mid?: string; rmid?: string; tmo?: number }[] = [];
-  readonly at = Date.now();
-  closed: number | undefined;
-
-  constructor(readonly url: string, readonly protocols: string[]) {
-    Socket.all.push(this);
-  }
-
-  send(data: Uint8Array): void {
-    this.sent.push(JSON.parse(new TextDecoder().decode(data).split("\n")[0]!));
-  }
-
-  close(code?: number): void {
-    this.closed = code ?? 1005;
-  }
-
-  get(m: object, body?: unknown): void {
-    this.onmessage?.({ data: JSON.stringify(m) + (body === undefined ? "" : "\n" + JSON.stringify(body)) });
-  }
-
-  async welcome(id = "c" + Socket.all.length): Promise<void> {
-    this.get({ vrb: "welcome" }, { id });
-    await vi.advanceTimersByTimeAsync(0);
-  }
-
-  async drop(code = 1006): Promise<void> {
-    this.onclose?.({ code, reason: "" });
-    await vi.advanceTimersByTimeAsync(0);
-  }
-}
+import { Socket } from "./fake-socket.js";
 
 let ropes: Rope[] = [];
 const errors: RopewalkError[] = [];
