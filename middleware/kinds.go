@@ -1,0 +1,203 @@
+package middleware
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// Env is what middleware made from a configuration file gets from its node.
+// Every field may be nil.
+type Env struct {
+	Logger   *slog.Logger
+	Registry prometheus.Registerer
+	Tracer   Tracer
+}
+
+// Kind describes a middleware that [New] can make.
+type Kind struct {
+	Name        string        // one of route.KindRecover …
+	Description string        // one sentence
+	Stages      []route.Stage // where it makes sense; the first is the usual one
+	Settings    any           // the zero value of its configuration; nil if it has none
+
+	build func(raw json.RawMessage, env Env) (route.Middleware, any, error)
+}
+
+// Kinds returns every kind that [New] can make, in the order in which they
+// usually stand in a stage.
+func Kinds() []Kind {
+	inbound, call, serve, deliver := route.StageInbound, route.StageCall, route.StageServe, route.StageDeliver
+	return []Kind{
+		{
+			Name: route.KindRecover, Description: "Turns a panic into an error and logs its stack.",
+			Stages: []route.Stage{inbound, call, serve, deliver, route.StageOutbound},
+			build:  plain(func(env Env) (route.Middleware, error) { return Recover(env.Logger), nil }),
+		},
+		{
+			Name: route.KindMetrics, Description: "Counts calls, their errors, time and number in flight, by route.",
+			Stages: []route.Stage{call, serve},
+			build: plain(func(env Env) (route.Middleware, error) {
+				m, err := NewCallMetrics(env.Registry)
+				return Metrics(m), err
+			}),
+		},
+		{
+			Name: route.KindLog, Description: "Logs each message at level debug, and slow calls as warnings.",
+			Stages: []route.Stage{call, inbound, serve, deliver}, Settings: LogConfig{},
+			build: configured(func(c LogConfig, env Env) route.Middleware { return Log(env.Logger, c) }),
+		},
+		{
+			Name: route.KindTrace, Description: "Makes a span of each message and passes its W3C trace context on.",
+			Stages: []route.Stage{call, serve, deliver},
+			build:  plain(func(env Env) (route.Middleware, error) { return Trace(env.Tracer), nil }),
+		},
+		{
+			Name: route.KindSecret, Description: "Lets only messages pass whose field aut is a shared secret.",
+			Stages: []route.Stage{inbound, call}, Settings: SecretConfig{},
+			build: hidden(configured(func(c SecretConfig, _ Env) route.Middleware { return Secret(c) })),
+		},
+		{
+			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by peer, address or route.",
+			Stages: []route.Stage{inbound, call, serve, deliver}, Settings: RateConfig{},
+			build: configured(func(c RateConfig, _ Env) route.Middleware { return RateLimit(c) }),
+		},
+		{
+			Name: route.KindDeadline, Description: "Gives calls a default and a longest time, by route.",
+			Stages: []route.Stage{call, serve}, Settings: DeadlineConfig{},
+			build: configured(func(c DeadlineConfig, _ Env) route.Middleware { return Deadline(c) }),
+		},
+		{
+			Name: route.KindLimit, Description: "Limits how many calls run at a time; others wait in a bounded queue.",
+			Stages: []route.Stage{call, serve}, Settings: LimitConfig{},
+			build: configured(func(c LimitConfig, env Env) route.Middleware { return Limit(env.Logger, c) }),
+		},
+	}
+}
+
+// New makes the stack entry of a kind from its settings in JSON; nothing or null
+// means the defaults. The name of the entry is name, or the kind if that is "".
+// The error is an *message.Error with [message.CodeInvalidInput] that names the
+// setting at fault.
+func New(kind, name string, settings json.RawMessage, env Env) (route.Entry, error) {
+	kinds := Kinds()
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == kind })
+	if i < 0 {
+		names := make([]string, len(kinds))
+		for i, k := range kinds {
+			names[i] = k.Name
+		}
+		return route.Entry{}, invalid("kind", fmt.Sprintf("there is no middleware of the kind %q", kind), "Use one of "+strings.Join(names, ", ")+".")
+	}
+	mw, shown, err := kinds[i].build(settings, env)
+	if err != nil {
+		return route.Entry{}, err
+	}
+	if name == "" {
+		name = kind
+	}
+	return route.Entry{Name: name, Middleware: mw, Kind: kind, Description: kinds[i].Description, Settings: shown}, nil
+}
+
+// plain makes a kind that has no settings.
+func plain(build func(env Env) (route.Middleware, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
+	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
+		if err := decode(raw, &struct{}{}); err != nil {
+			return nil, nil, err
+		}
+		mw, err := build(env)
+		if err != nil {
+			e := message.NewError(message.CodeConflict, "the metrics cannot be registered", "Give the node a registry of its own.")
+			e.Cause = err
+			return nil, nil, e
+		}
+		return mw, nil, nil
+	}
+}
+
+// configured makes a kind of a constructor and its configuration.
+func configured[C any](build func(C, Env) route.Middleware) func(json.RawMessage, Env) (route.Middleware, any, error) {
+	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
+		var c C
+		if err := decode(raw, &c); err != nil {
+			return nil, nil, err
+		}
+		if v, ok := any(c).(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				return nil, nil, err
+			}
+		}
+		return build(c, env), c, nil
+	}
+}
+
+// hidden does not show the settings, which are secrets.
+func hidden(build func(json.RawMessage, Env) (route.Middleware, any, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
+	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
+		mw, _, err := build(raw, env)
+		return mw, nil, err
+	}
+}
+
+func decode(raw json.RawMessage, into any) error {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, more := d.Token(); errors.Is(more, io.EOF) {
+			return nil
+		}
+		err = errors.New("there is something behind the settings")
+	}
+	hint := "This kind has no settings."
+	if names := settingNames(reflect.TypeOf(into).Elem()); len(names) > 0 {
+		hint = "The settings of this kind are " + strings.Join(names, ", ") + "."
+	}
+	e := invalid("settings", "the settings cannot be read: "+strings.TrimPrefix(err.Error(), "json: "), hint)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		e.Path = wrong.Field
+	}
+	return e
+}
+
+// settingNames lists the JSON names of a configuration.
+func settingNames(t reflect.Type) []string {
+	var out []string
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			out = append(out, name)
+		} else if f.Anonymous {
+			out = append(out, settingNames(f.Type)...)
+		}
+	}
+	return out
+}
+
+func invalid(field, text, hint string) *message.Error {
+	e := message.NewError(message.CodeInvalidInput, text, hint)
+	e.Path = field
+	return e
+}
+
+// must panics with what is wrong with the configuration of a constructor: a
+// mistake of the program that calls it, at its start.
+func must(err error) {
+	if err != nil {
+		panic("middleware: " + err.Error())
+	}
+}
