@@ -1,0 +1,33 @@
+import { CallCard } from "./cards/call";
+import { Footer } from "./cards/footer";
+import { GatherCard } from "./cards/gather";
+import { Header } from "./cards/header";
+import { LiveCard } from "./cards/live";
+import { MessagesCard } from "./cards/messages";
+import { Offline } from "./cards/offline";
+import { ReportCard } from "./cards/report";
+
+/** The page. */
+export function App() {
+  return (
+    <>
+      <a class="skip" href="#main">Skip to the page</a>
+      <Header />
+      <Offline />
+      <main id="main" class="board">
+        <div class="column">
+          <CallCard />
+        </div>
+        <div class="column">
+          <GatherCard />
+          <MessagesCard />
+        </div>
+        <div class="column">
+          <ReportCard />
+          <LiveCard />
+        </div>
+      </main>
+      <Footer />
+    </>
+  );
+}

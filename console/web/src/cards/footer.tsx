@@ -1,0 +1,21 @@
+import { count, duration } from "../model/format";
+import { info, now } from "../state/world";
+
+/** Small print: what the node says about itself. */
+export function Footer() {
+  const i = info.value;
+  return (
+    <footer class="bottom">
+      <span>
+        {i
+          ? `Ropewalk ${i.version} on ${i.go} · ${count(i.routes, "route")} · ${count(i.clients, "connection")} · up ${duration(now.value - Date.parse(i.started))}`
+          : "Everything on this page goes over one WebSocket."}
+      </span>
+      <nav aria-label="Node">
+        <a href="/metrics">Metrics</a>
+        <a href="/healthz">Health</a>
+        <a href="/readyz">Ready</a>
+      </nav>
+    </footer>
+  );
+}

@@ -1,0 +1,79 @@
+import { useEffect, useState } from "preact/hooks";
+import { duration } from "../model/format";
+import { me, nodeName, retryAt, rope, state } from "../state/rope";
+import { theme, themes } from "../state/theme";
+import { roundTrip } from "../state/world";
+import { Copy } from "../ui/copy";
+import { Icon, Logo, type IconName } from "../ui/icon";
+import { Who } from "../ui/who";
+
+/** What is true of the whole page: the node, the connection, the id. */
+export function Header() {
+  return (
+    <header class="top">
+      <div class="brand">
+        <Logo />
+        <h1>Ropewalk</h1>
+        {nodeName.value && <span class="node" title="The name of the node">{nodeName.value}</span>}
+      </div>
+      <Connection />
+      <div class="self">
+        {me.value && (
+          <span class="me">
+            <span class="label">You are</span> <Who id={me.value} name={me.value} />
+            <Copy text={me.value} label="Copy your client id" />
+          </span>
+        )}
+        <Theme />
+      </div>
+    </header>
+  );
+}
+
+function Connection() {
+  const s = state.value;
+  return (
+    <div class="connection" data-state={s === "connected" ? "connected" : s === "connecting" ? "connecting" : "offline"}>
+      <span class="dot" aria-hidden="true" />
+      <span role="status" id="state">{words[s]}</span>
+      {s === "connected" && <span class="note">{transports[rope.transport ?? "websocket"]}</span>}
+      {s === "connected" && roundTrip.value > 0 && (
+        <span class="note trip" title="Round-trip time: the median of the last calls">{duration(roundTrip.value)}</span>
+      )}
+      {s === "waiting" && <Countdown />}
+    </div>
+  );
+}
+
+const words = {
+  connecting: "Connecting", connected: "Connected", waiting: "Offline", closing: "Closing", closed: "Closed",
+} as const;
+
+const transports = { websocket: "one WebSocket", stream: "HTTP stream", poll: "long-polling" } as const;
+
+function Countdown() {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => tick((n) => n + 1), 200);
+    return () => clearInterval(timer);
+  }, []);
+  const left = Math.ceil(((retryAt.value ?? 0) - Date.now()) / 1000);
+  return (
+    <>
+      <span class="note">{left > 0 ? `next try in ${left} s` : "trying again"}</span>
+      <button type="button" class="small" onClick={() => rope.reconnect()}>Try now</button>
+    </>
+  );
+}
+
+const icons: Record<string, IconName> = { auto: "auto", light: "sun", dark: "moon" };
+
+function Theme() {
+  const next = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? "auto";
+  const label = `Colours: ${theme.value}. Change to ${next}.`;
+  return (
+    <button type="button" class="quiet" onClick={() => (theme.value = next)} aria-label={label} title={label}>
+      <Icon name={icons[theme.value] ?? "auto"} />
+    </button>
+  );
+}

@@ -1,0 +1,58 @@
+import { clock, duration, size } from "../model/format";
+import { blank, type Line } from "../model/tap";
+import { online } from "../state/rope";
+import { paused, tape, withOwn } from "../state/tap";
+import { Card } from "../ui/card";
+import { Icon } from "../ui/icon";
+import { Who } from "../ui/who";
+
+/** The messages that pass the node. */
+export function LiveCard() {
+  const { lines, missed } = tape.value;
+  return (
+    <Card id="live" title="Live" about="What passes the node, secrets masked." side={<Buttons />} grows>
+      {lines.length
+        ? (
+          <ol class="tape" tabIndex={0} aria-label="Messages that passed, the newest first">
+            {lines.map((l) => <Row key={l.key} line={l} />)}
+          </ol>
+        )
+        : <p class="empty block">{online.value ? "Quiet. Call something, and see it here." : "Nothing passes without a connection."}</p>}
+      <div class="line between">
+        <label class="check">
+          <input type="checkbox" checked={withOwn.value} onChange={(e) => (withOwn.value = e.currentTarget.checked)} />
+          <span>also calls to <code>node:/</code></span>
+        </label>
+        {missed > 0 && <span class="note">{missed} came too fast to show</span>}
+      </div>
+    </Card>
+  );
+}
+
+function Buttons() {
+  return (
+    <>
+      <button type="button" class="quiet" onClick={() => (tape.value = { ...blank, next: tape.value.next })} aria-label="Clear" title="Clear"><Icon name="clear" /></button>
+      <button type="button" class="quiet text" id="pause" aria-pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
+        <Icon name={paused.value ? "play" : "pause"} /> {paused.value ? "Go on" : "Pause"}
+      </button>
+    </>
+  );
+}
+
+function Row({ line }: { line: Line }) {
+  return (
+    <li data-verb={line.verb}>
+      <time class="mono">{clock(line.at)}</time>
+      <span class="verb">{line.verb}</span>
+      <span class="what">
+        <span class="mono route" title={line.address}>{line.address}</span>
+        <span class="mono body" title={line.body}>{line.code ? <code class="code">{line.code}</code> : line.body}</span>
+      </span>
+      <span class="end">
+        <Who id={line.from} />
+        <span class="note">{line.took ? duration(line.took) : size(line.size)}</span>
+      </span>
+    </li>
+  );
+}

@@ -1,0 +1,59 @@
+import { idOf } from "./address";
+import type { Tapped } from "./wire";
+
+/** One line of the live view. */
+export interface Line {
+  key: number;
+  at: Date;
+  verb: string;
+  /** The address that was asked, of an answer too. */
+  address: string;
+  /** The id of who sent it. */
+  from: string;
+  body: string;
+  size: number;
+  /** Milliseconds; 0 if it is no final answer. */
+  took: number;
+  code: string;
+}
+
+/** The live view. */
+export interface Tape {
+  /** The newest first. */
+  lines: readonly Line[];
+  /** Messages since the beginning, also those that are not shown. */
+  total: number;
+  /** Messages that came too fast. */
+  missed: number;
+  next: number;
+}
+
+/** The view keeps that many lines. */
+export const kept = 150;
+
+export const blank: Tape = { lines: [], total: 0, missed: 0, next: 1 };
+
+/** Whether a message is one of the node's own service, which this page asks all the time. */
+export function own(t: Tapped): boolean {
+  return /(^|@)node:/.test(t.route ?? t.to);
+}
+
+/** Adds messages, the oldest first. */
+export function record(tape: Tape, batch: readonly Tapped[], withOwn: boolean): Tape {
+  let { next, missed } = tape;
+  const lines: Line[] = [];
+  for (const t of batch) {
+    missed += t.missed ?? 0;
+    if (withOwn || !own(t)) lines.push(line(next++, t));
+  }
+  if (!lines.length && missed === tape.missed) return tape;
+  const shown = [...lines.slice(-kept).reverse(), ...tape.lines].slice(0, kept);
+  return { lines: shown, total: tape.total + lines.length, missed, next };
+}
+
+function line(key: number, t: Tapped): Line {
+  return {
+    key, at: new Date(t.at), verb: t.verb, address: t.route || t.to, from: idOf(t.from ?? ""),
+    body: t.body ?? "", size: t.size, took: (t.took ?? 0) * 1000, code: t.code ?? "",
+  };
+}
