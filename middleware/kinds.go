@@ -54,14 +54,14 @@ func Kinds() []Kind {
 			}),
 		},
 		{
-			Name: route.KindLog, Description: "Logs each message at level debug, and slow calls as warnings.",
-			Stages: []route.Stage{call, inbound, serve, deliver}, Settings: LogConfig{},
-			build: configured(func(c LogConfig, env Env) route.Middleware { return Log(env.Logger, c) }),
-		},
-		{
 			Name: route.KindTrace, Description: "Makes a span of each message and passes its W3C trace context on.",
 			Stages: []route.Stage{call, serve, deliver},
 			build:  plain(func(env Env) (route.Middleware, error) { return Trace(env.Tracer), nil }),
+		},
+		{
+			Name: route.KindLog, Description: "Logs each message at level debug, and slow calls as warnings.",
+			Stages: []route.Stage{call, inbound, serve, deliver}, Settings: LogConfig{},
+			build: configured(func(c LogConfig, env Env) route.Middleware { return Log(env.Logger, c) }),
 		},
 		{
 			Name: route.KindSecret, Description: "Lets only messages pass whose field aut is a shared secret.",

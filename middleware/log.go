@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"sync"
 	"time"
@@ -25,8 +26,9 @@ type LogConfig struct {
 }
 
 // Log writes one line at level Debug for each message when it is finished, and
-// a warning for a call that took longer than cfg.Slow. Bodies are never
-// written. A nil logger means [slog.Default].
+// a warning for a call that took longer than cfg.Slow: address, route, client,
+// id of the message, trace id, time, parts, error. Bodies are never written.
+// A nil logger means [slog.Default].
 //
 // It fits every stage but outbound; at inbound it also sees what is refused
 // before it is routed. A message that is not written costs an atomic check and
@@ -46,9 +48,7 @@ func Log(log *slog.Logger, cfg LogConfig) route.Middleware {
 			l, _ := lines.Get().(*line)
 			l.pool, l.ctx = lines, ctx
 			l.to, l.mid, l.verb = req.Message.To, req.Message.Mid, req.Message.EffectiveVerb()
-			if l.peer = req.Peer; l.peer == nil {
-				l.peer = nobody{}
-			}
+			l.hdr, l.peer = req.Message.Headers, peerOf(req)
 			res.OnFinish(l)
 			next.Handle(ctx, req, res)
 		})
@@ -66,6 +66,7 @@ type line struct {
 	ctx  context.Context //nolint:containedctx // of the message, for handlers of the log
 	to   []byte
 	mid  []byte
+	hdr  []byte
 	verb message.Verb
 	peer route.Peer
 }
@@ -77,7 +78,7 @@ func (l *line) Finished(o route.Outcome) {
 	} else if l.log.Enabled(l.ctx, slog.LevelDebug) {
 		l.write(slog.LevelDebug, l.verb.String(), o)
 	}
-	l.ctx, l.to, l.mid, l.peer = nil, nil, nil, nil
+	l.ctx, l.to, l.mid, l.hdr, l.peer = nil, nil, nil, nil, nil
 	l.pool.Put(l)
 }
 
@@ -89,9 +90,15 @@ func (l *line) write(level slog.Level, text string, o route.Outcome) {
 		slog.String("msg", string(l.mid)),
 		slog.Duration("took", o.Took),
 		slog.Uint64("parts", o.Parts),
-		{}, {},
+		{}, {}, {},
 	}
-	n := len(attrs) - 2
+	n := len(attrs) - 3
+	if m := (&message.Message{Headers: l.hdr}); l.hdr != nil {
+		if t, ok := ParseTraceparent(m.Header(headerTraceparent)); ok {
+			attrs[n] = slog.String("trace", hex.EncodeToString(t.TraceID[:]))
+			n++
+		}
+	}
 	if o.Err != nil {
 		attrs[n], attrs[n+1] = slog.String("code", string(o.Err.Code)), slog.String("err", o.Err.Message)
 		n += 2

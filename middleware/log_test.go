@@ -21,17 +21,19 @@ func TestLog(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		level slog.Level
+		early bool // do comes before the message is handled
 		do    func(*call)
 		end   error
 		want  []string // nil: nothing is written
 	}{
-		{"ok", slog.LevelDebug, fast, nil, []string{"level=DEBUG", "msg=call", "path=a:/x", "route=a:/x", "client=p1", "msg=m1", "took=0s"}},
-		{"error", slog.LevelDebug, fast, message.NewError(message.CodeNotFound, "no such thing", ""), []string{"level=DEBUG", "code=not_found", `err="no such thing"`}},
-		{"not at info", slog.LevelInfo, fast, nil, nil},
-		{"slow", slog.LevelInfo, slow, nil, []string{"level=WARN", "slow call", "took=2s"}},
-		{"slow on purpose", slog.LevelInfo, func(c *call) { c.req.Route = "report:/long"; slow(c) }, nil, nil},
-		{"slow send", slog.LevelInfo, func(c *call) { c.req.Message.Verb = message.VerbSend; slow(c) }, nil, nil},
-		{"no peer", slog.LevelDebug, func(c *call) { c.req.Peer = nil }, nil, []string{`client=""`}},
+		{"ok", slog.LevelDebug, false, fast, nil, []string{"level=DEBUG", "msg=call", "path=a:/x", "route=a:/x", "client=p1", "msg=m1", "took=0s"}},
+		{"error", slog.LevelDebug, false, fast, message.NewError(message.CodeNotFound, "no such thing", ""), []string{"level=DEBUG", "code=not_found", `err="no such thing"`}},
+		{"not at info", slog.LevelInfo, false, fast, nil, nil},
+		{"slow", slog.LevelInfo, false, slow, nil, []string{"level=WARN", "slow call", "took=2s"}},
+		{"slow on purpose", slog.LevelInfo, false, func(c *call) { c.req.Route = "report:/long"; slow(c) }, nil, nil},
+		{"slow send", slog.LevelInfo, true, func(c *call) { c.req.Message.Verb = message.VerbSend; slow(c) }, nil, nil},
+		{"trace", slog.LevelDebug, true, func(c *call) { c.req.Message.Headers = []byte(`{"traceparent":"` + parent + `"}`) }, nil, []string{"trace=0af7651916cd43dd8448eb211c80319c"}},
+		{"no peer", slog.LevelDebug, true, func(c *call) { c.req.Peer = nil }, nil, []string{`client=""`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -40,11 +42,13 @@ func TestLog(t *testing.T) {
 				mw := middleware.Log(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: c.level})),
 					middleware.LogConfig{Except: []string{"report:/long"}})
 				in := newCall("a:/x")
-				if c.name == "no peer" || c.name == "slow send" {
+				if c.early {
 					c.do(in)
 				}
 				run(t, mw(ignore), in)
-				c.do(in)
+				if !c.early {
+					c.do(in)
+				}
 				if c.end != nil {
 					_ = in.Fail(c.end)
 				} else {

@@ -1,0 +1,126 @@
+package middleware_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+func TestNew(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	for _, c := range []struct {
+		kind, settings string
+		shown          string // the settings as people see them
+		field          string // "" if it works
+		hint           string
+	}{
+		{"recover", ``, `null`, "", ""},
+		{"metrics", `null`, `null`, "", ""},
+		{"trace", `{}`, `null`, "", ""},
+		{"log", `{"slow":"2s","except":["a:/x"]}`, `{"slow":"2s","except":["a:/x"]}`, "", ""},
+		{"secret", `{"secrets":["hush"]}`, `null`, "", ""},
+		{"rate-limit", `{"rate":10,"by":"ip"}`, `{"rate":10,"by":"ip"}`, "", ""},
+		{"deadline", `{"default":"10s","routes":{"a:/x":{"max":"1m"}}}`, `{"default":"10s","routes":{"a:/x":{"max":"1m0s"}}}`, "", ""},
+		{"limit", `{"calls":5,"queue":10,"wait":"1s"}`, `{"calls":5,"queue":10,"wait":"1s"}`, "", ""},
+		{"teapot", ``, ``, "kind", "recover, metrics, trace, log, secret, rate-limit, deadline, limit"},
+		{"recover", `{"x":1}`, ``, "settings", "no settings"},
+		{"limit", `{"cals":5}`, ``, "settings", "calls, queue, wait, perRoute"},
+		{"deadline", `{"x":5}`, ``, "settings", "default, max, routes"},
+		{"limit", `{"calls":"5"}`, ``, "calls", ""},
+		{"limit", `{"calls":5} x`, ``, "settings", ""},
+		{"limit", `{`, ``, "settings", ""},
+		{"limit", ``, ``, "calls", "at least 1"},
+		{"limit", `{"calls":1,"queue":-1}`, ``, "queue", ""},
+		{"limit", `{"calls":1,"wait":"-1s"}`, ``, "settings", ""},
+		{"log", `{"slow":"soon"}`, ``, "settings", ""},
+		{"secret", `{}`, ``, "secrets", ""},
+		{"secret", `{"secrets":["a",""]}`, ``, "secrets", "let everybody in"},
+		{"rate-limit", `{"rate":0}`, ``, "rate", ""},
+		{"rate-limit", `{"rate":1,"burst":-1}`, ``, "burst", ""},
+		{"rate-limit", `{"rate":1,"by":"moon"}`, ``, "by", "all, peer, ip or route"},
+		{"rate-limit", `{"rate":1,"keys":-1}`, ``, "keys", ""},
+		{"deadline", `{"default":"2m","max":"1m"}`, ``, "default", ""},
+		{"deadline", `{"routes":{"a:/x":{"default":"2m","max":"1m"}}}`, ``, "routes.a:/x.default", ""},
+	} {
+		t.Run(c.kind+c.settings, func(t *testing.T) {
+			t.Parallel()
+			e, err := middleware.New(c.kind, "", json.RawMessage(c.settings), middleware.Env{Registry: reg})
+			if c.field != "" {
+				var me *message.Error
+				if !errors.As(err, &me) || me.Code != message.CodeInvalidInput || me.Path != c.field || !strings.Contains(me.Hint, c.hint) {
+					t.Fatalf("error %+v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Name != c.kind || e.Kind != c.kind || e.Description == "" {
+				t.Errorf("entry %+v", e)
+			}
+			if got, _ := json.Marshal(e.Settings); string(got) != c.shown {
+				t.Errorf("settings %s, want %s", got, c.shown)
+			}
+		})
+	}
+}
+
+// The usual order in the usual stages is one that the stack finds nothing
+// wrong with, and messages pass through all of it.
+func TestKindsFitTheStack(t *testing.T) {
+	t.Parallel()
+	settings := map[string]string{"secret": `{"secrets":["s"]}`, "rate-limit": `{"rate":10}`, "limit": `{"calls":1}`}
+	stack := route.NewStack()
+	for _, k := range middleware.Kinds() {
+		e, err := middleware.New(k.Name, "my "+k.Name, json.RawMessage(settings[k.Name]), middleware.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name != "my "+k.Name {
+			t.Errorf("name %q", e.Name)
+		}
+		if err := stack.Insert(k.Stages[0], e, route.Last()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w := stack.Warnings(); len(w) > 0 {
+		t.Errorf("warnings %q", w)
+	}
+	inner := stack.Chain(route.StageCall, reply)
+	outer := stack.Chain(route.StageInbound, inner)
+	c := newCall("a:/x")
+	c.req.Message.Authorization = []byte("s")
+	if run(t, outer, c); c.code() != "" {
+		t.Error(c.err)
+	}
+}
+
+func TestBadConfigurationPanics(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]func(){
+		"limit":  func() { middleware.Limit(nil, middleware.LimitConfig{}) },
+		"rate":   func() { middleware.RateLimit(middleware.RateConfig{}) },
+		"secret": func() { middleware.Secret(middleware.SecretConfig{}) },
+		"deadline": func() {
+			middleware.Deadline(middleware.DeadlineConfig{RouteDeadline: middleware.RouteDeadline{Max: -1}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			defer func() {
+				if recover() == nil {
+					t.Error("it was accepted")
+				}
+			}()
+			f()
+		})
+	}
+}
