@@ -81,11 +81,11 @@ func (s *samples) print(w *world, what string, took time.Duration) error {
 	if w.json {
 		err = w.line(r)
 	} else {
-		err = w.printf(`%-10s%d in %.2fs, %.0f a second
-%-10smean %.3f ms, p50 %.3f, p90 %.3f, p99 %.3f, p99.9 %.3f, longest %.3f
+		err = w.printf(`%-12s %d in %.2fs, %.0f a second
+%-12s mean %.3f ms, p50 %.3f, p90 %.3f, p99 %.3f, p99.9 %.3f, longest %.3f
 `, r.What, r.Good, r.Seconds, r.Rate, "each", r.Mean, r.P50, r.P90, r.P99, r.P999, r.Max)
 		for code, n := range r.Errors {
-			err = w.printf("%-10s%d of %s\n", "errors", n, code)
+			err = w.printf("%-12s %d of %s\n", "errors", n, code)
 		}
 	}
 	if err != nil {

@@ -50,8 +50,10 @@ func (b *benchCallCmd) Run(ctx context.Context, w *world) error {
 		began = time.Now()
 	)
 	left.Store(b.Count)
-	until, cancel := context.WithTimeout(ctx, b.Duration)
+	// No deadline: the calls would carry it, and run into it at the end.
+	until, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer time.AfterFunc(b.Duration, cancel).Stop()
 	stop := s.progress(w, "calls")
 	for i := range b.InFlight {
 		c := clients[i%len(clients)]

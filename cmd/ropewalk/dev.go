@@ -70,7 +70,7 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 	if report.Origin("log.level") == "" {
 		cfg.Log.Level = "warn"
 	}
-	cfg.HTTP = page()
+	cfg.HTTP = page(cfg.Name, another())
 }
 
 // start makes and starts the node; if its port is taken, on the next free one.
@@ -140,20 +140,17 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *ropewalk.Node, cfg 
 	}
 	fmt.Fprintf(&b, "\n%s %s %s\n\n", w.paint(bold, "ready"), n.Name(), w.paint(cyan, url))
 	b.WriteString(addressTree(w, list))
-	if cfg.HTTP != nil {
-		fmt.Fprintf(&b, "\n%-24s%s\n", "Open the page:", w.paint(cyan, url))
-	}
+	fmt.Fprintf(&b, "\n%-24s%s\n", "Open the page:", w.paint(cyan, url))
 	ws := "ws" + strings.TrimPrefix(url, "http")
-	self := d.self()
 	flag := ""
 	if ws != "ws://"+defaultListen {
 		flag = " --url " + ws
 	}
 	for _, try := range [][2]string{
-		{"Call:", self + " call" + flag + ` math:/decimal/mul '{"a":2,"b":5}'`},
-		{"Serve the same again:", d.another(self) + " --url " + ws},
-		{"Then ask all servers:", self + " gather" + flag + ` 'math:/decimal/*' '{"a":8,"b":2}'`},
-		{"Watch:", self + " tap" + flag},
+		{"Call:", self() + " call" + flag + ` math:/decimal/mul '{"a":2,"b":5}'`},
+		{"Serve the same again:", another() + " --url " + ws},
+		{"Then ask all servers:", self() + " gather" + flag + ` 'math:/decimal/*' '{"a":8,"b":2}'`},
+		{"Watch:", self() + " tap" + flag},
 	} {
 		fmt.Fprintf(&b, "%-24s%s\n", try[0], try[1])
 	}
@@ -162,7 +159,7 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *ropewalk.Node, cfg 
 }
 
 // self is how this program was started: by its source, or by its name.
-func (d *devCmd) self() string {
+func self() string {
 	if fromSource() {
 		return "go run ./cmd/ropewalk"
 	}
@@ -173,11 +170,13 @@ func (d *devCmd) self() string {
 	return name
 }
 
-func (d *devCmd) another(self string) string {
+// another is the command that serves the example services from a process of
+// its own.
+func another() string {
 	if fromSource() {
 		return "go run ./examples/hello"
 	}
-	return self + " hello"
+	return self() + " hello"
 }
 
 // fromSource reports whether "go run" started this in the source directory.

@@ -130,13 +130,23 @@ func (w *world) failConfig(c *config.Error) {
 func explained(err error) *message.Error {
 	var e *message.Error
 	if errors.As(err, &e) {
-		return e
+		return inWordsOfFlags(e)
 	}
 	e = message.AsError(err)
 	if e.Code == message.CodeInternal {
 		return message.NewError(message.CodeInternal, err.Error(), "If you cannot see what to do about it, report it as a bug.")
 	}
 	return e
+}
+
+// inWordsOfFlags replaces a hint that names a function of the Go client.
+func inWordsOfFlags(e *message.Error) *message.Error {
+	if e.Remote() || e.Code != message.CodeDeadlineExceeded {
+		return e
+	}
+	c := *e
+	c.Hint = "Give it more time with --timeout, or find out what the service is waiting for."
+	return &c
 }
 
 // warn prints a line for a person on standard error.
