@@ -17,7 +17,9 @@ export class Rope extends Emitter {
     #framing;
     #calls = new Map();
     #services = new Services();
-    #prefix = crypto.randomUUID().slice(0, 8);
+    // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
+    // crypto.randomUUID: pages that came by plain HTTP do not have it.
+    #prefix = Math.random().toString(36).slice(2, 10);
     #unwatch;
     #running;
     #desk;

@@ -45,7 +45,9 @@ export class Rope extends Emitter<Events> {
   readonly #framing: Framing;
   readonly #calls = new Map<string, Pending>();
   readonly #services = new Services();
-  readonly #prefix = crypto.randomUUID().slice(0, 8);
+  // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
+  // crypto.randomUUID: pages that came by plain HTTP do not have it.
+  readonly #prefix = Math.random().toString(36).slice(2, 10);
   readonly #unwatch: () => void;
   readonly #running: Promise<void>;
   readonly #desk: Desk;

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, request, type Server } from "node:http";
+import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, createServer as createTCP, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,9 +55,13 @@ export class Proxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
-  /** `holds`: answers are kept until they are complete, so that no stream comes through. */
-  constructor(readonly target: RealNode, holds = false) {
+  /**
+   * `holds`: answers are kept until they are complete, so that no stream comes through. `own` answers a request
+   * instead of the node, if it likes.
+   */
+  constructor(readonly target: RealNode, holds = false, own?: (req: IncomingMessage, res: ServerResponse) => boolean) {
     this.#server = createServer((req, res) => {
+      if (own?.(req, res)) return;
       const out = request({ port: target.port, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers }, (answer) => {
         if (!holds) {
           res.writeHead(answer.statusCode!, answer.headers);
@@ -74,11 +78,25 @@ export class Proxy {
       res.on("close", () => out.destroy());
       req.pipe(out);
     });
-    this.#server.on("upgrade", (_, socket) => socket.destroy());
+    this.#server.on("upgrade", (req, socket, head) => this.#upgrade(req, socket as Socket, head));
     this.#server.on("connection", (s) => {
       this.#sockets.add(s);
       s.on("close", () => this.#sockets.delete(s));
     });
+  }
+
+  /** Lets WebSocket through on this path. */
+  open = "";
+
+  #upgrade(req: IncomingMessage, near: Socket, head: Buffer): void {
+    if (!this.open || req.url !== this.open) return void near.destroy();
+    const far = connect(this.target.port, "127.0.0.1");
+    const lines = [`GET ${req.url} HTTP/1.1`];
+    for (let i = 0; i < req.rawHeaders.length; i += 2) lines.push(`${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}`);
+    far.write(lines.join("\r\n") + "\r\n\r\n");
+    far.write(head);
+    near.pipe(far).pipe(near);
+    for (const [a, b] of [[near, far], [far, near]] as const) a.on("error", () => b.destroy()).on("close", () => b.destroy());
   }
 
   async start(): Promise<string> {
