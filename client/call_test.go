@@ -23,7 +23,7 @@ type outcome struct {
 	err    error
 }
 
-func ask(c *client.Client, ctx context.Context, address string, body any, opts ...call.Option) <-chan outcome {
+func ask(ctx context.Context, c *client.Client, address string, body any, opts ...call.Option) <-chan outcome {
 	ch := make(chan outcome, 1)
 	go func() {
 		a, err := c.Call(ctx, address, body, opts...)
@@ -49,7 +49,7 @@ func TestCall(t *testing.T) {
 			t.Parallel()
 			c, l := dial(t, newScript(t), opts...)
 
-			got := ask(c, t.Context(), "math:/mul", map[string]int{"a": 2}, call.WithTimeout(5*time.Second),
+			got := ask(t.Context(), c, "math:/mul", map[string]int{"a": 2}, call.WithTimeout(5*time.Second),
 				call.WithHeader("x", "1"), call.WithType("t"), call.WithAuthorization("secret"),
 				call.WithStrategy(route.Selection{By: "sticky", Key: "k"}))
 			m := l.want(message.VerbCall)
@@ -69,7 +69,7 @@ func TestCall(t *testing.T) {
 			}
 
 			// Bytes that are not JSON.
-			got = ask(c, t.Context(), "math:/mul", []byte{0, 1, 10})
+			got = ask(t.Context(), c, "math:/mul", []byte{0, 1, 10})
 			m = l.want(message.VerbCall)
 			if string(m.Body) != "\x00\x01\n" || string(m.ContentType) != call.Octets {
 				t.Fatalf("sent %s", jsonOf(t, m))
@@ -80,7 +80,7 @@ func TestCall(t *testing.T) {
 			}
 
 			// An error of the node.
-			got = ask(c, t.Context(), "math:/mull", nil)
+			got = ask(t.Context(), c, "math:/mull", nil)
 			m = l.want(message.VerbCall)
 			if m.Body != nil {
 				t.Fatalf("body %q", m.Body)
@@ -157,7 +157,7 @@ func TestCallEndsByCaller(t *testing.T) {
 	t.Parallel()
 	c, l := dial(t, newScript(t))
 	ctx, cancel := context.WithCancel(t.Context())
-	got := ask(c, ctx, "math:/x", nil)
+	got := ask(ctx, c, "math:/x", nil)
 	m := l.want(message.VerbCall)
 	cancel()
 	wantCode(t, recv(t, got, "the end").err, message.CodeCanceled)
@@ -166,14 +166,14 @@ func TestCallEndsByCaller(t *testing.T) {
 	}
 	l.reply(m, "1") // too late
 
-	got = ask(c, t.Context(), "math:/x", nil, call.WithTimeout(20*time.Millisecond))
-	m = l.want(message.VerbCall)
+	got = ask(t.Context(), c, "math:/x", nil, call.WithTimeout(20*time.Millisecond))
+	l.want(message.VerbCall)
 	wantCode(t, recv(t, got, "the end").err, message.CodeDeadlineExceeded)
 	l.want(message.VerbCancel)
 
 	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	got = ask(c, soon, "math:/x", nil)
+	got = ask(soon, c, "math:/x", nil)
 	m = l.want(message.VerbCall)
 	if m.Timeout > 20*time.Millisecond {
 		t.Fatalf("timeout %v", m.Timeout)
@@ -188,7 +188,7 @@ func TestCallsAnsweredInAnyOrder(t *testing.T) {
 	const n = 200
 	var got [n]<-chan outcome
 	for i := range n {
-		got[i] = ask(c, t.Context(), "math:/echo", i)
+		got[i] = ask(t.Context(), c, "math:/echo", i)
 	}
 	var calls [n]message.Message
 	for i := range n {
@@ -269,7 +269,7 @@ func TestSlowStreamStallsNobody(t *testing.T) {
 	if x := l.want(message.VerbCancel); string(x.Rmid) != string(m.Mid) {
 		t.Fatal("another call was canceled")
 	}
-	got := ask(c, t.Context(), "math:/x", nil)
+	got := ask(t.Context(), c, "math:/x", nil)
 	l.reply(l.want(message.VerbCall), "1")
 	if o := recv(t, got, "the answer"); o.err != nil {
 		t.Fatal(o.err)
@@ -431,7 +431,7 @@ func TestTraceContext(t *testing.T) {
 func TestMalformedFromNode(t *testing.T) {
 	t.Parallel()
 	c, l := dial(t, newScript(t))
-	got := ask(c, t.Context(), "math:/x", nil)
+	got := ask(t.Context(), c, "math:/x", nil)
 	m := l.want(message.VerbCall)
 	for _, frame := range []string{"", "x", "[]", "{", `{"vrb":"reply"`, `{"vrb":"hop"}`, `{"vrb":"serve","to":"a:/","mid":"1"}`,
 		`{"vrb":"reply","rmid":"nobody"}`, `{"vrb":"call","to":"a:/"}`, "\xff\xfe", `{"vrb":"welcome"}`} {
@@ -439,7 +439,7 @@ func TestMalformedFromNode(t *testing.T) {
 	}
 	l.raw(2, []byte(`{"vrb":"reply","rmid":"`+string(m.Mid)+`","seq":"x"}`))
 	wantCode(t, recv(t, got, "the answer that cannot be read").err, message.CodeBadMessage)
-	got = ask(c, t.Context(), "math:/x", nil)
+	got = ask(t.Context(), c, "math:/x", nil)
 	l.reply(l.want(message.VerbCall), "1")
 	if o := recv(t, got, "the answer"); o.err != nil {
 		t.Fatal(o.err)
@@ -463,6 +463,10 @@ func TestErrorsAreErrors(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal("a second Close:", err)
 	}
+	wantCode(t, c.Serve(t.Context(), mathService()), message.CodeNotReady)
+	wantCode(t, c.Send(t.Context(), "a:/", nil), message.CodeNotReady)
+	_, err = c.Stream(t.Context(), "a:/", nil).Answer()
+	wantCode(t, err, message.CodeNotReady)
 	if c.State() != client.Closed {
 		t.Fatal(c.State())
 	}

@@ -128,7 +128,7 @@ func (c *Client) prepare(ctx context.Context, verb message.Verb, address string,
 	}
 	deadline, ok := ctx.Deadline()
 	o.deadline = s.Deadline(time.Now(), deadline, ok)
-	o.flight = &flight{out: o, idempotent: s.Idempotent}
+	o.flight = &flight{out: o, mid: string(o.msg.Mid), idempotent: s.Idempotent}
 	return o.flight, nil
 }
 
@@ -283,7 +283,7 @@ func appendSelection(dst []byte, s *route.Selection) []byte {
 		b, err = json.Marshal(wire)
 	}
 	if err != nil {
-		panic(err) // strings and numbers always marshal
+		panic(err) //nolint:forbidigo // strings and numbers always marshal
 	}
 	return append(dst, b...)
 }

@@ -46,16 +46,18 @@ type Client struct {
 
 	stats counters
 
+	closeOnce sync.Once
+	closeErr  error
+
 	// Guarded by mu. No function of a user is called under it.
 	mu      sync.Mutex
 	session session
 	state   State
 	watch   watchers
 	id      string
-	remote  string // transport in use
+	via     string // transport in use
 	last    error  // why the last attempt or connection ended
 	conn    *conn  // nil while there is none
-	closing bool
 
 	inbox   inbox
 	serving serving
@@ -179,7 +181,7 @@ func (c *Client) State() State {
 func (c *Client) Transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.remote
+	return c.via
 }
 
 // Err returns why the last connection, or the last attempt to make one, ended;
@@ -210,23 +212,22 @@ func (c *Client) Stats() Stats {
 // sent if there is a connection, calls in flight fail with CodeCanceled. All of
 // that takes at most the time of [WithCloseTimeout]; when it is not enough the
 // rest is given up and the error has CodeDeadlineExceeded. Afterwards every
-// method returns CodeNotReady. Close may be called more than once.
+// method returns CodeNotReady. Close may be called more than once; all calls
+// return the same, when the client has ended.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	first := !c.closing
-	c.closing = true
-	c.mu.Unlock()
+	c.closeOnce.Do(func() { c.closeErr = c.close() })
+	return c.closeErr
+}
+
+func (c *Client) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.closeTimeout)
 	defer cancel()
-	var err error
-	if first {
-		err = c.Drain(ctx)
-		c.closeServing()
-		if flushErr := c.flush(ctx); err == nil {
-			err = flushErr
-		}
-		c.goodbye(ctx)
+	err := c.Drain(ctx)
+	c.closeServing()
+	if flushErr := c.flush(ctx); err == nil {
+		err = flushErr
 	}
+	c.goodbye(ctx)
 	c.shutdown(message.NewError(message.CodeNotReady, "the client is closed", "Make a new one with Dial."))
 	c.lane.Cancel()
 	if waitErr := c.lane.Wait(ctx); err == nil && waitErr != nil {
@@ -240,12 +241,12 @@ func (c *Client) Close() error {
 func (c *Client) flush(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		if c.session.shut != nil || c.session.idle() {
-			c.mu.Unlock()
-			return nil
-		}
+		done := c.session.flushed()
 		room := c.session.waitRoom()
 		c.mu.Unlock()
+		if done {
+			return nil
+		}
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -295,24 +296,7 @@ func finishAll(ends []ending) {
 	}
 }
 
-// tell runs the functions of OnState until there is nothing to tell.
-func (c *Client) tell(context.Context) {
-	for {
-		c.mu.Lock()
-		if len(c.watch.events) == 0 {
-			c.watch.running = false
-			c.mu.Unlock()
-			return
-		}
-		s := c.watch.events[0]
-		c.watch.events = c.watch.events[1:]
-		funcs := c.watch.funcs
-		c.mu.Unlock()
-		for _, f := range funcs {
-			f(s)
-		}
-	}
-}
-
-var _ call.Caller = (*Client)(nil)
-var _ route.Peer = peer{}
+var (
+	_ call.Caller = (*Client)(nil)
+	_ route.Peer  = peer{}
+)

@@ -94,7 +94,7 @@ func (c *Client) online(ctx context.Context, tr transport, hello *welcome) (*con
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
-	c.conn, c.id, c.last, c.remote = cn, hello.ID, nil, tr.name()
+	c.conn, c.id, c.last, c.via = cn, hello.ID, nil, tr.name()
 	c.session.connect(hello.Limits.Frame)
 	c.announceAll()
 	c.setState(Online)
@@ -109,7 +109,7 @@ func (c *Client) offline(err error) error {
 	d := new(dropped)
 	errors.As(err, &d)
 	c.mu.Lock()
-	c.conn, c.remote = nil, ""
+	c.conn, c.via = nil, ""
 	lost := c.session.drop(d.public())
 	c.mu.Unlock()
 	finishAll(lost)

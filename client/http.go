@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -117,12 +118,8 @@ func (t *httpTransport) request(ctx context.Context, method, path string, header
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range t.header {
-		req.Header[k] = v
-	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, t.header)
+	maps.Copy(req.Header, header)
 	if body != nil {
 		req.Header.Set("Content-Type", contentBatch)
 	}
@@ -131,9 +128,9 @@ func (t *httpTransport) request(ctx context.Context, method, path string, header
 
 // problem makes an error of a response that is not what was hoped for.
 func problem(res *http.Response) error {
-	err := refusal(res)
-	if err == nil {
-		err = &status{res.StatusCode}
+	var err error = &status{res.StatusCode}
+	if e := refusal(res); e != nil {
+		err = e
 	}
 	if res.StatusCode == http.StatusGone {
 		return &dropped{reason: "the node closed the connection", cause: err}

@@ -164,7 +164,7 @@ func (l *ladder) try(ctx context.Context, name string) (transport, *welcome, err
 }
 
 func (l *ladder) webSocket(ctx context.Context) (transport, error) {
-	tr, res, err := dialWebSocket(ctx, l.url, l.cfg)
+	tr, res, err := dialWebSocket(ctx, l.url, l.cfg) //nolint:bodyclose // websocket.Dial has closed it
 	if err == nil {
 		return tr, nil
 	}
@@ -188,11 +188,8 @@ func (s *status) Error() string {
 const maxRefusal = 16 << 10
 
 // refusal reads the error of a node from its response; nil if it is not one.
-func refusal(res *http.Response) error {
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
-	if err != nil && len(body) == 0 {
-		return nil
-	}
+func refusal(res *http.Response) *message.Error {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxRefusal)) // what there is of it
 	var probe struct {
 		Code string `json:"code"`
 	}
@@ -213,8 +210,7 @@ func blocked(err error) bool {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return false
 	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return false
 	}
 	d := new(dropped)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"strconv"
@@ -246,7 +245,7 @@ func (l *life) check() {
 func (l *life) run(ops []op) {
 	cfg := defaults()
 	cfg.lazy, cfg.dial = true, l.dial
-	cfg.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.log = slog.New(slog.DiscardHandler)
 	c, err := start(context.Background(), &url.URL{Scheme: "http", Host: "test"}, cfg)
 	if err != nil {
 		l.failf("start: %v", err)

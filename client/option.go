@@ -29,8 +29,9 @@ const (
 	// client sends a ping: more than two of the node's own pings.
 	DefaultSilence = 60 * time.Second
 	// DefaultMinBackoff and DefaultMaxBackoff bound the time between attempts
-	// to connect: soon for a short fault, rarely enough for a long one.
+	// to connect: soon enough for a short fault, rarely enough for a long one.
 	DefaultMinBackoff = 250 * time.Millisecond
+	// DefaultMaxBackoff is the upper bound.
 	DefaultMaxBackoff = 30 * time.Second
 
 	// defaultFrame is the limit of a frame until a node names its own.
@@ -53,6 +54,7 @@ func (f option) apply(c *config) { f(c) }
 type config struct {
 	log          *slog.Logger
 	json         bool
+	compress     bool
 	lazy         bool
 	httpClient   *http.Client
 	header       http.Header
@@ -104,6 +106,11 @@ func WithLogger(l *slog.Logger) Option {
 // WithJSON uses JSON frames, which a person can read in a network trace,
 // instead of split ones, which are faster.
 func WithJSON() Option { return option(func(c *config) { c.json = true }) }
+
+// WithCompression compresses WebSocket messages of 512 bytes and more, if the
+// node's listener allows it. It saves bandwidth and costs CPU and memory on
+// both sides.
+func WithCompression() Option { return option(func(c *config) { c.compress = true }) }
 
 // WithHTTPClient sets the client that handshakes and the HTTP transports use,
 // for its TLS configuration, proxy and cookies. Its Timeout is ignored.

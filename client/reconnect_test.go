@@ -53,6 +53,34 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
+func TestDialTLS(t *testing.T) {
+	t.Parallel()
+	s := newTLSScript(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := client.Dial(ctx, s.url(), client.WithLogger(quiet))
+	wantCode(t, err, message.CodeNotReady)
+	if text := message.AsError(err).Message; !strings.Contains(text, "wss://") || !strings.Contains(text, "certificate") {
+		t.Fatal(text)
+	}
+	h := s.srv.Client()
+	c, l := dial(t, s, client.WithHTTPClient(h), client.WithCompression())
+	var waits []<-chan outcome
+	long := strings.Repeat("x", 10_000)
+	for range 100 {
+		waits = append(waits, ask(t.Context(), c, "a:/", long))
+	}
+	for range waits {
+		l.reply(l.want(message.VerbCall), `"`+long+`"`)
+	}
+	for _, w := range waits {
+		if o := recv(t, w, "an answer"); o.err != nil || len(o.answer.Body) != len(long)+2 {
+			t.Fatal(o.err)
+		}
+	}
+	h.CloseIdleConnections()
+}
+
 func TestDialMuteServer(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
@@ -78,7 +106,7 @@ func TestLazyWaitsForTheNode(t *testing.T) {
 	defer c.Close()
 	_, err = c.Call(t.Context(), "a:/", nil, call.WithNoWait())
 	wantCode(t, err, message.CodeNotReady)
-	got := ask(c, t.Context(), "a:/", nil)
+	got := ask(t.Context(), c, "a:/", nil)
 	eventually(t, "a try that failed", func() bool { return c.Err() != nil && c.Stats().Queued == 1 })
 	s.setRefuse(nil)
 	l := s.next()
@@ -95,9 +123,9 @@ func TestCallsInFlightAtADrop(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	c, l := dial(t, s)
-	once := ask(c, t.Context(), "a:/once", nil)
+	once := ask(t.Context(), c, "a:/once", nil)
 	l.want(message.VerbCall)
-	again := ask(c, t.Context(), "a:/again", nil, call.WithIdempotent())
+	again := ask(t.Context(), c, "a:/again", nil, call.WithIdempotent())
 	first := l.want(message.VerbCall)
 	ack := make(chan error, 1)
 	go func() { ack <- c.Send(t.Context(), "x@client:/", 1, call.WithAck()) }()
@@ -147,8 +175,8 @@ func TestQueueWhileOffline(t *testing.T) {
 	eventually(t, "offline", func() bool { return c.State() != client.Online })
 
 	gone, cancel := context.WithCancel(t.Context())
-	canceled := ask(c, gone, "a:/canceled", nil)
-	late := ask(c, t.Context(), "a:/late", nil, call.WithTimeout(20*time.Millisecond))
+	canceled := ask(gone, c, "a:/canceled", nil)
+	late := ask(t.Context(), c, "a:/late", nil, call.WithTimeout(20*time.Millisecond))
 	wantCode(t, recv(t, late, "the deadline").err, message.CodeDeadlineExceeded)
 	eventually(t, "one call in the queue", func() bool { return c.Stats().Queued == 1 })
 	cancel()
@@ -159,7 +187,7 @@ func TestQueueWhileOffline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := ask(c, t.Context(), "a:/x", 10)
+	got := ask(t.Context(), c, "a:/x", 10)
 	eventually(t, "the call in the queue", func() bool { return c.Stats().Queued == 11 })
 	for i := 11; i < 20; i++ {
 		if err := c.Send(t.Context(), "x@client:/", i); err != nil {
@@ -217,7 +245,7 @@ func TestCloseCodes(t *testing.T) {
 			t.Parallel()
 			s := newScript(t)
 			c, l := dial(t, s)
-			got := ask(c, t.Context(), "a:/", nil)
+			got := ask(t.Context(), c, "a:/", nil)
 			l.want(message.VerbCall)
 			_ = l.ws.Close(tt.code, "because")
 			wantCode(t, recv(t, got, "the call").err, tt.want)
@@ -250,7 +278,7 @@ func TestHalfOpenServer(t *testing.T) {
 	}
 	defer c.Close()
 	s.next()
-	got := ask(c, t.Context(), "a:/", nil)
+	got := ask(t.Context(), c, "a:/", nil)
 	eventually(t, "pings that are answered", func() bool { return c.Stats().InFlight == 1 })
 	relay.freeze(true)
 	wantCode(t, recv(t, got, "the call").err, message.CodeConnectionLost)
@@ -292,11 +320,11 @@ func TestNodeDrains(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	c, l := dial(t, s)
-	got := ask(c, t.Context(), "a:/old", nil)
+	got := ask(t.Context(), c, "a:/old", nil)
 	old := l.want(message.VerbCall)
 	l.send(message.Message{Verb: message.VerbDrain})
 	until(t, c, client.Draining)
-	next := ask(c, t.Context(), "a:/new", nil)
+	next := ask(t.Context(), c, "a:/new", nil)
 	eventually(t, "the new call in the queue", func() bool { return c.Stats().Queued == 1 })
 	l.reply(old, "1")
 	if o := recv(t, got, "the old answer"); o.err != nil {
@@ -319,7 +347,7 @@ func TestCloseFlushes(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
 	c, l := dial(t, s)
-	pending := ask(c, t.Context(), "a:/", nil)
+	pending := ask(t.Context(), c, "a:/", nil)
 	l.want(message.VerbCall)
 	for i := range 500 {
 		if err := c.Send(t.Context(), "x@client:/", i); err != nil {

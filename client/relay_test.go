@@ -45,17 +45,23 @@ func newRelay(t *testing.T, to string) *relay {
 	})
 	t.Cleanup(func() {
 		_ = ln.Close()
-		r.mu.Lock()
-		for _, c := range r.conns {
-			_ = c.Close()
-		}
-		r.mu.Unlock()
+		r.cut()
 		wg.Wait()
 	})
 	return r
 }
 
 func (r *relay) addr() string { return r.ln.Addr().String() }
+
+// cut ends all connections.
+func (r *relay) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		_ = c.Close()
+	}
+	r.conns = nil
+}
 
 func (r *relay) freeze(on bool) {
 	r.mu.Lock()

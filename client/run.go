@@ -141,8 +141,7 @@ func (c *Client) verdict(err error, try int, lasted time.Duration) (wait time.Du
 			lowest = time.Second // a bug does not go away in a moment
 		}
 	} else if e := message.AsError(err); e.Remote() {
-		switch e.Code {
-		case message.CodeUnauthenticated, message.CodeForbidden, message.CodeBadMessage:
+		if e.Code == message.CodeUnauthenticated || e.Code == message.CodeForbidden || e.Code == message.CodeBadMessage {
 			return 0, false
 		}
 		lowest = e.RetryAfter

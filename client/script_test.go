@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -47,8 +46,23 @@ type link struct {
 
 func newScript(t *testing.T) *script {
 	t.Helper()
+	s := makeScript(t)
+	s.srv.Start()
+	return s
+}
+
+func newTLSScript(t *testing.T) *script {
+	t.Helper()
+	s := makeScript(t)
+	s.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.srv.StartTLS()
+	return s
+}
+
+func makeScript(t *testing.T) *script {
+	t.Helper()
 	s := &script{t: t, conns: make(chan *link, 100), frame: 1 << 20}
-	s.srv = httptest.NewServer(http.HandlerFunc(s.serve))
+	s.srv = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.mu.Lock()
 		for _, l := range s.open {
@@ -70,7 +84,10 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w)
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"ropewalk.v1.split", "ropewalk.v1.json"}})
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:    []string{"ropewalk.v1.split", "ropewalk.v1.json"},
+		CompressionMode: websocket.CompressionNoContextTakeover,
+	})
 	if err != nil {
 		return
 	}
@@ -183,7 +200,7 @@ func recv[T any](t *testing.T, ch <-chan T, what string) T {
 	}
 }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // dial connects to the script; the client is closed at the end of the test.
 func dial(t *testing.T, s *script, opts ...client.Option) (*client.Client, *link) {

@@ -129,16 +129,17 @@ func (c *Client) announce(r *registration) {
 // control sends a serve or unserve message, whose answer goes to to; c.mu is
 // held.
 func (c *Client) control(verb message.Verb, name string, rt service.Route, to sink) {
+	mid := message.NewMid()
 	o := &outgoing{cost: envelopeCost, msg: message.Message{
 		Verb: verb,
 		To:   []byte(name + ":" + rt.Pattern.String()),
-		Mid:  []byte(message.NewMid()),
+		Mid:  []byte(mid),
 	}}
 	if verb == message.VerbServe {
 		o.msg.Body = describe(rt.Info)
 		o.cost += len(o.msg.Body)
 	}
-	o.flight = &flight{out: o, sink: to, bound: true}
+	o.flight = &flight{out: o, mid: mid, sink: to, bound: true}
 	if c.session.hurry(o, false) != nil {
 		// The connection went away; the next one begins with announceAll, and
 		// nobody is left to take an unserve.

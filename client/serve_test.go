@@ -314,7 +314,7 @@ func TestServedIDsAndOwnIDsDoNotMix(t *testing.T) {
 	t.Parallel()
 	c, l := dial(t, newScript(t))
 	serveIt(t, c, l, mathService())
-	got := ask(c, t.Context(), "other:/x", nil)
+	got := ask(t.Context(), c, "other:/x", nil)
 	own := l.want(message.VerbCall)
 	l.call(string(own.Mid), "math:/mul", `{"a":2,"b":5}`) // the node's call with the very same id
 	if m := l.want(message.VerbReply); string(m.Rmid) != string(own.Mid) || string(m.Body) != "10" {

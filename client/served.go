@@ -24,6 +24,7 @@ type served struct {
 	done      bool
 	outcome   route.Outcome
 	finishers []route.Finisher
+	room      [1]route.Finisher // of finishers; mostly there is one
 }
 
 // receiveCall has a call answered.
@@ -207,6 +208,9 @@ func (s *served) Fail(cause error) error {
 func (s *served) OnFinish(f route.Finisher) {
 	s.mu.Lock()
 	if !s.done {
+		if s.finishers == nil {
+			s.finishers = s.room[:0]
+		}
 		s.finishers = append(s.finishers, f)
 		s.mu.Unlock()
 		return

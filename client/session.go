@@ -112,6 +112,7 @@ const (
 // flight is a message that gets an answer.
 type flight struct {
 	out        *outgoing
+	mid        string
 	sink       sink
 	phase      phase
 	idempotent bool
@@ -119,8 +120,6 @@ type flight struct {
 	parts      uint64
 	timer      *time.Timer // fires at the deadline; nil if there is none
 }
-
-func (f *flight) mid() string { return string(f.out.msg.Mid) }
 
 // ending is a flight and the error it ends with; the session gives these out
 // to be finished when the lock is released.
@@ -154,7 +153,7 @@ func (s *session) admit(o *outgoing) *message.Error {
 	o.order = s.order
 	if f != nil {
 		f.phase = waiting
-		s.flights[f.mid()] = f
+		s.flights[f.mid] = f
 	}
 	s.queue.push(o)
 	return nil
@@ -180,7 +179,7 @@ func (s *session) hurry(o *outgoing, mayRefuse bool) *message.Error {
 	}
 	if f := o.flight; f != nil {
 		f.phase = waiting
-		s.flights[f.mid()] = f
+		s.flights[f.mid] = f
 	}
 	s.urgent.push(o)
 	return nil
@@ -189,9 +188,10 @@ func (s *session) hurry(o *outgoing, mayRefuse bool) *message.Error {
 var errOffline = message.NewError(message.CodeConnectionLost, "the connection to the node is gone",
 	"The client reconnects by itself; what belonged to the old connection is over.")
 
-// idle reports whether everything that can be written has been.
-func (s *session) idle() bool {
-	return s.taken == 0 && len(s.urgent.list) == 0 && (len(s.queue.list) == 0 || !s.online || s.draining)
+// flushed reports whether everything that can be written has been.
+func (s *session) flushed() bool {
+	return s.shut != nil || !s.online ||
+		s.taken == 0 && len(s.urgent.list) == 0 && (len(s.queue.list) == 0 || s.draining)
 }
 
 // take moves messages from the lines to the writer, about limit bytes of each.
@@ -314,7 +314,7 @@ func (s *session) final(mid []byte) *flight {
 
 func (s *session) remove(f *flight) {
 	f.phase = over
-	delete(s.flights, f.mid())
+	delete(s.flights, f.mid)
 }
 
 // cancel ends a flight from our side and reports whether it was still on; the

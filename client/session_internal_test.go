@@ -60,7 +60,7 @@ func (m *sessionModel) send(*rapid.T) {
 
 func (m *sessionModel) call(t *rapid.T) {
 	o := m.message(message.VerbCall)
-	f := &flight{out: o, sink: nothing{}, idempotent: rapid.Bool().Draw(t, "idempotent")}
+	f := &flight{out: o, mid: string(o.msg.Mid), sink: nothing{}, idempotent: rapid.Bool().Draw(t, "idempotent")}
 	o.flight = f
 	m.idem[f] = f.idempotent
 	m.flights = append(m.flights, f)
@@ -71,7 +71,7 @@ func (m *sessionModel) call(t *rapid.T) {
 
 func (m *sessionModel) serve(*rapid.T) {
 	o := m.message(message.VerbServe)
-	f := &flight{out: o, sink: nothing{}, bound: true}
+	f := &flight{out: o, mid: string(o.msg.Mid), sink: nothing{}, bound: true}
 	o.flight = f
 	if m.s.hurry(o, false) == nil {
 		m.flights = append(m.flights, f)
@@ -133,7 +133,7 @@ func (m *sessionModel) cancel(t *rapid.T) {
 func (m *sessionModel) check(t *rapid.T) {
 	for f, n := range m.ends {
 		if n > 1 {
-			t.Fatalf("call %s ended %d times", f.mid(), n)
+			t.Fatalf("call %s ended %d times", f.mid, n)
 		}
 	}
 	var last uint64
@@ -186,7 +186,7 @@ func TestSessionModel(t *testing.T) {
 		m.finish(m.s.end(errNotReady))
 		for _, f := range m.flights {
 			if m.ends[f] != 1 {
-				t.Fatalf("call %s ended %d times", f.mid(), m.ends[f])
+				t.Fatalf("call %s ended %d times", f.mid, m.ends[f])
 			}
 		}
 		if m.s.admit(m.message(message.VerbSend)) == nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"slices"
 )
@@ -75,7 +76,36 @@ func (c *Client) setState(s State) {
 		w.events = slices.Delete(w.events, 0, 1)
 	}
 	w.events = append(w.events, s)
-	if !w.running {
+	c.runWatchers()
+}
+
+// runWatchers starts to tell what there is to tell; c.mu is held.
+func (c *Client) runWatchers() {
+	if w := &c.watch; !w.running && len(w.events) > 0 {
 		w.running = c.lane.Do(c.tell)
+	}
+}
+
+// tell runs the functions of OnState until there is nothing to tell.
+func (c *Client) tell(context.Context) {
+	defer func() { // also after a panic of a function, which the lane logs
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.watch.running = false
+		c.runWatchers()
+	}()
+	for {
+		c.mu.Lock()
+		if len(c.watch.events) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		s := c.watch.events[0]
+		c.watch.events = c.watch.events[1:]
+		funcs := c.watch.funcs
+		c.mu.Unlock()
+		for _, f := range funcs {
+			f(s)
+		}
 	}
 }

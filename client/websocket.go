@@ -39,10 +39,15 @@ func dialWebSocket(ctx context.Context, u *url.URL, cfg *config) (*wsTransport, 
 	}
 	h := httpClient(cfg)
 	release := t.wrap(h)
+	mode := websocket.CompressionDisabled
+	if cfg.compress {
+		mode = websocket.CompressionNoContextTakeover
+	}
 	ws, res, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
-		HTTPClient:   h,
-		HTTPHeader:   cfg.header,
-		Subprotocols: []string{protocol},
+		HTTPClient:      h,
+		HTTPHeader:      cfg.header,
+		Subprotocols:    []string{protocol},
+		CompressionMode: mode,
 		OnPingReceived: func(context.Context, []byte) bool {
 			t.hear()
 			return true
