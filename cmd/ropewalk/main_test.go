@@ -127,41 +127,78 @@ func (s *safeBuffer) String() string {
 
 // process is the program as a process of its own.
 type process struct {
+	t         *testing.T
+	cmd       *exec.Cmd
+	out, errs *stream
+}
+
+// stream is standard output or standard error of a process.
+type stream struct {
 	t     *testing.T
-	cmd   *exec.Cmd
-	lines chan string // of standard output
-	all   safeBuffer  // of standard output
-	errs  safeBuffer  // of standard error
-	read  chan struct{}
+	all   safeBuffer
+	lines chan string
+}
+
+// follow reads a stream to its end.
+func follow(t *testing.T, from io.Reader) *stream {
+	s := &stream{t: t, lines: make(chan string, 10_000)}
+	go func() {
+		defer close(s.lines)
+		scan := bufio.NewScanner(io.TeeReader(from, &s.all))
+		for scan.Scan() {
+			s.lines <- scan.Text()
+		}
+	}()
+	return s
+}
+
+// line returns the next line that begins with prefix.
+func (s *stream) line(prefix string) string {
+	s.t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		select {
+		case l, ok := <-s.lines:
+			if !ok {
+				s.t.Fatalf("the program ended without a line %q:\n%s", prefix, s.all.String())
+			}
+			if strings.HasPrefix(l, prefix) {
+				return l
+			}
+		case <-limit.C:
+			s.t.Fatalf("no line %q:\n%s", prefix, s.all.String())
+		}
+	}
+}
+
+// end reads what is left.
+func (s *stream) end() {
+	for range s.lines { //nolint:revive // until it is closed
+	}
 }
 
 // launch starts the program; it is killed at the end of the test.
 func launch(t *testing.T, dir string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, lines: make(chan string, 1000), read: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
+	p := &process{t: t, cmd: exec.Command(binary, args...)}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(env, "HOME="+t.TempDir(), "NO_COLOR=1", "PATH="+os.Getenv("PATH"))
-	p.cmd.Stderr = &p.errs
 	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(p.read)
-		defer close(p.lines)
-		s := bufio.NewScanner(io.TeeReader(out, &p.all))
-		for s.Scan() {
-			p.lines <- s.Text()
-		}
-	}()
+	p.out, p.errs = follow(t, out), follow(t, errs)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
-		<-p.read
-		_ = p.cmd.Wait()
+		p.wait()
 	})
 	return p
 }
@@ -169,21 +206,7 @@ func launch(t *testing.T, dir string, env []string, args ...string) *process {
 // line returns the next line of standard output that begins with prefix.
 func (p *process) line(prefix string) string {
 	p.t.Helper()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	for {
-		select {
-		case l, ok := <-p.lines:
-			if !ok {
-				p.t.Fatalf("the program ended without a line %q\nstdout: %s\nstderr: %s", prefix, p.all.String(), p.errs.String())
-			}
-			if strings.HasPrefix(l, prefix) {
-				return l
-			}
-		case <-limit.C:
-			p.t.Fatalf("no line %q\nstdout: %s\nstderr: %s", prefix, p.all.String(), p.errs.String())
-		}
-	}
+	return p.out.line(prefix)
 }
 
 // wait returns the exit code.
@@ -191,7 +214,8 @@ func (p *process) wait() int {
 	p.t.Helper()
 	limit := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer limit.Stop()
-	<-p.read
+	p.out.end()
+	p.errs.end()
 	_ = p.cmd.Wait()
 	return p.cmd.ProcessState.ExitCode()
 }

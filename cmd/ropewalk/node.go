@@ -151,8 +151,10 @@ func start(ctx context.Context, n *ropewalk.Node) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return message.NewError(message.CodeConflict, "another program listens there already: "+err.Error(),
+		e := message.NewError(message.CodeConflict, "another program listens there already: "+err.Error(),
 			"Stop it, or choose another address with --listen.")
+		e.Cause = err
+		return e
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, os.ErrNotExist):
 		return message.NewError(message.CodeConflict, err.Error(), "Choose an address of this machine with --listen; ports below 1024 need rights.")
 	}

@@ -41,18 +41,9 @@ func (t *target) dial(ctx context.Context, opts ...client.Option) (*client.Clien
 		return nil, usage(e.Message, e.Hint)
 	}
 	if !e.Remote() {
-		e = message.NewError(message.CodeNotReady, "there is no connection to "+t.URL+": "+reason(e),
-			`Start a node with "ropewalk dev", or name another with --url or ROPEWALK_URL.`)
+		e = message.NewError(message.CodeNotReady, e.Message, `Start a node with "ropewalk dev", or name another with --url or ROPEWALK_URL.`)
 	}
 	return nil, fail(exitConnect, e)
-}
-
-// reason returns the message of an error without what comes before.
-func reason(e *message.Error) string {
-	if e.Message != "" {
-		return e.Message
-	}
-	return e.Error()
 }
 
 // options are those of each call on the node.

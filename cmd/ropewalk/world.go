@@ -98,7 +98,7 @@ func (w *world) fail(err error) int {
 	code := exitCode(err)
 	e := explained(err)
 	if w.json {
-		_ = writeJSON(w.err, map[string]any{"type": "error", "error": errorJSON(e)})
+		_ = writeJSON(w.err, item{Type: "error", Error: errorJSON(e)})
 		return code
 	}
 	var c *config.Error
