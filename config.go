@@ -9,6 +9,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -29,8 +30,9 @@ type Config struct {
 	Limits Limits `json:"limits,omitzero"`
 	// Calls says how calls are routed and how long they may take.
 	Calls Calls `json:"calls,omitzero"`
-	// Middleware replaces the standard middleware. Each entry is inserted at
-	// the end of its stage, in the order of the file.
+	// Middleware replaces the standard middleware (recover; metrics, trace and
+	// log). Each entry is inserted at the end of its stage, in the order of the
+	// file; an empty list is no middleware at all.
 	Middleware []Middleware `json:"middleware,omitempty"`
 	// Services are built-in services, by name.
 	Services map[string]BuiltIn `json:"services,omitempty"`
@@ -50,6 +52,9 @@ type Config struct {
 	Registry *prometheus.Registry `json:"-"`
 	// HTTP answers the HTTP requests that are not the node's own. Default: 404.
 	HTTP http.Handler `json:"-"`
+	// Tracer sends traces. Package otlp makes one for an OpenTelemetry
+	// collector. Default: none; trace context is passed on all the same.
+	Tracer middleware.Tracer `json:"-"`
 	// Strategies are the ways to choose among servers. Default: the built-in ones.
 	Strategies *route.Strategies `json:"-"`
 }

@@ -1,31 +1,41 @@
 package ropewalk
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// middlewareKit makes the middleware of a node from configuration.
-type middlewareKit struct {
-	log *slog.Logger
-	reg prometheus.Registerer
+// middlewareKit makes the middleware of a node.
+type middlewareKit struct{ env middleware.Env }
+
+// entry makes one middleware from its settings in JSON.
+func (k middlewareKit) entry(kind, name string, settings json.RawMessage) (route.Entry, error) {
+	return middleware.New(kind, name, settings, k.env)
 }
 
-func newMiddlewareKit(_ *Config, log *slog.Logger, reg prometheus.Registerer) (*middlewareKit, error) {
-	return &middlewareKit{log: log, reg: reg}, nil
+// standard is the middleware of a node whose configuration names none.
+func (k middlewareKit) standard() []Middleware {
+	list := []Middleware{
+		{Stage: string(route.StageInbound), Kind: route.KindRecover},
+		{Stage: string(route.StageCall), Kind: route.KindMetrics},
+	}
+	if k.env.Tracer != nil {
+		list = append(list, Middleware{Stage: string(route.StageCall), Kind: route.KindTrace})
+	}
+	// A tap lasts as long as somebody looks.
+	return append(list, Middleware{
+		Stage: string(route.StageCall), Kind: route.KindLog, Settings: map[string]any{"except": []string{"node:/tap"}},
+	})
 }
-
-func (k *middlewareKit) close(context.Context) error { return nil }
 
 // fill puts the configured middleware into the stack.
-func (k *middlewareKit) fill(stack *route.Stack, list []Middleware) error {
+func (k middlewareKit) fill(stack *route.Stack, list []Middleware) error {
+	if list == nil {
+		list = k.standard()
+	}
 	for i, m := range list {
 		raw, err := json.Marshal(m.Settings)
 		if err != nil {
@@ -40,9 +50,4 @@ func (k *middlewareKit) fill(stack *route.Stack, list []Middleware) error {
 		}
 	}
 	return nil
-}
-
-// entry makes one middleware.
-func (k *middlewareKit) entry(kind, _ string, _ json.RawMessage) (route.Entry, error) {
-	return route.Entry{}, message.NewError(message.CodeInvalidInput, fmt.Sprintf("there is no middleware of the kind %q", kind), "")
 }

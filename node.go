@@ -20,6 +20,7 @@ import (
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
@@ -37,10 +38,9 @@ type Node struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	x        *exchange.Exchange
-	kit      *middlewareKit
+	kit      middlewareKit
 	started  time.Time
 	ready    atomic.Bool
-	closers  []func(context.Context) error // run in reverse order at shutdown
 
 	mu      sync.Mutex
 	edge    *edge.Server
@@ -65,7 +65,7 @@ func New(cfg Config) (*Node, error) {
 		n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	if err := n.build(); err != nil {
-		n.close(context.Background())
+		n.close()
 		return nil, err
 	}
 	return n, nil
@@ -85,10 +85,10 @@ func (n *Node) build() error {
 	if err != nil {
 		return err
 	}
-	if n.kit, err = newMiddlewareKit(cfg, n.log, n.registry); err != nil {
-		return err
+	if cfg.Trace.Endpoint != "" && cfg.Tracer == nil {
+		return errors.New("trace.endpoint is set, but there is no Config.Tracer to send traces; package otlp makes one")
 	}
-	n.closers = append(n.closers, n.kit.close)
+	n.kit = middlewareKit{env: middleware.Env{Logger: n.log, Registry: n.registry, Tracer: cfg.Tracer}}
 	stack := route.NewStack()
 	n.x = exchange.New(exchange.Config{
 		NodeID: n.id, NodeName: cfg.Name,
@@ -97,7 +97,6 @@ func (n *Node) build() error {
 		Allow: cfg.Allow, Strategies: strategies, Stack: stack,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
-	n.closers = append(n.closers, func(context.Context) error { n.x.Close(); return nil })
 	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
 		return err
 	}
@@ -247,19 +246,18 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	if srv != nil {
 		err = errors.Join(err, srv.Shutdown(ctx), stop())
 	}
-	return errors.Join(err, n.close(ctx))
+	n.close()
+	return err
 }
 
 // close ends what New began.
-func (n *Node) close(ctx context.Context) error {
-	var err error
+func (n *Node) close() {
 	for _, r := range n.runners {
 		r.Close()
 	}
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, n.closers[i](ctx))
+	if n.x != nil {
+		n.x.Close()
 	}
-	return err
 }
 
 // handler answers the HTTP requests that are no connections.

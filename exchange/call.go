@@ -64,7 +64,7 @@ type Call struct {
 	server    route.Endpoint // who was chosen; nil: nobody yet
 	from      []byte         // address of the server, made when first needed
 	finishers []route.Finisher
-	inline    [2]route.Finisher
+	inline    [4]route.Finisher
 
 	room     [envelopeRoom]byte
 	fromRoom [48]byte // of the usual from

@@ -18,6 +18,7 @@ var floors = [][]string{
 	{"message"},
 	{"route", "schema"},
 	{"call", "service", "middleware"},
+	{"otlp"},
 	{"edge", "dialect/native", "exchange"},
 	{"nodeapi", "client"},
 	{"."},
