@@ -37,6 +37,8 @@ export declare class Rope extends Emitter<Events> {
     get address(): string;
     /** What the connection is doing. */
     get state(): State;
+    /** When the next try to connect is, in milliseconds of Date.now(); undefined unless the state is `waiting`. */
+    get retryAt(): number | undefined;
     /** The node that this client is or was connected to. */
     get node(): {
         readonly id: string;

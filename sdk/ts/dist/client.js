@@ -35,7 +35,7 @@ export class Rope extends Emitter {
         super();
         this.#options = options;
         this.#framing = options.framing ?? "split";
-        this.#outbox = new Outbox(options.queue ?? 1000, { write: (o) => this.#write(o), buffered: () => this.#link.buffered() });
+        this.#outbox = new Outbox(options.queue ?? 1024, { write: (o) => this.#write(o), buffered: () => this.#link.buffered() });
         this.#desk = { over: (p, tell) => this.#over(p, tell) };
         this.#host = {
             post: (m) => this.#post(m),
@@ -68,6 +68,10 @@ export class Rope extends Emitter {
     /** What the connection is doing. */
     get state() {
         return this.#link.state;
+    }
+    /** When the next try to connect is, in milliseconds of Date.now(); undefined unless the state is `waiting`. */
+    get retryAt() {
+        return this.#link.retryAt;
     }
     /** The node that this client is or was connected to. */
     get node() {
@@ -175,7 +179,7 @@ export class Rope extends Emitter {
             down: (err, final) => this.#down(err, final),
             message: (m) => this.#incoming(m),
             badFrame: (cause) => this.#report(new RopewalkError("bad_frame", "a frame from the node cannot be read", { cause })),
-            probe: () => void this.#ask({ verb: "call", to: "node:/ping", timeout: 10 }).catch(() => { }),
+            probe: () => void this.#ask({ verb: "call", to: "node:/info", timeout: 10 }).catch(() => { }),
         };
     }
     #call(address, body, options) {

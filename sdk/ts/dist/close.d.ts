@@ -7,7 +7,7 @@ export declare function comeBack(code: number): ComeBack;
 export declare function closeError(code: number, reason: string): RopewalkError;
 /** How long to wait between tries to connect, in milliseconds. */
 export interface Backoff {
-    /** Upper bound of the first wait; doubles with each try. Default 500. */
+    /** Upper bound of the first wait; doubles with each try. Default 250. */
     base?: number;
     /** Upper bound of every wait. Default 30,000. */
     max?: number;

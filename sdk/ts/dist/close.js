@@ -26,5 +26,5 @@ export function closeError(code, reason) {
  * back all at once.
  */
 export function wait(attempt, b) {
-    return Math.random() * Math.min(b.max ?? 30_000, (b.base ?? 500) * 2 ** Math.min(attempt, 30));
+    return Math.random() * Math.min(b.max ?? 30_000, (b.base ?? 250) * 2 ** Math.min(attempt, 30));
 }

@@ -43,6 +43,8 @@ export interface LinkConfig extends Target {
 /** Keeps one connection to a node alive: connects, comes back, changes the transport. Messages are its owner's. */
 export declare class Link {
     #private;
+    /** While waiting: when the next try is. */
+    retryAt: number | undefined;
     constructor(cfg: LinkConfig, owner: LinkOwner);
     get state(): State;
     /** The transport in use, or that of the last connection. */

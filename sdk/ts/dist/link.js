@@ -20,6 +20,8 @@ export class Link {
     #finish; // ends the connection under way, for the link
     #wake; // ends the wait before the next try
     #best;
+    /** While waiting: when the next try is. */
+    retryAt;
     #welcomed = false;
     #misses = 0;
     #heard = 0;
@@ -50,10 +52,13 @@ export class Link {
             err = end.error ?? (end.since === undefined ? this.#unreachable(end) : closeError(end.code, end.reason));
             if (this.#ending() || next === "no")
                 break;
+            const pause = lived && next === "now" ? 0 : Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter);
+            this.retryAt = Date.now() + pause;
             this.#set("waiting");
             this.#owner.down(err, false);
-            if (!(lived && next === "now"))
-                await this.#sleep(Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter));
+            if (pause)
+                await this.#sleep(pause);
+            this.retryAt = undefined;
         }
         this.#set("closed");
         this.#owner.down(err, true);

@@ -1,4 +1,9 @@
 import { RopewalkError } from "./error.js";
+// How many bytes of bodies may wait.
+const maxBytes = 16 << 20;
+function sizeOf({ message: { body } }) {
+    return !body ? 0 : "json" in body ? body.json.length : body.raw.length;
+}
 // While this many bytes wait in the socket, which has no bound, messages wait here, where there is one.
 const highWater = 1 << 20;
 // A socket does not tell when it has sent something, so we look.
@@ -19,8 +24,9 @@ export class Outbox {
     }
     /** Takes a message to be sent as soon as possible. It throws `overloaded` when the queue is full. */
     push(o) {
-        if (this.#queue.length >= this.#limit) {
-            throw new RopewalkError("overloaded", `${this.#limit} messages wait to be sent already`, { hint: "Wait for the connection, or raise the option queue.", retryable: true });
+        const bytes = this.#queue.reduce((n, w) => n + sizeOf(w), sizeOf(o));
+        if (this.#queue.length >= this.#limit || (this.#queue.length && bytes > maxBytes)) {
+            throw new RopewalkError("overloaded", `${this.#queue.length} messages wait to be sent already`, { hint: "Wait for the connection, or raise the option queue.", retryable: true });
         }
         this.#queue.push(o);
         if (!this.#timer)

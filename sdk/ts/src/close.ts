@@ -29,7 +29,7 @@ export function closeError(code: number, reason: string): RopewalkError {
 
 /** How long to wait between tries to connect, in milliseconds. */
 export interface Backoff {
-  /** Upper bound of the first wait; doubles with each try. Default 500. */
+  /** Upper bound of the first wait; doubles with each try. Default 250. */
   base?: number;
   /** Upper bound of every wait. Default 30,000. */
   max?: number;
@@ -40,5 +40,5 @@ export interface Backoff {
  * back all at once.
  */
 export function wait(attempt: number, b: Backoff): number {
-  return Math.random() * Math.min(b.max ?? 30_000, (b.base ?? 500) * 2 ** Math.min(attempt, 30));
+  return Math.random() * Math.min(b.max ?? 30_000, (b.base ?? 250) * 2 ** Math.min(attempt, 30));
 }

@@ -64,6 +64,8 @@ export class Link {
   #finish: ((end: End) => void) | undefined; // ends the connection under way, for the link
   #wake: (() => void) | undefined; // ends the wait before the next try
   #best: { kind: TransportKind; at: number } | undefined;
+  /** While waiting: when the next try is. */
+  retryAt: number | undefined;
   #welcomed = false;
   #misses = 0;
   #heard = 0;
@@ -96,9 +98,12 @@ export class Link {
       const next = verdict(end);
       err = end.error ?? (end.since === undefined ? this.#unreachable(end) : closeError(end.code, end.reason));
       if (this.#ending() || next === "no") break;
+      const pause = lived && next === "now" ? 0 : Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter);
+      this.retryAt = Date.now() + pause;
       this.#set("waiting");
       this.#owner.down(err, false);
-      if (!(lived && next === "now")) await this.#sleep(Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter));
+      if (pause) await this.#sleep(pause);
+      this.retryAt = undefined;
     }
     this.#set("closed");
     this.#owner.down(err, true);

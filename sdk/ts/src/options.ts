@@ -24,7 +24,7 @@ export interface ConnectOptions {
   connectTimeout?: number | undefined;
   /** After how long without a sign of life the node is asked for one. Default 60,000. */
   silence?: number | undefined;
-  /** How many messages may wait to be sent, above all while offline. Default 1,000. */
+  /** How many messages may wait to be sent, above all while offline. Default 1,024; together at most 16 MiB. */
   queue?: number | undefined;
   /** How long a call may take if it does not say. Default 30,000. */
   timeout?: number | undefined;

@@ -12,6 +12,13 @@ export interface Outgoing {
   fail(err: RopewalkError): void;
 }
 
+// How many bytes of bodies may wait.
+const maxBytes = 16 << 20;
+
+function sizeOf({ message: { body } }: Outgoing): number {
+  return !body ? 0 : "json" in body ? body.json.length : body.raw.length;
+}
+
 /** Where messages go. */
 export interface Network {
   /** Sends a message; false if that is not possible now. */
@@ -43,8 +50,9 @@ export class Outbox {
 
   /** Takes a message to be sent as soon as possible. It throws `overloaded` when the queue is full. */
   push(o: Outgoing): void {
-    if (this.#queue.length >= this.#limit) {
-      throw new RopewalkError("overloaded", `${this.#limit} messages wait to be sent already`,
+    const bytes = this.#queue.reduce((n, w) => n + sizeOf(w), sizeOf(o));
+    if (this.#queue.length >= this.#limit || (this.#queue.length && bytes > maxBytes)) {
+      throw new RopewalkError("overloaded", `${this.#queue.length} messages wait to be sent already`,
         { hint: "Wait for the connection, or raise the option queue.", retryable: true });
     }
     this.#queue.push(o);

@@ -35,14 +35,18 @@ afterEach(async () => {
 
 describe("coming back", () => {
   it("waits longer after each failure, up to the bound, and anything below it", async () => {
-    open({ backoff: { base: 1000, max: 5000 } });
+    const rope = open({ backoff: { base: 1000, max: 5000 } });
+    expect(rope.retryAt).toBeUndefined();
     const waits: number[] = [];
     for (let i = 0; i < 5; i++) {
       const t0 = Date.now();
       await Socket.last.drop();
       const n = Socket.all.length;
+      const { retryAt } = rope;
       while (Socket.all.length === n) await vi.advanceTimersByTimeAsync(1);
       waits.push(Date.now() - t0);
+      expect(retryAt).toBe(Date.now());
+      expect(rope.retryAt).toBeUndefined();
     }
     expect(waits).toEqual([500, 1000, 2000, 2500, 2500]);
   });
@@ -114,7 +118,7 @@ describe("silence", () => {
     await vi.advanceTimersByTimeAsync(59_000);
     expect(Socket.last.sent).toEqual([]);
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(Socket.last.sent).toMatchObject([{ vrb: "call", to: "node:/ping" }]);
+    expect(Socket.last.sent).toMatchObject([{ vrb: "call", to: "node:/info" }]);
     Socket.last.get({ vrb: "error", rmid: Socket.last.sent[0]!.mid }, { code: "not_found", message: "" });
     await vi.advanceTimersByTimeAsync(20_000);
     expect(rope.state).toBe("connected");
@@ -179,7 +183,7 @@ describe("hints of the page", () => {
     await Socket.last.welcome();
     dispatchEvent(new Event("online"));
     dispatchEvent(new Event("online"));
-    expect(Socket.last.sent.map((m) => m.to)).toEqual(["node:/ping"]);
+    expect(Socket.last.sent.map((m) => m.to)).toEqual(["node:/info"]);
     await vi.advanceTimersByTimeAsync(13_000);
     expect(Socket.all.length).toBe(2);
   });

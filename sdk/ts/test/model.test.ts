@@ -94,7 +94,7 @@ class World {
   }
 
   check(): void {
-    const seen = (verb: string): Sent[] => Socket.all.flatMap((s) => s.sent.filter((m) => m.vrb === verb && m.to !== "node:/ping"));
+    const seen = (verb: string): Sent[] => Socket.all.flatMap((s) => s.sent.filter((m) => m.vrb === verb && m.to !== "node:/info"));
     const calls = seen("call");
     for (const c of this.calls) {
       const mine = calls.filter((m) => m.bdy === c.id);

@@ -58,6 +58,16 @@ describe("connect", () => {
     await second;
   });
 
+  it("keeps at most 16 MiB waiting", async () => {
+    const node = await startNode({ welcome: false });
+    const { rope } = client(node.url);
+    const megabyte = "a".repeat(1 << 20); // and two quotes: 16 do not fit
+    const sent = Array.from({ length: 20 }, () => rope.send("x:/", megabyte).catch((e: { code: string }) => e.code));
+    expect(await Promise.all(sent.slice(15))).toEqual(Array(5).fill("overloaded"));
+    await rope.close();
+    expect(await Promise.all(sent)).toEqual([...Array<string>(15).fill("not_ready"), ...Array<string>(5).fill("overloaded")]);
+  });
+
   it("does not send what was canceled while it waited, nor what came too late", async () => {
     const node = await startNode({ welcome: false });
     const { rope } = client(node.url);
