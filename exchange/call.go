@@ -68,7 +68,6 @@ type Call struct {
 
 	room     [envelopeRoom]byte
 	fromRoom [48]byte // of the usual from
-	stamp    [24]byte // of the timestamp that the node filled in
 }
 
 var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}

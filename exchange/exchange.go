@@ -81,6 +81,7 @@ type Exchange struct {
 	deliver   *route.Chain
 	outgoing  *route.Chain
 	drafts    sync.Pool // of *draft
+	lastStamp atomic.Pointer[stamp]
 	taps      atomic.Pointer[[]*Tap]
 	tapsMu    sync.Mutex
 	ctx       context.Context //nolint:containedctx // of all handlers that run inline
@@ -274,4 +275,22 @@ func (x *Exchange) StrategyOf(pattern string) string {
 		return ""
 	}
 	return s.Name()
+}
+
+// stamp is the text of one millisecond. Many messages share one.
+type stamp struct {
+	ms   int64
+	text []byte
+}
+
+// stamp returns the timestamp of a message that is read now. Nobody may write
+// to it.
+func (x *Exchange) stamp(now time.Time) []byte {
+	ms := now.UnixMilli()
+	if last := x.lastStamp.Load(); last != nil && last.ms == ms {
+		return last.text
+	}
+	text := message.AppendTimestamp(make([]byte, 0, 24), now)
+	x.lastStamp.Store(&stamp{ms, text})
+	return text
 }

@@ -156,7 +156,7 @@ func (p *Peer) newCall(m *message.Message) *Call {
 		in.Mid = []byte(message.NewMid())
 	}
 	if len(in.Timestamp) == 0 {
-		in.Timestamp = message.AppendTimestamp(c.stamp[:0], now)
+		in.Timestamp = p.x.stamp(now)
 	}
 	return c
 }
