@@ -144,7 +144,7 @@ func closeAll(clients []*client.Client) {
 
 // dialAll makes n connections, one after the other. When one fails the others are
 // closed.
-func dialAll(ctx context.Context, t *target, n int) ([]*client.Client, error) {
+func dialAll(ctx context.Context, t *link, n int) ([]*client.Client, error) {
 	clients := make([]*client.Client, 0, n)
 	for range n {
 		c, err := t.dial(ctx)

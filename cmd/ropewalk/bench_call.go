@@ -15,10 +15,10 @@ type benchCallCmd struct {
 	target
 	Address string `arg:"" optional:"" default:"node:/info" help:"What to call; node:/info if left out, which each node has."`
 	input
-	InFlight    int           `default:"16" short:"c" placeholder:"N" help:"Calls at the same time."`
-	Connections int           `default:"1" placeholder:"N" help:"Connections that they are spread over."`
-	Duration    time.Duration `default:"5s" short:"d" placeholder:"TIME" help:"How long."`
-	Count       int64         `short:"n" placeholder:"N" help:"End after this many calls."`
+	InFlight    int           `default:"16" short:"c" placeholder:"N" help:"Calls at the same time. Default: ${default}."`
+	Connections int           `default:"1" placeholder:"N" help:"Connections that they are spread over. Default: ${default}."`
+	Duration    time.Duration `default:"5s" short:"d" placeholder:"TIME" help:"How long. Default: ${default}."`
+	Count       int64         `short:"n" placeholder:"N" help:"End after this many calls, if that is before the time is over."`
 }
 
 // Help is printed below the flags.
@@ -37,7 +37,7 @@ func (b *benchCallCmd) Run(ctx context.Context, w *world) error {
 	if b.InFlight < 1 || b.Connections < 1 || b.Count < 0 || b.Duration <= 0 {
 		return usage("--in-flight, --connections and --duration have to be more than 0", "Leave them out for the defaults.")
 	}
-	clients, err := dialAll(ctx, &b.target, b.Connections)
+	clients, err := dialAll(ctx, &b.link, b.Connections)
 	if err != nil {
 		return err
 	}

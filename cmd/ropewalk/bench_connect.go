@@ -11,9 +11,9 @@ import (
 )
 
 type benchConnectCmd struct {
-	target
-	Count       int           `default:"1000" short:"n" placeholder:"N" help:"How many connections."`
-	Concurrency int           `default:"16" short:"c" placeholder:"N" help:"How many are made at the same time."`
+	link
+	Count       int           `default:"1000" short:"n" placeholder:"N" help:"How many connections. Default: ${default}."`
+	Concurrency int           `default:"16" short:"c" placeholder:"N" help:"How many are made at the same time. Default: ${default}."`
 	Hold        time.Duration `placeholder:"TIME" help:"Keep them open so long before they are closed."`
 }
 

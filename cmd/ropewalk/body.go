@@ -19,7 +19,7 @@ type input struct {
 	Body        string            `arg:"" optional:"" name:"json" help:"The body: JSON, - to read it from standard input, @FILE from a file."`
 	ContentType string            `placeholder:"TYPE" help:"The body is no JSON but this, and is sent as it is."`
 	Header      map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Send a header along; may be given more than once."`
-	Timeout     time.Duration     `default:"30s" placeholder:"TIME" help:"How long the answer may take."`
+	Timeout     time.Duration     `default:"30s" placeholder:"TIME" help:"How long the answer may take. Default: ${default}."`
 }
 
 // maxInput bounds what is read from a file or standard input; no node takes

@@ -16,7 +16,7 @@ import (
 	"github.com/ropewalk/ropewalk/config/doc"
 )
 
-//go:generate go test -run TestReference . -update
+//go:generate go test -run "TestReference|TestCLIPage" . -update
 
 // referenceJSON is what the doc comments of ropewalk.Config say.
 //

@@ -24,7 +24,7 @@ import (
 type devCmd struct {
 	Dir string `arg:"" optional:"" help:"The project: a directory with ropewalk.jsonc, or one that is empty or new, in which a project is made. Default: this directory."`
 	nodeFlags
-	Pace time.Duration `default:"150ms" placeholder:"TIME" help:"How long each step of report:/long takes."`
+	Pace time.Duration `default:"150ms" placeholder:"TIME" help:"How long each step of report:/long takes. Default: ${default}."`
 }
 
 // Help is printed below the flags.
@@ -121,11 +121,19 @@ func nextPort(cfg *ropewalk.Config) bool {
 	return true
 }
 
+// readyInfo is what dev prints for programs.
+type readyInfo struct {
+	Name    string   `json:"ready"`
+	URL     string   `json:"url"`
+	Project string   `json:"project,omitempty"`
+	Written []string `json:"written,omitempty"`
+}
+
 // introduce prints what there is, and what to do with it.
 func (d *devCmd) introduce(ctx context.Context, w *world, n *ropewalk.Node, cfg *ropewalk.Config, p project) error {
 	url := address(n, cfg)
 	if w.json {
-		return unwritable(w.line(map[string]any{"ready": n.Name(), "url": url, "project": p.config, "written": p.written}))
+		return unwritable(w.line(readyInfo{n.Name(), url, p.config, p.written}))
 	}
 	list, err := call.Do[[]route.ServiceInfo](ctx, n, "node:/services", nil)
 	if err != nil {
@@ -199,7 +207,7 @@ func addressTree(w *world, list []route.ServiceInfo) string {
 	last := ""
 	for i, s := range list {
 		if s.Name != last {
-			fmt.Fprintf(&b, "%s\n", w.paint(bold, s.Name+":"))
+			fmt.Fprintf(&b, "%s\n", w.paint(bold, oneLine(s.Name)+":"))
 			last = s.Name
 		}
 		branch := "├─"
@@ -208,9 +216,9 @@ func addressTree(w *world, list []route.ServiceInfo) string {
 		}
 		about := ""
 		if len(s.Servers) > 0 {
-			about = s.Servers[0].Description
+			about = oneLine(s.Servers[0].Description)
 		}
-		line := fmt.Sprintf("%s %-*s  %s", branch, width, s.Path, w.paint(dim, about))
+		line := fmt.Sprintf("%s %-*s  %s", branch, width, oneLine(s.Path), w.paint(dim, about))
 		fmt.Fprintf(&b, "%s\n", strings.TrimRight(line, " "))
 	}
 	return b.String()

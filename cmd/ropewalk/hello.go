@@ -13,8 +13,8 @@ import (
 
 // helloCmd serves the example services over a connection.
 type helloCmd struct {
-	target
-	Pace time.Duration `default:"150ms" placeholder:"TIME" help:"How long each step of report:/long takes."`
+	link
+	Pace time.Duration `default:"150ms" placeholder:"TIME" help:"How long each step of report:/long takes. Default: ${default}."`
 }
 
 // Help is printed below the flags.

@@ -17,10 +17,14 @@ func newTable(heads ...string) *table { return &table{heads: heads} }
 
 func (t *table) add(cells ...string) {
 	for i, c := range cells {
-		c = printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(c))
-		cells[i] = c
+		cells[i] = oneLine(c)
 	}
 	t.rows = append(t.rows, cells)
+}
+
+// oneLine makes a text that came from elsewhere fit for a line of a list.
+func oneLine(s string) string {
+	return printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(s))
 }
 
 // print writes the table to standard output; the last column is not filled up.

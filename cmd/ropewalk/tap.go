@@ -18,7 +18,7 @@ type tapCmd struct {
 	target
 	Pattern string  `arg:"" optional:"" default:"*:/**" help:"Which addresses, such as 'math:/**'; all if left out."`
 	Sample  float64 `default:"1" placeholder:"SHARE" help:"Show only this share of the messages: 0.1 is every tenth or so."`
-	Body    int     `default:"200" placeholder:"BYTES" help:"Show this much of each body; 0 for none. Values of fields such as password and token are masked."`
+	Body    int     `default:"200" placeholder:"BYTES" help:"Show this much of each body; 0 for none. Default: ${default}. Values of fields such as password and token are masked."`
 }
 
 // Help is printed below the flags.

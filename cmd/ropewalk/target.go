@@ -11,11 +11,16 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 )
 
-// target is the node that a verb talks to.
+// link is how a verb reaches a node.
+type link struct {
+	URL            string        `name:"url" env:"ROPEWALK_URL" default:"ws://127.0.0.1:7420" placeholder:"URL" help:"The node to talk to. Default: ws://127.0.0.1:7420."`
+	ConnectTimeout time.Duration `default:"5s" placeholder:"TIME" help:"How long connecting may take. Default: ${default}."`
+}
+
+// target is the node that a verb asks for something.
 type target struct {
-	URL            string        `name:"url" env:"ROPEWALK_URL" default:"ws://127.0.0.1:7420" placeholder:"URL" help:"The node to talk to."`
-	Token          string        `env:"ROPEWALK_TOKEN" placeholder:"TOKEN" help:"What proves to the node who asks."`
-	ConnectTimeout time.Duration `default:"5s" placeholder:"TIME" help:"How long connecting may take."`
+	link
+	Token string `env:"ROPEWALK_TOKEN" placeholder:"TOKEN" help:"What proves to the node who asks."`
 }
 
 // notConfig are the variables of the environment that belong to the verbs, and
@@ -23,7 +28,7 @@ type target struct {
 var notConfig = []string{"ROPEWALK_URL", "ROPEWALK_TOKEN"}
 
 // dial connects to the node.
-func (t *target) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+func (t *link) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
 	within, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
 	defer cancel()
 	// What a client logs are connections lost and made; the verbs say it in
