@@ -22,7 +22,7 @@ const (
 	// usual is the address that pages use; each page gets one of its own.
 	usual = "127.0.0.1:7420"
 	// patience is for a first "go run" on a busy machine.
-	patience = 3 * time.Minute
+	patience = 2 * time.Minute
 )
 
 // TestPages does what README.md and docs/ tell a reader to do.

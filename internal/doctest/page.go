@@ -18,8 +18,9 @@
 //
 // Two comments, which a reader does not see, do what a page takes as given:
 //
-//	<!-- run: ropewalk dev demo -->   start it in a second terminal
-//	<!-- stop: ropewalk hello -->     end it, as Ctrl-C does
+//	<!-- run: ropewalk dev demo -->       start it in a second terminal
+//	<!-- run: go run . => is open -->     and wait for a line with this in it
+//	<!-- stop: ropewalk hello -->         end it, as Ctrl-C does
 package doctest
 
 import (
@@ -106,7 +107,12 @@ func comment(line string) (Block, bool) {
 		return Block{}, false
 	}
 	if run, ok := strings.CutPrefix(text, "<!-- run:"); ok {
-		return Block{Kind: Background, Commands: []Command{{Line: strings.TrimSpace(run)}}}, true
+		line, until, ok := strings.Cut(run, " => ")
+		c := Command{Line: strings.TrimSpace(line)}
+		if ok {
+			c.Output = "…\n…" + strings.TrimSpace(until) + "…\n"
+		}
+		return Block{Kind: Background, Commands: []Command{c}}, true
 	}
 	if stop, ok := strings.CutPrefix(text, "<!-- stop:"); ok {
 		return Block{Kind: Stop, Text: strings.TrimSpace(stop)}, true
