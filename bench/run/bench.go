@@ -51,7 +51,7 @@ func (b *bench) bin(name string) string { return filepath.Join(b.tmp, name) }
 
 // goOutput runs the go command and returns what it prints.
 func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
 	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -99,15 +99,7 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 	if err != nil {
 		return err
 	}
-	if st.row != load.ModeCall {
-		return b.load(ctx, round, p.name, append(s.args, "-conns", strconv.Itoa(st.conns)))
-	}
-	for _, n := range st.inFlight {
-		if err := b.load(ctx, round, p.name, append(s.args, "-inflight", strconv.Itoa(n))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.load(ctx, round, p.name, s.args)
 }
 
 // scene is a program that is ready to be measured.
@@ -131,12 +123,14 @@ func (b *bench) stage(p program, st step) (*scene, error) {
 		"-mode", st.row, "-proto", p.proto, "-addr", forLoad, "-to", p.to,
 		"-warm", st.warm.String(), "-for", st.span.String(), "-server", s.server.pid(),
 	}
-	if st.row == load.ModeCall {
-		if s.peer, err = p.peer(b, forPeer); err != nil {
-			return s, err
-		}
-		s.args = append(s.args, "-peer", s.peer.pid())
+	if st.row != load.ModeCall {
+		s.args = append(s.args, "-conns", strconv.Itoa(st.conns))
+		return s, nil
 	}
+	if s.peer, err = p.peer(b, forPeer); err != nil {
+		return s, err
+	}
+	s.args = append(s.args, "-inflight", strconv.Itoa(st.inFlight), "-peer", s.peer.pid())
 	return s, nil
 }
 

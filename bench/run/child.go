@@ -39,7 +39,7 @@ type child struct {
 // start starts a program on a core and returns it with the first line that it
 // prints.
 func (b *bench) start(core int, path string, args ...string) (*child, string, error) {
-	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec // our own programs
+	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // our own programs; stop ends them
 	c.cmd.Stderr = &c.errs
 	c.cmd.Dir = b.tmp
 	out, err := c.cmd.StdoutPipe()
@@ -108,7 +108,7 @@ func readyAddr(line string) (string, error) {
 
 // freeAddr is an address nobody listens on at the moment.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // does not wait
 	if err != nil {
 		return "", fmt.Errorf("find a port: %w", err)
 	}

@@ -21,6 +21,9 @@ import (
 // profileSpan is how long perf looks; the load goes on a little longer.
 const profileSpan = 5 * time.Second
 
+// profileLoad is how many calls are in flight meanwhile.
+const profileLoad = 64
+
 // profile writes the table of where the server's time goes with 64 calls in
 // flight.
 func (b *bench) profile(ctx context.Context, progs []program) error {
@@ -46,7 +49,7 @@ func (b *bench) profile(ctx context.Context, progs []program) error {
 
 // record has perf look at a program under load.
 func (b *bench) record(ctx context.Context, p program, res *load.Result) (shares map[string]float64, err error) {
-	st := step{row: load.ModeCall, warm: time.Second, span: profileSpan + time.Second}
+	st := step{row: load.ModeCall, inFlight: profileLoad, warm: time.Second, span: profileSpan + time.Second}
 	s, err := b.stage(p, st)
 	if s != nil {
 		defer func() { err = errors.Join(err, s.stop()) }()
@@ -55,7 +58,7 @@ func (b *bench) record(ctx context.Context, p program, res *load.Result) (shares
 		return nil, err
 	}
 	loaded := make(chan error, 1)
-	go func() { loaded <- b.generate(ctx, append(s.args, "-inflight", "64"), res) }()
+	go func() { loaded <- b.generate(ctx, s.args, res) }()
 	data := b.bin("perf-" + p.name)
 	rec := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-F", "2000", "-o", data, //nolint:gosec // our own files
 		"-p", s.server.pid(), "--", "sleep", fmt.Sprint(profileSpan.Seconds()))
@@ -147,7 +150,7 @@ func place(stack []string) string {
 const least = 0.005
 
 func profileTable(b *bytes.Buffer, name string, res load.Result, shares map[string]float64) {
-	heading(b, fmt.Sprintf("%s, 64 in flight: %.1f µs a call", name, res.Server), "where", "%", "µs a call")
+	heading(b, fmt.Sprintf("%s, %d in flight: %.1f µs a call", name, profileLoad, res.Server), "where", "%", "µs a call")
 	places := make([]string, 0, len(shares))
 	rest := shares["other"]
 	for p, s := range shares {

@@ -54,8 +54,9 @@ func programs() []program {
 }
 
 func names() []string {
-	var all []string
-	for _, p := range programs() {
+	progs := programs()
+	all := make([]string, 0, len(progs))
+	for _, p := range progs {
 		all = append(all, p.name)
 	}
 	return all
@@ -80,12 +81,11 @@ func pick(only string) ([]program, error) {
 	return got, nil
 }
 
-// step is one thing to measure; calls at several loads are one step, because
-// one server process does them all.
+// step is one thing to measure, by one process of each program in turn.
 type step struct {
 	row      string
-	inFlight []int
-	conns    int
+	inFlight int // calls
+	conns    int // in the other rows
 	warm     time.Duration
 	span     time.Duration
 }
@@ -102,7 +102,9 @@ func plan(o options) ([]step, error) {
 	for row := range strings.SplitSeq(o.rows, ",") {
 		switch row {
 		case load.ModeCall:
-			steps = append(steps, step{row: row, inFlight: inFlights, warm: o.span / 4, span: o.span})
+			for _, n := range inFlights {
+				steps = append(steps, step{row: row, inFlight: n, warm: o.span / 4, span: o.span})
+			}
 		case load.ModeConnect:
 			steps = append(steps, step{row: row, conns: o.conns, warm: settle / 10, span: time.Millisecond})
 		case load.ModeIdle:

@@ -142,7 +142,7 @@ func rewrite(dir, begin, end string, text []byte) error {
 		return fmt.Errorf("%w: %s", errMarks, strings.TrimSpace(begin))
 	}
 	page = slices.Concat(page[:from+len(begin)], text, page[to:])
-	if err := os.WriteFile(path, page, 0o600); err != nil {
+	if err := os.WriteFile(path, page, 0o600); err != nil { //nolint:gosec // where --out says
 		return fmt.Errorf("write page: %w", err)
 	}
 	fmt.Println("wrote", path)

@@ -9,6 +9,7 @@
 package sock
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"unsafe"
@@ -22,7 +23,7 @@ const Backlog = 4096
 
 // Again reports whether err only says that the call would have blocked or was
 // interrupted: the next event brings the rest.
-func Again(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+func Again(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
 
 // Read reads what is there, without telling the Go scheduler: the descriptor
 // must be non-blocking. At the end of the stream it returns 0 and no error.
@@ -66,7 +67,7 @@ func Dial(addr netip.AddrPort) (int, error) {
 		return -1, closing(fd, "set linger", err)
 	}
 	to := &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
-	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return -1, closing(fd, "connect", err)
 	}
 	return fd, nil
