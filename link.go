@@ -32,6 +32,9 @@ func (l *link) Deliver(m *message.Message) error {
 	return l.Conn.Send(f)
 }
 
+// Keep implements exchange.Link.
+func (l *link) Keep() { l.Conn.SetPolicy(edge.PolicyReject) }
+
 // Close implements exchange.Link.
 func (l *link) Close(code int, reason string) {
 	l.Conn.Close(edge.CloseCode(code), reason) //nolint:gosec // close codes are small

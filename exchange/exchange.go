@@ -36,7 +36,8 @@ const (
 
 // Close codes of docs/reference/wire.md that the exchange uses.
 const (
-	CloseProtocol = 4100
+	CloseSlowConsumer = 4001
+	CloseProtocol     = 4100
 )
 
 // Allow says whether a peer may do what a message asks for, by an error with

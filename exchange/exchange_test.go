@@ -32,6 +32,7 @@ func (w *wire) ID() string         { return w.id }
 func (w *wire) Listener() string   { return "main" }
 func (w *wire) RemoteAddr() string { return "127.0.0.1:1" }
 func (w *wire) Transport() string  { return "websocket" }
+func (w *wire) Keep()              {}
 
 func (w *wire) Deliver(m *message.Message) error {
 	w.mu.Lock()
@@ -375,6 +376,24 @@ func TestFullServer(t *testing.T) {
 	}
 	if s.InFlight() != 0 {
 		t.Error("the call still counts")
+	}
+}
+
+// A caller whose final answer finds no room learns from the end of its
+// connection that the call is over.
+func TestFullCallerIsClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, s := w.connect("c1"), w.connect("s1")
+	s.serve("echo:/")
+	c.send(`{"to":"echo:/","mid":"1"}`)
+	m := s.next(t)
+	c.mu.Lock()
+	c.full = true
+	c.mu.Unlock()
+	s.send(`{"rmid":%q,"bdy":1}`, m.Mid)
+	if c.closed != exchange.CloseSlowConsumer || w.InFlight() != 0 {
+		t.Errorf("closed with %d, %d in flight", c.closed, w.InFlight())
 	}
 }
 

@@ -23,6 +23,9 @@ type Link interface {
 	// the queue is full, CodeTooLarge or CodeBadMessage when m cannot be
 	// written in this dialect, another code when the connection is closed.
 	Deliver(m *message.Message) error
+	// Keep has the connection refuse messages when its queue is full, instead
+	// of being closed: right for servers, whose callers are told at once.
+	Keep()
 	// Close ends the connection with a close code of docs/reference/wire.md.
 	Close(code int, reason string)
 }
@@ -183,6 +186,11 @@ func (p *Peer) answer(c *Call, a answer) error {
 	}
 	err := p.x.outbound(p, c, &m.Message)
 	p.x.giveBack(m)
+	if err != nil && a.verb == message.VerbError {
+		// Nothing is left to tell this caller that its call is over, but that
+		// the connection is.
+		p.link.Close(CloseSlowConsumer, "a final answer could not be delivered")
+	}
 	return err
 }
 

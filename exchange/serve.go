@@ -91,7 +91,9 @@ func (p *Peer) addRoute(name string, pattern route.Pattern, info route.Info) err
 	if err := p.x.table.Serve(name, pattern, p, info); err != nil {
 		return err
 	}
-	p.serves++
+	if p.serves++; p.serves == 1 {
+		p.link.Keep()
+	}
 	return nil
 }
 
