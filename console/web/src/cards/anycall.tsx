@@ -10,6 +10,7 @@ import { Combobox } from "../ui/combobox";
 import { Problem } from "../ui/problem";
 import { Waiting } from "../ui/waiting";
 import { Origin } from "./call";
+import { Tree } from "./tree";
 
 /** A call of any address with any body. */
 export function AnyCall() {
@@ -32,27 +33,30 @@ export function AnyCall() {
     void suggestion(k.address).then((text) => text !== undefined && setBody(text));
   };
   return (
-    <form class="example any" id="any" onSubmit={submit} aria-label="Any address">
-      <p class="address">Any address</p>
-      <Combobox id="any-address" label="Address" value={address} all={addresses.value} onInput={setAddress} onPick={pick} />
-      <textarea
-        id="any-body" class="mono" rows={3} spellcheck={false} aria-label="Body, as JSON" placeholder="Body, as JSON; empty for none"
-        value={body} onInput={(e) => setBody(e.currentTarget.value)} aria-invalid={!parsed.ok} aria-describedby="any-problem"
-        onKeyDown={(e) => {
-          if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) submit(e);
-        }}
-      />
-      <div class="line between">
-        <span id="any-problem" class={parsed.ok ? "note" : "note bad"}>{parsed.ok ? "Ctrl + Enter calls" : parsed.problem}</span>
-        {result === "waiting"
-          ? <button type="button" onClick={() => running.current?.abort()}>Cancel</button>
-          : <button type="submit" class="primary" disabled={!parsed.ok || !address.trim()}>Call</button>}
-      </div>
-      <div class="result tall" aria-live="polite">
-        {result === "waiting" ? <Waiting /> : result ? <Full result={result} />
-          : <span class="empty">The answer appears here. An error comes with its code and a hint: this one divides by 0.</span>}
-      </div>
-    </form>
+    <>
+      <form class="example any" id="any" onSubmit={submit} aria-label="Any address">
+        <p class="address">Any address</p>
+        <Combobox id="any-address" label="Address" value={address} all={addresses.value} onInput={setAddress} onPick={pick} />
+        <textarea
+          id="any-body" class="mono" rows={3} spellcheck={false} aria-label="Body, as JSON" placeholder="Body, as JSON; empty for none"
+          value={body} onInput={(e) => setBody(e.currentTarget.value)} aria-invalid={!parsed.ok} aria-describedby="any-problem"
+          onKeyDown={(e) => {
+            if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) submit(e);
+          }}
+        />
+        <div class="line between">
+          <span id="any-problem" class={parsed.ok ? "note" : "note bad"}>{parsed.ok ? "Ctrl + Enter calls" : parsed.problem}</span>
+          {result === "waiting"
+            ? <button type="button" onClick={() => running.current?.abort()}>Cancel</button>
+            : <button type="submit" class="primary" disabled={!parsed.ok || !address.trim()}>Call</button>}
+        </div>
+        <div class="result tall" aria-live="polite">
+          {result === "waiting" ? <Waiting /> : result ? <Full result={result} />
+            : <span class="empty">The answer appears here. An error comes with its code and a hint: this one divides by 0.</span>}
+        </div>
+      </form>
+      <Tree onPick={pick} />
+    </>
   );
 }
 
@@ -68,9 +72,8 @@ function Full({ result }: { result: Result }) {
 
 /** A body that fits the address, if the node knows a schema. */
 async function suggestion(address: string): Promise<string | undefined> {
-  const [name, path] = address.split(/:(.*)/s);
   try {
-    const schema = await rope.call<SchemaInfo>(`node:/schema/${name}${path}`, undefined, { online: true, timeout: 3_000 });
+    const schema = await rope.call<SchemaInfo>(`node:/schema?route=${address}`, undefined, { online: true, timeout: 3_000 });
     const value = example(schema.in);
     return value === undefined ? "" : pretty(value);
   } catch { // then there is no suggestion

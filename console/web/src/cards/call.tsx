@@ -4,14 +4,14 @@ import { duration, plain } from "../model/format";
 import { ask, type Result } from "../state/exchange";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
-import { Server } from "../ui/server";
 import { Waiting } from "../ui/waiting";
+import { Who } from "../ui/who";
 import { AnyCall } from "./anycall";
 
 /** Calls that one server answers. */
 export function CallCard() {
   return (
-    <Card id="call" title="Call" about="One server answers; if several serve a path, they take turns." grows>
+    <Card id="call" title="Call" about="One of the servers of an address answers." grows>
       <Multiply />
       <Upper />
       <AnyCall />
@@ -87,7 +87,7 @@ function Answer({ result }: { result: Result }) {
 export function Origin({ result }: { result: Extract<Result, { kind: "answer" }> }) {
   return (
     <span class="origin">
-      {result.server && <>from <Server id={result.server} /> </>}in {duration(result.took)}
+      {result.server && <>from <Who id={result.server} /> </>}in {duration(result.took)}
     </span>
   );
 }

@@ -1,5 +1,5 @@
 import { count, duration } from "../model/format";
-import { info, now } from "../state/world";
+import { clients, info, now, services } from "../state/world";
 
 /** Small print: what the node says about itself. */
 export function Footer() {
@@ -8,7 +8,7 @@ export function Footer() {
     <footer class="bottom">
       <span>
         {i
-          ? `Ropewalk ${i.version} on ${i.go} · ${count(i.routes, "route")} · ${count(i.clients, "connection")} · up ${duration(now.value - Date.parse(i.started))}`
+          ? `Ropewalk ${i.version} on ${i.go} · ${count(services.value?.length ?? i.routes, "route")} · ${count(clients.value.length, "connection")} · up ${duration(now.value - Date.parse(i.started))}`
           : "Everything on this page goes over one WebSocket."}
       </span>
       <nav aria-label="Node">

@@ -92,7 +92,7 @@ function Column({ server, id }: { server: ServerInfo | undefined; id: string }) 
   const how = server ? standing(server, now.value) : "left";
   return (
     <th scope="col" data-server={id} data-standing={how}>
-      <Who id={id} name={server?.local ? "this node" : undefined} />
+      <Who id={id} />
       <span class="standing">{how === "joined" ? "joined" : how === "left" ? "left" : ""}</span>
     </th>
   );

@@ -20,7 +20,7 @@ export function Header() {
       <div class="self">
         {me.value && (
           <span class="me">
-            <span class="label">You are</span> <Who id={me.value} name={me.value} />
+            <span class="label">You are</span> <Who id={me.value} full />
             <Copy text={me.value} label="Copy your client id" />
           </span>
         )}

@@ -32,7 +32,7 @@ export function LiveCard() {
 function Buttons() {
   return (
     <>
-      <button type="button" class="quiet" onClick={() => (tape.value = { ...blank, next: tape.value.next })} aria-label="Clear" title="Clear"><Icon name="clear" /></button>
+      <button type="button" class="quiet text" onClick={() => (tape.value = { ...blank, next: tape.value.next })}>Clear</button>
       <button type="button" class="quiet text" id="pause" aria-pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
         <Icon name={paused.value ? "play" : "pause"} /> {paused.value ? "Go on" : "Pause"}
       </button>

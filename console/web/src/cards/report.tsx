@@ -1,5 +1,5 @@
 import { useRef, useState } from "preact/hooks";
-import { idOf, short } from "../model/address";
+import { idOf } from "../model/address";
 import { count } from "../model/format";
 import { advance, begin, finish, idle, percent, stop, type Progress, type Run, type Summary } from "../model/report";
 import { present } from "../model/roster";
@@ -8,8 +8,8 @@ import { rope } from "../state/rope";
 import { reportServers } from "../state/world";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
-import { Server } from "../ui/server";
 import { Waiting } from "../ui/waiting";
+import { nameOf, Who } from "../ui/who";
 
 const address = "report:/long";
 
@@ -43,8 +43,8 @@ export function ReportCard() {
   };
   return (
     <Card id="report" title="Long report" about="A call that sends parts until it is done, and that you can take back.">
+      <p class="address mono">{address}</p>
       <form class="line" onSubmit={submit} aria-label={address}>
-        <span class="address mono">{address}</span>
         <label class="field">
           <span class="label">Steps</span>
           <input id="report-steps" class="number" type="number" min={1} max={1000} value={steps} onInput={(e) => setSteps(e.currentTarget.value)} />
@@ -53,7 +53,7 @@ export function ReportCard() {
           <span class="label">Server</span>
           <select id="report-server" value={chosen} onChange={(e) => setServer(e.currentTarget.value)}>
             <option value="">any</option>
-            {servers.map((s) => <option key={s.id} value={s.id}>{s.local ? "this node" : short(s.id)}</option>)}
+            {servers.map((s) => <option key={s.id} value={s.id}>{nameOf(s.id)}</option>)}
           </select>
         </label>
         {run.phase === "running"
@@ -95,7 +95,7 @@ function Outcome({ run }: { run: Run }) {
       )}
       {run.phase === "canceled" && <span><strong>Canceled.</strong> <span class="note">The server stopped {p ? `after step ${p.step} of ${p.of}` : "before the first step"}.</span></span>}
       {run.phase === "failed" && run.error && <Problem error={run.error}>{retry(run)}</Problem>}
-      {run.server && run.phase !== "failed" && <span class="origin">by <Server id={run.server} /></span>}
+      {run.server && run.phase !== "failed" && <span class="origin">by <Who id={run.server} /></span>}
     </div>
   );
 }

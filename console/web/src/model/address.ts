@@ -2,8 +2,7 @@ import type { ServiceInfo } from "./wire";
 
 /** The id in an address: "7f3k@client:/" has 7f3k, and "math:/x" none. */
 export function idOf(address: string): string {
-  const at = address.indexOf("@");
-  return at > 0 ? address.slice(0, at) : "";
+  return /^([^@:]+)@/.exec(address)?.[1] ?? "";
 }
 
 /** The beginning of an id, which is enough to tell a few from each other. */
@@ -46,6 +45,23 @@ export function known(services: readonly ServiceInfo[]): Known[] {
   }));
   const own = (k: Known): number => (k.address.startsWith("node:") ? 1 : 0);
   return all.sort((a, b) => own(a) - own(b) || (a.address < b.address ? -1 : 1));
+}
+
+/** The paths of one service. */
+export interface Branch {
+  name: string;
+  servers: number;
+  paths: readonly Known[];
+}
+
+/** The addresses by service. */
+export function tree(all: readonly Known[]): Branch[] {
+  const out = new Map<string, Known[]>();
+  for (const k of all) {
+    const name = k.address.slice(0, k.address.indexOf(":"));
+    out.set(name, [...(out.get(name) ?? []), k]);
+  }
+  return [...out].map(([name, paths]) => ({ name, paths, servers: Math.max(...paths.map((k) => k.servers)) }));
 }
 
 /** The addresses that somebody may mean who has typed so much: first those that begin so. */

@@ -20,7 +20,7 @@ export interface Entry {
 /** The log, and how much of it is new. */
 export interface Inbox {
   entries: readonly Entry[];
-  /** The key of the first unread entry; 0 if there is none. */
+  /** The key of the first entry that was new when somebody looked last; 0 if there is none. */
   firstUnread: number;
   unread: number;
   next: number;
@@ -43,12 +43,13 @@ export function receive(box: Inbox, from: string, to: string, body: unknown, at:
     key: box.next, direction: "in", who: idOf(from), text: textOf(body), at,
     broadcast: idOf(to) === "*", state: "delivered", problem: "",
   };
-  return { ...add(box, entry), unread: box.unread + 1, firstUnread: box.firstUnread || entry.key };
+  return { ...add(box, entry), unread: box.unread + 1, firstUnread: box.unread ? box.firstUnread : entry.key };
 }
 
 /** A message is on its way. */
 export function send(box: Inbox, who: string, text: string, at: Date): Inbox {
-  return add(box, { key: box.next, direction: "out", who, text, at, broadcast: who === "*", state: "sending", problem: "" });
+  const entry: Entry = { key: box.next, direction: "out", who, text, at, broadcast: who === "*", state: "sending", problem: "" };
+  return { ...add(box, entry), firstUnread: 0 };
 }
 
 /** It is known how that went. */
@@ -57,9 +58,9 @@ export function settle(box: Inbox, key: number, problem: string): Inbox {
   return { ...box, entries };
 }
 
-/** Somebody has looked. */
+/** Somebody has looked. The mark stays where it is: what moves under a pointer cannot be clicked. */
 export function read(box: Inbox): Inbox {
-  return box.unread ? { ...box, unread: 0, firstUnread: 0 } : box;
+  return box.unread ? { ...box, unread: 0 } : box;
 }
 
 function add(box: Inbox, entry: Entry): Inbox {

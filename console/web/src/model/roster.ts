@@ -6,8 +6,6 @@ export const marked = 6_000;
 /** A server as the page shows it. */
 export interface Server {
   id: string;
-  /** It runs inside the node. */
-  local: boolean;
   /** How many of the paths it serves. */
   paths: number;
   inFlight: number;
@@ -26,7 +24,7 @@ export function serversOf(services: readonly ServiceInfo[], filter: (s: ServiceI
   for (const route of services) {
     if (!filter(route)) continue;
     for (const s of route.servers) {
-      const server = found.get(s.id) ?? { id: s.id, local: s.local, paths: 0, inFlight: 0, joined: 0, left: 0 };
+      const server = found.get(s.id) ?? { id: s.id, paths: 0, inFlight: 0, joined: 0, left: 0 };
       server.paths++;
       server.inFlight = Math.max(server.inFlight, s.inFlight);
       found.set(s.id, server);

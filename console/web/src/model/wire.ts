@@ -13,7 +13,7 @@ export interface ServerInfo {
   id: string;
   version?: string;
   description?: string;
-  /** It runs inside the node. */
+  /** It runs in this node or on a connection of it. */
   local: boolean;
   inFlight: number;
   since?: string;

@@ -23,6 +23,9 @@ export const me = signal("");
 /** The name of the node. */
 export const nodeName = signal(config.node);
 
+/** The id of the node, by which the services compiled into it answer. */
+export const nodeId = signal("");
+
 /** When the next try to connect begins, in milliseconds of Date.now(); undefined if none waits. */
 export const retryAt = signal<number | undefined>(undefined);
 
@@ -43,6 +46,7 @@ rope.on("state", (now) => {
     if (now !== "connected") return;
     me.value = rope.id;
     nodeName.value = rope.node.name;
+    nodeId.value = rope.node.id;
     trouble.value = undefined;
   });
 });

@@ -68,6 +68,7 @@ async function look(): Promise<void> {
 }
 
 function took(ms: number): void {
+  if (!looks) return; // the page is still being built
   times.push(ms);
   if (times.length > samples) times.shift();
   roundTrip.value = median(times);

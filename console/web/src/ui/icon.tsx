@@ -7,7 +7,6 @@ const paths = {
   moon: "M19.5 14A8 8 0 0 1 10 4.5 8 8 0 1 0 19.5 14z",
   auto: "M12 3.500a8.5 8.5 0 1 0 0 17zM12 3.500a8.5 8.5 0 0 1 0 17",
   out: "M13 5h6v6M19 5l-9 9M10 6H5v13h13v-5",
-  clear: "M6 6l12 12M18 6L6 18",
 } as const;
 
 /** The name of an icon. */

@@ -1,20 +1,28 @@
 import { hue, short } from "../model/address";
-import { me } from "../state/rope";
+import { me, nodeId } from "../state/rope";
 
 interface Props {
   id: string;
-  /** What to call it in place of its id. */
-  name?: string | undefined;
+  /** Show the whole id. */
+  full?: boolean;
   note?: string | undefined;
 }
 
 /** A server or client: its colour and the beginning of its id. */
-export function Who({ id, name, note }: Props) {
+export function Who({ id, full, note }: Props) {
+  const name = nameOf(id, full);
   return (
     <span class="who" style={{ "--hue": String(hue(id)) }} title={id || undefined}>
       <i class="strand" aria-hidden="true" />
-      <span class={name ? "" : "mono"}>{name ?? (id === me.value ? "you" : short(id))}</span>
+      <span class={/\s/.test(name) ? "" : "mono"}>{name}</span>
       {note && <span class="note">{note}</span>}
     </span>
   );
+}
+
+/** What to call a server or client. */
+export function nameOf(id: string, full = false): string {
+  if (full) return id;
+  if (id === nodeId.value) return "this node";
+  return id === me.value ? "you" : short(id);
 }
