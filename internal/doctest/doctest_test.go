@@ -68,8 +68,8 @@ func pages(t *testing.T) []string {
 }
 
 // newClone copies what git would clone, with what is not committed yet, to a
-// place where programs may be written beside it. It stays the same, so that
-// the second run finds its builds in Go's cache.
+// place where programs may be written beside it. It is always the same place,
+// so that the second run finds its builds in Go's cache.
 func newClone(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(root, "bin", "docs"))
@@ -80,6 +80,7 @@ func newClone(t *testing.T) string {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	list.Dir = root
 	names, err := list.Output()

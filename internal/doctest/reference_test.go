@@ -1,0 +1,245 @@
+package doctest_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/config/doc"
+	"github.com/ropewalk/ropewalk/config/doc/gen"
+	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+//go:generate go test -run TestReference . -update
+
+var update = flag.Bool("update", false, "write the generated pages in place of comparing them")
+
+// madeBy is the first line of generated pages.
+const madeBy = "<!-- Made by go generate ./internal/doctest. Do not edit. -->\n\n"
+
+// TestReference compares the pages that follow from the code with those that
+// are committed.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]func(*testing.T) string{
+		"middleware.md": middlewarePage,
+		"metrics.md":    metricsPage,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := madeBy + page(t)
+			path := filepath.Join(root, "docs", "reference", name)
+			if *update {
+				write(t, path, []byte(want))
+				return
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, []byte(want)) {
+				t.Errorf("%s is stale (%v): run go generate ./internal/doctest", path, err)
+			}
+		})
+	}
+}
+
+const middlewareIntro = `# Middleware
+
+    ropewalk middleware list
+
+shows what a message passes, stage by stage, outermost first, and which orders are known mistakes. It is changed while the
+node runs by "ropewalk middleware insert", "remove" and "move", and for good by "middleware" in the
+[configuration](config.md), which replaces the standard middleware below. What the stages are for is told in
+[Middleware and its stages](../explanation/stages.md); how to write your own in
+[Add middleware](../how-to/middleware.md).
+
+%s
+## Kinds
+
+| kind | what it does | stages; the usual one first |
+| --- | --- | --- |
+%s
+%s`
+
+// settings are the structs that a kind is configured with.
+var settings = map[string][2]string{
+	route.KindLog:      {"log.go", "LogConfig"},
+	route.KindSecret:   {"secret.go", "SecretConfig"},
+	route.KindRate:     {"ratelimit.go", "RateConfig"},
+	route.KindDeadline: {"deadline.go", "DeadlineConfig"},
+	route.KindLimit:    {"limit.go", "LimitConfig"},
+}
+
+func middlewarePage(t *testing.T) string {
+	t.Helper()
+	var kinds, tables strings.Builder
+	for _, k := range middleware.Kinds() {
+		stages := make([]string, len(k.Stages))
+		for i, s := range k.Stages {
+			stages[i] = string(s)
+		}
+		fmt.Fprintf(&kinds, "| `%s` | %s | %s |\n", k.Name, k.Description, strings.Join(stages, ", "))
+		at, ok := settings[k.Name]
+		if ok != (k.Settings != nil) {
+			t.Errorf("the settings of %s are not in the page", k.Name)
+		}
+		if !ok {
+			continue
+		}
+		fields := fieldsOf(t, at[0], at[1])
+		if k.Name == route.KindDeadline {
+			fields = append(fieldsOf(t, at[0], "RouteDeadline"), fields...) // it is embedded
+		}
+		fmt.Fprintf(&tables, "## Settings of `%s`\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n", k.Name)
+		for _, f := range fields {
+			fmt.Fprintf(&tables, "| `%s` | %s | %s | %s |\n", f.Path, f.Type, f.Default, f.Text)
+		}
+		tables.WriteString("\n")
+	}
+	return strings.TrimSpace(fmt.Sprintf(middlewareIntro, standard(t), kinds.String(), tables.String())) + "\n"
+}
+
+func fieldsOf(t *testing.T, file, name string) []doc.Field {
+	t.Helper()
+	fields, err := gen.Fields(filepath.Join(root, "middleware", file), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range fields {
+		if f.Type == "any" { // a type of another package; the only one here is Duration
+			fields[i].Type = "time"
+		}
+		fields[i].Text = strings.ReplaceAll(f.Text, "  ", " ")
+	}
+	return fields
+}
+
+// standard lists what a node has whose configuration names no middleware.
+func standard(t *testing.T) string {
+	t.Helper()
+	n := newNode(t, ropewalk.Config{})
+	var b strings.Builder
+	b.WriteString("## Standard\n\n| stage | middleware |\n| --- | --- |\n")
+	for _, s := range n.Middleware().List() {
+		var names []string
+		for _, e := range s.Entries {
+			names = append(names, "`"+e.Kind+"`")
+		}
+		if len(names) > 0 {
+			fmt.Fprintf(&b, "| %s | %s |\n", s.Stage, strings.Join(names, ", "))
+		}
+	}
+	b.WriteString("\nWith `trace.endpoint` in the configuration, `trace` stands after `metrics`.\n")
+	return b.String()
+}
+
+// newNode makes a node that listens on a free port.
+func newNode(t *testing.T, cfg ropewalk.Config) *ropewalk.Node {
+	t.Helper()
+	cfg.Name, cfg.Listeners = "doc", map[string]ropewalk.Listener{"main": {Address: "127.0.0.1:0"}}
+	n, err := ropewalk.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+const metricsIntro = `# Metrics
+
+    curl -s http://127.0.0.1:7420/metrics
+
+Every node has them, in the form of Prometheus, on each of its listeners; with them go those of the Go runtime and the
+process. The label ` + "`route`" + ` is a pattern such as ` + "`math:/decimal/{op}`" + `, never a path, so the number of its values is bounded.
+[Tracing and metrics](../how-to/observe.md) says which to watch.
+
+| metric | labels | meaning |
+| --- | --- | --- |
+`
+
+// description takes a metric's description apart; the package offers no other
+// way.
+var description = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)",(?: unit: "[^"]*",)? constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
+
+func metricsPage(t *testing.T) string {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	newNode(t, ropewalk.Config{Registry: reg})
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		reg.Describe(descs)
+		close(descs)
+	}()
+	rows := make(map[string]string)
+	labels := make(map[string][]string)
+	for d := range descs {
+		m := description.FindStringSubmatch(d.String())
+		if m == nil {
+			t.Errorf("cannot read %s", d)
+			continue
+		}
+		name := m[1]
+		rows[name] = m[2]
+		for l := range strings.SplitSeq(m[3]+","+m[4], ",") {
+			key, value, isConst := strings.Cut(l, "=")
+			if key == "" {
+				continue
+			}
+			if isConst {
+				key += "=" + strings.Trim(value, `"`)
+			}
+			labels[name] = append(labels[name], key)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(metricsIntro)
+	for _, name := range sortedKeys(rows) {
+		slices.Sort(labels[name])
+		l := strings.Join(slices.Compact(labels[name]), ", ")
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, grouped(l), rows[name])
+	}
+	return b.String()
+}
+
+// grouped writes a=x, a=y as a: x, y.
+func grouped(labels string) string {
+	var out []string
+	last := ""
+	for l := range strings.SplitSeq(labels, ", ") {
+		key, value, ok := strings.Cut(l, "=")
+		switch {
+		case !ok:
+			out = append(out, key)
+		case key == last:
+			out[len(out)-1] += ", `" + value + "`"
+		default:
+			out = append(out, key+": `"+value+"`")
+		}
+		last = key
+	}
+	return strings.Join(out, "; ")
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
