@@ -18,6 +18,9 @@ const (
 	// Without a bound a schema of a few lines doubles the work at each level.
 	freeSteps    = 10_000
 	stepsPerByte = 8
+	// visitsPerStep is how many visits of a regular expression's instructions
+	// count as a step. In the worst case a match visits each at every byte.
+	visitsPerStep = 8
 	// maxCalls bounds the recursion.
 	maxCalls = 10_000
 )
@@ -197,36 +200,34 @@ func (c *check) text(s *jsonschema.Schema, v string) bool {
 // matches charges for the size of the expression times that of the text, which
 // is what matching may take.
 func (c *check) matches(re jsonschema.Regexp, v string) bool {
-	if p, ok := re.(*pattern); ok && !c.spend(len(v)*p.size/256) {
+	if p, ok := re.(*pattern); ok && !c.spend(len(v)*p.size/visitsPerStep) {
 		return false
 	}
 	return re.MatchString(v)
 }
 
 func (c *check) number(s *jsonschema.Schema, v number) bool {
+	if s.Minimum == nil && s.Maximum == nil && s.ExclusiveMinimum == nil && s.ExclusiveMaximum == nil && s.MultipleOf == nil {
+		return true
+	}
+	if !sane(string(v)) {
+		return c.fail(problem{text: "is out of range"})
+	}
 	ok := true
-	if s.Minimum != nil {
-		if o, sane := v.compare(s.Minimum); !sane || o < 0 {
-			ok = c.fail(problem{text: "must be at least " + ratText(s.Minimum)})
-		}
+	if s.Minimum != nil && v.compare(s.Minimum) < 0 {
+		ok = c.fail(problem{text: "must be at least " + ratText(s.Minimum)})
 	}
-	if s.Maximum != nil {
-		if o, sane := v.compare(s.Maximum); !sane || o > 0 {
-			ok = c.fail(problem{text: "must be at most " + ratText(s.Maximum)})
-		}
+	if s.Maximum != nil && v.compare(s.Maximum) > 0 {
+		ok = c.fail(problem{text: "must be at most " + ratText(s.Maximum)})
 	}
-	if s.ExclusiveMinimum != nil {
-		if o, sane := v.compare(s.ExclusiveMinimum); !sane || o <= 0 {
-			ok = c.fail(problem{text: "must be more than " + ratText(s.ExclusiveMinimum)})
-		}
+	if s.ExclusiveMinimum != nil && v.compare(s.ExclusiveMinimum) <= 0 {
+		ok = c.fail(problem{text: "must be more than " + ratText(s.ExclusiveMinimum)})
 	}
-	if s.ExclusiveMaximum != nil {
-		if o, sane := v.compare(s.ExclusiveMaximum); !sane || o >= 0 {
-			ok = c.fail(problem{text: "must be less than " + ratText(s.ExclusiveMaximum)})
-		}
+	if s.ExclusiveMaximum != nil && v.compare(s.ExclusiveMaximum) >= 0 {
+		ok = c.fail(problem{text: "must be less than " + ratText(s.ExclusiveMaximum)})
 	}
 	if s.MultipleOf != nil {
-		if r := v.rat(); r == nil || !r.Quo(r, s.MultipleOf).IsInt() {
+		if r := v.rat(); !r.Quo(r, s.MultipleOf).IsInt() {
 			ok = c.fail(problem{text: "must be a multiple of " + ratText(s.MultipleOf)})
 		}
 	}

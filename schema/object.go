@@ -161,11 +161,7 @@ func sameNumber(a, b number) bool {
 		return true
 	}
 	r := b.rat()
-	if r == nil {
-		return false
-	}
-	o, sane := a.compare(r)
-	return sane && o == 0
+	return r != nil && sane(string(a)) && a.compare(r) == 0
 }
 
 // canonical writes v so that equal values are written alike.

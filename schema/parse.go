@@ -1,37 +1,31 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/big"
 	"strings"
+
+	"github.com/ropewalk/ropewalk/message"
 )
 
-// maxNesting bounds the recursion over a body. The node refuses deeper ones
-// before.
-const maxNesting = 1000
-
-var (
-	errNesting = fmt.Errorf("it is nested deeper than %d levels", maxNesting)
-	errNotJSON = errors.New("it is not JSON")
-)
+var errNotJSON = errors.New("it is not JSON, or nested deeper than 512 levels")
 
 // number is a JSON number as it was written.
 type number string
 
-// parser turns JSON that is known to be valid into nil, bool, number, string,
-// []any and map[string]any. It tells what encoding/json does not: which name
+// parser turns JSON that is known to be valid, and not too deep for recursion,
+// into nil, bool, number, string, []any and map[string]any. It tells what encoding/json does not: which name
 // occurred twice.
 type parser struct {
 	rest  string
-	depth int
 	path  []token
 	twice []token // the path of a name that occurred twice; nil if none did
 }
 
 func parse(body []byte) (v any, twice []token, err error) {
-	if !json.Valid(body) {
+	if !message.ValidJSON(body) {
 		return nil, nil, errNotJSON
 	}
 	p := parser{rest: string(body)}
@@ -76,7 +70,7 @@ func (p *parser) text() (string, error) {
 		case '"':
 			s := p.rest[1:i]
 			p.rest = p.rest[i+1:]
-			return strings.ToValidUTF8(s, "\uFFFD"), nil // as encoding/json does
+			return s, nil
 		case '\\':
 			return p.escaped(i)
 		}
@@ -99,18 +93,14 @@ func (p *parser) escaped(i int) (string, error) {
 }
 
 // open steps behind a bracket, and over the closing one if nothing is between.
-func (p *parser) open(closing byte) (empty bool, err error) {
-	if p.depth++; p.depth > maxNesting {
-		return false, errNesting
-	}
+func (p *parser) open(closing byte) (empty bool) {
 	p.rest = p.rest[1:]
 	p.space()
 	if p.rest[0] != closing {
-		return false, nil
+		return false
 	}
 	p.rest = p.rest[1:]
-	p.depth--
-	return true, nil
+	return true
 }
 
 // more steps over a comma, or the closing bracket.
@@ -118,16 +108,13 @@ func (p *parser) more() bool {
 	p.space()
 	again := p.rest[0] == ','
 	p.rest = p.rest[1:]
-	if !again {
-		p.depth--
-	}
 	return again
 }
 
 func (p *parser) array() (any, error) {
 	out := []any{}
-	if empty, err := p.open(']'); empty || err != nil {
-		return out, err
+	if p.open(']') {
+		return out, nil
 	}
 	for {
 		p.path = append(p.path, token{index: len(out)})
@@ -144,8 +131,8 @@ func (p *parser) array() (any, error) {
 
 func (p *parser) object() (any, error) {
 	out := map[string]any{}
-	if empty, err := p.open('}'); empty || err != nil {
-		return out, err
+	if p.open('}') {
+		return out, nil
 	}
 	for {
 		p.space()
@@ -229,20 +216,10 @@ func (n number) integer() bool {
 	return r != nil && r.IsInt()
 }
 
-// compare returns how n compares to a bound; ok is false if n is not sane.
-func (n number) compare(bound *big.Rat) (c int, ok bool) {
+// compare returns how n, which is sane, compares to a bound.
+func (n number) compare(bound *big.Rat) int {
 	if v, small := n.small(); small && bound.IsInt() && bound.Num().IsInt64() {
-		switch b := bound.Num().Int64(); {
-		case v < b:
-			return -1, true
-		case v > b:
-			return 1, true
-		}
-		return 0, true
+		return cmp.Compare(v, bound.Num().Int64())
 	}
-	r := n.rat()
-	if r == nil {
-		return 0, false
-	}
-	return r.Cmp(bound), true
+	return n.rat().Cmp(bound)
 }

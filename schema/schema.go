@@ -40,7 +40,8 @@ type Schema struct {
 	root *jsonschema.Schema
 	keys map[*jsonschema.Schema][]string // sorted names of properties
 
-	derived bool // see CompileDerived
+	derived bool  // see CompileDerived
+	fast    *fast // nil if the schema cannot be checked fast
 }
 
 // Compile compiles a schema, by default of draft 2020-12; $schema may name
@@ -61,7 +62,6 @@ func Compile(raw json.RawMessage) (*Schema, error) {
 		}
 		e = message.NewError(message.CodeBadMessage, "the JSON Schema cannot be used: "+shorten(err.Error(), maxText),
 			"Use a self-contained schema of draft 2020-12.")
-		e.Cause = err
 		return nil, e
 	}
 	return s, nil
@@ -75,6 +75,7 @@ func CompileDerived(raw json.RawMessage) (*Schema, error) {
 	s, err := Compile(raw)
 	if err == nil {
 		s.derived = true
+		s.fast = speedUp(s.root, true)
 	}
 	return s, err
 }
@@ -125,7 +126,11 @@ func compile(raw json.RawMessage) (s *Schema, err error) {
 		return nil, readable(err)
 	}
 	s = &Schema{raw: slices.Clone(raw), root: root, keys: map[*jsonschema.Schema][]string{}}
-	return s, s.index()
+	if err := s.index(); err != nil {
+		return nil, err
+	}
+	s.fast = speedUp(root, false)
+	return s, nil
 }
 
 // checkDocument bounds depth and numbers before the compiler sees them.

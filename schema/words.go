@@ -231,11 +231,12 @@ func formatText(name string) string {
 // A body that is not JSON does not fit. The work is bounded by the size of the
 // body; a schema that needs more is answered with [message.CodeTooLarge].
 func (s *Schema) Validate(body []byte) *message.Error {
+	if s.fast != nil && message.ValidJSON(body) && s.fast.accepts(&reader{b: body}, 0) {
+		return nil
+	}
 	v, twice, err := parse(body)
 	if err != nil {
-		e := message.NewError(message.CodeInvalidInput, "the body cannot be read: "+err.Error(), "Send valid JSON.")
-		e.Cause = err
-		return e
+		return message.NewError(message.CodeInvalidInput, "the body cannot be read: "+err.Error(), "Send valid JSON.")
 	}
 	if s.derived && twice != nil {
 		return invalid([]problem{{path: pathOf(twice), name: nameOf(twice), text: "is given twice"}})
