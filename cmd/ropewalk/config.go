@@ -149,7 +149,7 @@ func flatten(path string, v any, f func(path string, v any)) {
 			if path != "" {
 				at = path + "." + name
 			}
-			if _, isText := v[name].(string); isText && secretName.MatchString(name) {
+			if secretName.MatchString(name) {
 				f(at, "[redacted]")
 				continue
 			}

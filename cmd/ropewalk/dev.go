@@ -70,7 +70,7 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 	if report.Origin("log.level") == "" {
 		cfg.Log.Level = "warn"
 	}
-	cfg.HTTP = page(cfg.Name, another())
+	cfg.HTTP = page(cfg.Name)
 }
 
 // start makes and starts the node; if its port is taken, on the next free one.
@@ -144,7 +144,7 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *ropewalk.Node, cfg 
 		fmt.Fprintf(&b, "made %s\n", path)
 	}
 	if p.config == "" {
-		b.WriteString("This directory has other files, so no project is made in it. To have one: ropewalk dev my-project\n")
+		fmt.Fprintf(&b, "This directory has other files, so no project is made in it. To have one: %s dev my-project\n", self())
 	}
 	fmt.Fprintf(&b, "\n%s %s %s\n\n", w.paint(bold, "ready"), n.Name(), w.paint(cyan, url))
 	b.WriteString(addressTree(w, list))

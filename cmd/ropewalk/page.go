@@ -6,11 +6,13 @@ import (
 	"github.com/ropewalk/ropewalk/console"
 )
 
-// page is what "ropewalk dev" shows in a browser. another is the command that
-// serves the example services once more.
-func page(name, another string) http.Handler {
-	return console.Handler(console.Config{
-		Node:     name,
-		Commands: []console.Command{{Label: "Go", Line: another + " --url {url}"}},
-	})
+// page is what "ropewalk dev" shows in a browser.
+func page(name string) http.Handler {
+	commands := []console.Command{{Label: "Go", Line: another() + " --url {url}"}}
+	if fromSource() {
+		commands = append(commands, console.Command{
+			Label: "TypeScript", Line: "cd examples/hello-ts && npm install && npm start -- {url}",
+		})
+	}
+	return console.Handler(console.Config{Node: name, Commands: commands})
 }

@@ -181,10 +181,13 @@ func (g *generator) text(f *ast.Field) (text, def string) {
 	return text, def
 }
 
+// joins are words after which the name is no subject by itself.
+var joins = map[string]bool{"and": true, "or": true, "of": true, "by": true, "for": true, "in": true, "to": true, "that": true}
+
 // predicate leaves out the name that a doc comment begins with, and "is": in a
 // reference the name stands beside it.
 func predicate(words []string, name string) string {
-	if len(words) > 2 && words[0] == name && words[1] != "and" {
+	if len(words) > 2 && words[0] == name && !joins[words[1]] {
 		words = words[1:]
 		if words[0] == "is" || words[0] == "are" {
 			words = words[1:]
