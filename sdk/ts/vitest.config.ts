@@ -10,5 +10,6 @@ export default defineConfig({
     include: ["test/**/*.test.ts", "test/**/*.test.tsx"],
     globalSetup: "test/build-node.ts",
     testTimeout: 20_000,
+    expect: { poll: { timeout: 10_000 } },
   },
 });
