@@ -43,8 +43,8 @@ type Config struct {
 	// Shutdown is how long a stopping node waits for calls in flight. Default: 30s.
 	Shutdown Duration `json:"shutdown,omitzero"`
 
-	// Allow is asked before a connection may serve a path or broadcast.
-	// Default: nobody may.
+	// Allow is asked before a connection may serve a path, broadcast, change
+	// the middleware, or tap the messages of others. Default: nobody may.
 	Allow Allow `json:"-"`
 	// Logger takes the log instead of what Log describes.
 	Logger *slog.Logger `json:"-"`

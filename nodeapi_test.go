@@ -2,6 +2,8 @@ package ropewalk_test
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,5 +162,74 @@ func TestEcho(t *testing.T) {
 	}
 	if _, err := ropewalk.New(ropewalk.Config{Services: map[string]ropewalk.BuiltIn{"x": {Kind: "nothing"}}}); err == nil || !strings.Contains(err.Error(), "services.x.kind") {
 		t.Errorf("an unknown kind: %v", err)
+	}
+}
+
+func TestMiddlewareAtRunTime(t *testing.T) {
+	t.Parallel()
+	n, url := startNode(t)
+	if err := n.Serve(mathService()); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, url)
+	names := func(s nodeapi.Stages, stage route.Stage) (out []string) {
+		for _, st := range s.Stages {
+			if st.Stage == stage {
+				for _, e := range st.Entries {
+					out = append(out, e.Name)
+				}
+			}
+		}
+		return out
+	}
+	change := func(path string, in any) nodeapi.Stages {
+		t.Helper()
+		s, err := ropewalk.Call[nodeapi.Stages](t.Context(), c, "node:/middleware"+path, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if got := names(change("", nil), route.StageCall); !slices.Equal(got, []string{"metrics", "log"}) {
+		t.Errorf("the standard middleware is %v", got)
+	}
+	s := change("/insert", map[string]any{"stage": "call", "kind": "secret", "name": "door", "settings": map[string]any{"secrets": []string{"planted"}}, "before": "log"})
+	if got := names(s, route.StageCall); !slices.Equal(got, []string{"metrics", "door", "log"}) {
+		t.Errorf("after the insertion it is %v", got)
+	}
+	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "planted") {
+		t.Errorf("the list shows the secret: %s, %v", b, err)
+	}
+	if _, err := ropewalk.Call[float64](t.Context(), c, "math:/decimal/mul", pair{2, 5}); message.CodeOf(err) != message.CodeUnauthenticated {
+		t.Errorf("a call without the secret: %v", err)
+	}
+	if got, err := ropewalk.Call[float64](t.Context(), c, "math:/decimal/mul", pair{2, 5}, call.WithAuthorization("planted")); err != nil || got != 10 {
+		t.Errorf("a call with the secret: %v, %v", got, err)
+	}
+	if err := n.Middleware().Remove(route.StageCall, "door"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ropewalk.Call[float64](t.Context(), c, "math:/decimal/mul", pair{2, 5}); err != nil {
+		t.Errorf("after the removal: %v", err)
+	}
+}
+
+// What changes a node, or shows what others say, is not for every connection.
+func TestNodeNeedsPermission(t *testing.T) {
+	t.Parallel()
+	n, url := startNode(t, func(c *ropewalk.Config) { c.Allow = nil })
+	c := dial(t, url)
+	for path, in := range map[string]any{
+		"/middleware/insert": map[string]any{"stage": "call", "kind": "log"},
+		"/middleware/remove": map[string]any{"stage": "call", "name": "log"},
+		"/middleware/move":   map[string]any{"stage": "call", "name": "log"},
+		"/tap":               nil,
+	} {
+		if _, err := c.Call(t.Context(), "node:"+path, in); message.CodeOf(err) != message.CodeForbidden {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := n.Call(t.Context(), "node:/middleware/remove", map[string]any{"stage": "call", "name": "log"}); err != nil {
+		t.Errorf("the process itself: %v", err)
 	}
 }

@@ -17,6 +17,10 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 	if x.tapped() {
 		x.tapRequest(req)
 	}
+	if v := req.Message.Verb; v == message.VerbServe || v == message.VerbUnserve {
+		x.changeRoutes(req, res)
+		return
+	}
 	if len(req.Message.To) == 0 {
 		_ = res.Fail(&message.Error{
 			Code: message.CodeBadMessage, Message: "the message says to nobody where it goes", Path: "to",

@@ -54,7 +54,8 @@ type Config struct {
 	MaxTimeout     time.Duration // longer ones are cut to it
 	MaxCalls       int           // in flight, of one connection
 	MaxServes      int           // routes served by one connection
-	// Allow is asked for serve and broadcast. nil forbids both.
+	// Allow is asked for serve, broadcast, and the paths of node: that change
+	// the node or show what others say. nil forbids all of these.
 	Allow Allow
 
 	Strategies *route.Strategies // nil: the built-in ones, least-busy by default

@@ -211,7 +211,7 @@ func TestMiddlewareStages(t *testing.T) {
 	for len(order) > 0 {
 		got = append(got, <-order)
 	}
-	if want := []string{"inbound", "call", "serve", "outbound", "inbound", "deliver"}; !slices.Equal(got, want) {
+	if want := []string{"inbound", "outbound", "inbound", "call", "serve", "outbound", "inbound", "deliver"}; !slices.Equal(got, want) {
 		t.Errorf("stages ran as %v, want %v", got, want)
 	}
 }

@@ -85,7 +85,7 @@ func (p *Peer) Receive(m *message.Message) {
 	case message.VerbSend:
 		p.receiveSend(m)
 	case message.VerbServe, message.VerbUnserve:
-		p.receiveServe(m, verb)
+		p.receiveServe(m)
 	case message.VerbDrain:
 		p.drain()
 	default:
@@ -111,15 +111,6 @@ func (p *Peer) refuse(mid []byte, err error) {
 	m.Verb = message.VerbError
 	m.Rmid, m.From = mid, p.x.address
 	m.Body = message.AppendError(m.room[:0], message.AsError(err))
-	_ = p.link.Deliver(&m.Message)
-	p.x.giveBack(m)
-}
-
-// acknowledge tells the peer that its message mid was carried out.
-func (p *Peer) acknowledge(mid []byte) {
-	m := p.x.borrow()
-	m.Verb = message.VerbReply
-	m.Rmid, m.From = mid, p.x.address
 	_ = p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 }

@@ -78,7 +78,7 @@ func (x *Exchange) deliverTo(ctx context.Context, p *Peer, req *route.Request, r
 // broadcast delivers a send to every client, or to those of the listener that
 // the path names.
 func (x *Exchange) broadcast(ctx context.Context, req *route.Request, res route.Responder) {
-	if err := x.allowed(req.Peer, message.VerbSend, req.Address); err != nil {
+	if err := x.Allowed(req.Peer, message.VerbSend, req.Address); err != nil {
 		_ = res.Fail(err)
 		return
 	}

@@ -21,14 +21,38 @@ type serveBody struct {
 	Metadata    json.RawMessage `json:"metadata"`
 }
 
-// receiveServe takes a serve or unserve. Its answer is the acknowledgement.
-func (p *Peer) receiveServe(m *message.Message, verb message.Verb) {
-	if err := p.serve(m, verb); err != nil {
-		p.x.metrics.refused(message.CodeOf(err))
-		p.refuse(m.Mid, err)
+// receiveServe takes a serve or unserve and sends it through the inbound stage.
+// Its answer is the acknowledgement.
+func (p *Peer) receiveServe(m *message.Message) {
+	c := p.newCall(m)
+	if c == nil {
 		return
 	}
-	p.acknowledge(m.Mid)
+	c.asker = server{p}
+	c.req.Deadline = c.req.Received.Add(p.x.cfg.DefaultTimeout)
+	p.x.inbound.Handle(p.x.ctx, &c.req, c)
+}
+
+// server is the asker of a serve or unserve.
+type server struct{ p *Peer }
+
+func (s server) answer(c *Call, a answer) error { return s.p.answer(c, a) }
+func (s server) ended(*Call)                    {}
+
+// changeRoutes carries out a serve or unserve that has passed the inbound stage.
+func (x *Exchange) changeRoutes(req *route.Request, res route.Responder) {
+	p, ok := req.Peer.(*Peer)
+	if !ok {
+		_ = res.Fail(message.NewError(message.CodeUnknownVerb, "only connections serve this way",
+			"A service in the process is handed to Node.Serve."))
+		return
+	}
+	if err := p.serve(&req.Message, req.Message.Verb); err != nil {
+		x.metrics.refused(message.CodeOf(err))
+		_ = res.Fail(err)
+		return
+	}
+	_ = res.Reply(route.Body{})
 }
 
 func (p *Peer) serve(m *message.Message, verb message.Verb) error {
@@ -49,7 +73,7 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 			Hint: "Serve name:/pattern with a name of your own; client and node belong to the node.",
 		}
 	}
-	if err := p.x.allowed(p, message.VerbServe, addr); err != nil {
+	if err := p.x.Allowed(p, message.VerbServe, addr); err != nil {
 		return err
 	}
 	info, err := serveInfo(m.Body)
@@ -110,15 +134,16 @@ func (p *Peer) unserve(name string, pattern route.Pattern) error {
 	return nil
 }
 
-// allowed asks the configuration; it forbids when there is nothing to ask.
-// The node itself may do everything.
-func (x *Exchange) allowed(p route.Peer, verb message.Verb, a message.Address) error {
+// Allowed says whether a peer may do something that is not for everybody: by
+// an error with a hint, or nil. It forbids when the configuration has nobody to
+// ask. The process itself may do everything.
+func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) error {
 	if _, connected := p.(*Peer); !connected {
 		return nil
 	}
 	if x.cfg.Allow == nil {
 		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",
-			"The node decides with ropewalk.WithAllow who may serve and broadcast.")
+			"The node decides with ropewalk.Config.Allow who may serve, broadcast, and change or watch the node itself.")
 	}
 	return x.cfg.Allow(p, verb, a)
 }

@@ -56,7 +56,10 @@ type Insert struct {
 	Place
 }
 
-func (h Host) insert(_ context.Context, in Insert) (Stages, error) {
+func (h Host) insert(ctx context.Context, in Insert) (Stages, error) {
+	if err := h.allowed(ctx); err != nil {
+		return Stages{}, err
+	}
 	pos, err := in.position()
 	if err != nil {
 		return Stages{}, err
@@ -77,7 +80,10 @@ type Remove struct {
 	Name  string      `json:"name"`
 }
 
-func (h Host) remove(_ context.Context, in Remove) (Stages, error) {
+func (h Host) remove(ctx context.Context, in Remove) (Stages, error) {
+	if err := h.allowed(ctx); err != nil {
+		return Stages{}, err
+	}
 	if err := h.Exchange.Stack().Remove(in.Stage, in.Name); err != nil {
 		return Stages{}, err
 	}
@@ -91,7 +97,10 @@ type Move struct {
 	Place
 }
 
-func (h Host) move(_ context.Context, in Move) (Stages, error) {
+func (h Host) move(ctx context.Context, in Move) (Stages, error) {
+	if err := h.allowed(ctx); err != nil {
+		return Stages{}, err
+	}
 	pos, err := in.position()
 	if err != nil {
 		return Stages{}, err

@@ -53,6 +53,13 @@ func New(h Host) *service.Service {
 
 type none struct{}
 
+// allowed says whether the caller of a handler may change the node or see what
+// others say.
+func (h Host) allowed(ctx context.Context) error {
+	req := service.FromContext(ctx)
+	return h.Exchange.Allowed(req.Peer, message.VerbCall, req.Address)
+}
+
 // Info is the answer of node:/info.
 type Info struct {
 	ID        string            `json:"id"`

@@ -47,6 +47,9 @@ type Tapped struct {
 type TapEnd struct{}
 
 func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd, error) {
+	if err := h.allowed(ctx); err != nil {
+		return TapEnd{}, err
+	}
 	match, err := newFilter(in.Pattern)
 	if err != nil {
 		return TapEnd{}, err

@@ -16,10 +16,11 @@ type Stage string
 
 // The stages, in the order in which a call passes them.
 const (
-	// StageInbound runs for every call and send as it comes from a connection
-	// or from inside the process, before its address is read: Request.Address
-	// and Route are still empty. It is the place for what concerns the sender:
-	// recover, rate limits by peer, authentication.
+	// StageInbound runs for every message that asks for something: call, send,
+	// serve and unserve, from a connection or from the process itself, before
+	// its address is looked at: Request.Route is still empty. It is the place
+	// for what concerns the connection: recover, rate limits by peer,
+	// authentication.
 	StageInbound Stage = "inbound"
 	// StageCall runs for every call, and every send to a service, once it is
 	// known who could answer and before one is chosen: Request.Route and
