@@ -67,7 +67,7 @@ type Report struct {
 func (s Source) Read(cfg any) (*Report, error) {
 	rv := reflect.ValueOf(cfg)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Kind() != reflect.Struct {
-		panic(fmt.Sprintf("config: %T is not a pointer to a struct", cfg))
+		panic(fmt.Sprintf("config: %T is not a pointer to a struct", cfg)) //nolint:forbidigo // the caller is wrong at every start
 	}
 	r := &Report{Origins: make(map[string]string)}
 	var problems []Problem

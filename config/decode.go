@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -43,7 +44,7 @@ func (d *decoder) decode(text []byte, path string, rv reflect.Value) {
 		return
 	}
 	// A comment may be the last line; the parser wants it to end.
-	v, err := hujson.Parse(append(text[:len(text):len(text)], '\n'))
+	v, err := hujson.Parse(append(slices.Clip(text), '\n'))
 	if err != nil {
 		d.syntax(err, path)
 		return
@@ -127,7 +128,7 @@ func (d *decoder) value(path string, v *hujson.Value, rv reflect.Value) {
 		rv.Set(to)
 		return
 	}
-	if u, ok := rv.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](rv.Addr()); ok {
 		d.note(path, v.StartOffset)
 		d.unmarshal(path, v, u)
 		return

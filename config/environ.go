@@ -146,7 +146,7 @@ func (v *variable) assign(rv reflect.Value, path string) {
 		return
 	}
 	var err error
-	switch u, ok := rv.Addr().Interface().(encoding.TextUnmarshaler); {
+	switch u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](rv.Addr()); {
 	case ok:
 		err = u.UnmarshalText([]byte(v.text))
 	case rv.Kind() == reflect.String:

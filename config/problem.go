@@ -72,15 +72,14 @@ func (e *Error) Unwrap() error {
 	}
 	err := message.NewError(message.CodeInvalidInput, text, p.Hint)
 	err.Path = p.Path
-	err.Details, _ = json.Marshal(e.Problems) // strings and numbers only
+	err.Details, _ = json.Marshal(e.Problems) //nolint:errchkjson // strings and numbers only
 	return err
 }
 
 // cause returns the reason of a file error without the path, which is said
 // elsewhere.
 func cause(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()

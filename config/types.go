@@ -21,8 +21,9 @@ type field struct {
 // listFields returns the fields of a struct in their order; those of embedded
 // structs stand among them.
 func listFields(t reflect.Type) []field {
-	var fields []field
-	for _, f := range reflect.VisibleFields(t) {
+	visible := reflect.VisibleFields(t)
+	fields := make([]field, 0, len(visible))
+	for _, f := range visible {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case !f.IsExported() || f.Anonymous || name == "-":
@@ -45,9 +46,10 @@ func fieldsOf(t reflect.Type) map[string][]int {
 }
 
 func namesOf(t reflect.Type) []string {
-	var names []string
-	for _, f := range listFields(t) {
-		names = append(names, f.name)
+	fields := listFields(t)
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
 	}
 	slices.Sort(names)
 	return names

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -94,7 +95,7 @@ func run(ctx context.Context, args []string, w *world) int {
 	)
 	k, err := newParser(&g, w, &helped)
 	if err != nil {
-		panic(err) // the grammar is wrong; any test finds it
+		panic(err) //nolint:forbidigo // the grammar is wrong, which any test finds
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -103,7 +104,8 @@ func run(ctx context.Context, args []string, w *world) int {
 	if helped {
 		return exitOK
 	}
-	w.json = g.JSON || err != nil && wantsJSON(args)
+	// A command line that could not be read may ask for JSON all the same.
+	w.json = g.JSON || err != nil && slices.Contains(args, "--json")
 	if err != nil {
 		return w.fail(usageOf(err))
 	}
@@ -117,16 +119,6 @@ func run(ctx context.Context, args []string, w *world) int {
 		err = fail(exitInterrupted, err)
 	}
 	return w.fail(err)
-}
-
-// wantsJSON looks for the flag on a command line that could not be read.
-func wantsJSON(args []string) bool {
-	for _, a := range args {
-		if a == "--json" {
-			return true
-		}
-	}
-	return false
 }
 
 // failure is an error with the exit code that it asks for.
@@ -174,6 +166,7 @@ func exitCode(err error) int {
 		return exitTimeout
 	case message.CodeConnectionLost, message.CodeNotReady:
 		return exitConnect
+	default:
+		return exitFailed
 	}
-	return exitFailed
 }

@@ -3,9 +3,9 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,7 +34,7 @@ func (i *input) read(w *world) (any, error) {
 	)
 	switch {
 	case i.Body == "":
-		return nil, nil
+		return nil, nil //nolint:nilnil // no body is a body, too
 	case i.Body == "-":
 		text, err = io.ReadAll(io.LimitReader(w.in, maxInput))
 	case strings.HasPrefix(i.Body, "@"):
@@ -49,7 +49,7 @@ func (i *input) read(w *world) (any, error) {
 		return text, nil
 	}
 	if !message.ValidJSON(text) {
-		return nil, usage(fmt.Sprintf("the body is not JSON: %s", short(printable(string(text)), 60)),
+		return nil, usage("the body is not JSON: "+short(printable(string(text)), 60),
 			`Put JSON into single quotes, as in '{"a":2}' and '"text"', or name what it is with --content-type.`)
 	}
 	return json.RawMessage(text), nil
@@ -73,7 +73,7 @@ func selection(text string) (route.Selection, error) {
 	}
 	raw := []byte(text)
 	if !strings.HasPrefix(text, "{") {
-		raw, _ = json.Marshal(text) // a string always can be
+		raw = strconv.AppendQuote(nil, text)
 	}
 	sel, err := route.ParseSelection(raw)
 	if err != nil {
@@ -102,7 +102,7 @@ func newItem(kind string, body []byte, contentType string) item {
 		if contentType == "" {
 			i.ContentType = call.Octets // what was said to be JSON is not
 		}
-		i.Body, _ = json.Marshal(base64.StdEncoding.EncodeToString(body))
+		i.Body = strconv.AppendQuote(nil, base64.StdEncoding.EncodeToString(body))
 	}
 	return i
 }

@@ -64,9 +64,9 @@ func (c *callCmd) call(ctx context.Context, w *world, body any, opts []call.Opti
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	s := conn.Stream(ctx, c.Address, body, opts...)
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	for p, err := range s.Parts() {
 		if err != nil {
 			return err

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
@@ -28,7 +28,7 @@ func printClients(w *world, list []exchange.ClientInfo, now time.Time) error {
 			state = "draining"
 		}
 		t.add(c.ID, c.Listener, c.Transport, c.RemoteAddr, ago(c.Since, now),
-			fmt.Sprint(c.Calling), fmt.Sprint(c.Answering), fmt.Sprint(c.Serves), state)
+			strconv.Itoa(c.Calling), strconv.Itoa(c.Answering), strconv.Itoa(c.Serves), state)
 	}
 	return t.print(w)
 }

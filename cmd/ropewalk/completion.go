@@ -169,7 +169,7 @@ function __ropewalk_at
 			fmt.Fprintf(&b, "      case %q\n        set at %q\n", n.path+":"+w.text, strings.TrimSpace(n.path+" "+w.text))
 		}
 	}
-	b.WriteString("    end\n  end\n  test \"$at\" = \"$argv[1]\"\nend\n")
+	b.WriteString("    end\n" + "  end\n  test \"$at\" = \"$argv[1]\"\nend\n")
 	for _, n := range nodes {
 		at := fishQuote(fmt.Sprintf("__ropewalk_at %q", n.path))
 		for _, w := range n.words {

@@ -46,7 +46,7 @@ func (c *configDocCmd) Run(w *world) error {
 			if s := doc.Nearest(fields, c.Path); s != "" {
 				hint = fmt.Sprintf("Did you mean %s?", s)
 			}
-			return usage(fmt.Sprintf("there is no field %s", c.Path), hint)
+			return usage("there is no field "+c.Path, hint)
 		}
 		fields = found
 	}
@@ -93,7 +93,7 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 		return err
 	}
 	for _, name := range report.Unused {
-		w.warn("the variable %s sets no field of the configuration", name)
+		w.warnf("the variable %s sets no field of the configuration", name)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	n, err := newNode(cfg, report)
@@ -103,14 +103,17 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	_ = n.Shutdown(ctx)
 	flags := nodeFlags{}
 	if err := flags.guard(ctx, &cfg); exitCode(err) == exitUsage && err != nil {
-		w.warn("%s", explained(err).Message)
+		w.warnf("%s", explained(err).Message)
 	}
 	if w.json {
 		return w.line(map[string]any{"file": c.File, "values": list})
 	}
 	t := newTable("FIELD", "VALUE", "FROM")
 	for _, g := range list {
-		text, _ := json.Marshal(g.Value) // it came from JSON
+		text, err := json.Marshal(g.Value)
+		if err != nil {
+			return err
+		}
 		t.add(g.Path, string(text), g.Origin)
 	}
 	if err := t.print(w); err != nil {

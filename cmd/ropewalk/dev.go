@@ -88,7 +88,7 @@ func (d *devCmd) start(ctx context.Context, w *world, cfg *ropewalk.Config, repo
 		err = start(ctx, n)
 		if err == nil {
 			if try > 0 {
-				w.warn("%s is taken; using %s", first, cfg.Listeners[mainListener].Address)
+				w.warnf("%s is taken; using %s", first, cfg.Listeners[mainListener].Address)
 			}
 			return n, nil
 		}

@@ -45,7 +45,7 @@ func (g *gatherCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	opts := slices.Concat(g.target.options(), g.input.options(), []call.Option{call.WithStrategy(sel)})
 	a, err := c.Call(ctx, g.Address, body, opts...)
 	if err != nil {

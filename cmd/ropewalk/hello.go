@@ -30,7 +30,7 @@ func (h *helloCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	for _, s := range hello.WithPace(h.Pace) {
 		if err := c.Serve(ctx, s); err != nil {
 			return err

@@ -94,7 +94,10 @@ func printStages(w *world, s nodeapi.Stages) error {
 		for _, e := range stage.Entries {
 			settings := ""
 			if e.Settings != nil {
-				text, _ := json.Marshal(e.Settings) // it was JSON
+				text, err := json.Marshal(e.Settings)
+				if err != nil {
+					return err
+				}
 				settings = string(text)
 			}
 			t.add(name, e.Name, e.Kind, settings, strings.TrimSpace(e.Description))

@@ -40,7 +40,7 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 		return cfg, report, err
 	}
 	for _, name := range report.Unused {
-		w.warn("the variable %s sets no field of the configuration", name)
+		w.warnf("the variable %s sets no field of the configuration", name)
 	}
 	for _, set := range []struct {
 		field             *string

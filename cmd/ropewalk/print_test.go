@@ -32,20 +32,20 @@ func TestListsGolden(t *testing.T) {
 		Steps:   []nodeapi.Step{{Stage: "inbound", Middleware: []string{"recover", "log"}}, {Stage: "call"}},
 		Servers: []nodeapi.Server{{ID: "7f3k", Path: "/user/7/cart", Version: "1.2.0", InFlight: 1, Local: true}, {ID: "q1x9", Path: "/user/7/cart"}},
 	}}
-	print := func(title string, f func() error) {
+	section := func(title string, f func() error) {
 		out.WriteString("== " + title + "\n")
 		if err := f(); err != nil {
 			t.Error(title, err)
 		}
 	}
-	print("services", func() error { return printServices(w, services, "", now) })
-	print("clients", func() error {
+	section("services", func() error { return printServices(w, services, "", now) })
+	section("clients", func() error {
 		return printClients(w, []exchange.ClientInfo{
 			{ID: "2945p8eigxz", Listener: "main", Transport: "websocket", RemoteAddr: "127.0.0.1:40000", Since: now.Add(-time.Hour), Calling: 2, Serves: 4},
 			{ID: "7f3kq1x9z02m", Listener: "main", Transport: "poll", RemoteAddr: "10.0.0.1:1", Since: now, Draining: true},
 		}, now)
 	})
-	print("middleware", func() error {
+	section("middleware", func() error {
 		return printStages(w, nodeapi.Stages{
 			Stages: []route.StageInfo{
 				{Stage: "inbound", Entries: []route.EntryInfo{{Name: "recover", Kind: "recover"}, {Name: "slow", Kind: "log", Settings: map[string]any{"slow": "1s"}, Description: "logs"}}},
@@ -54,8 +54,8 @@ func TestListsGolden(t *testing.T) {
 			Warnings: []string{"call: limit stands before recover"},
 		})
 	})
-	print("route explain", func() error { return printExplanation(w, explained) })
-	print("gather", func() error {
+	section("route explain", func() error { return printExplanation(w, explained) })
+	section("gather", func() error {
 		return printGathered(w, &call.Gathered{
 			Answers: []call.ServerAnswer{
 				{Server: call.Server{ID: "7f3kq1x9z02m4", Name: "math", Path: "/decimal/mul"}, Took: 2100 * time.Microsecond, Body: []byte("10")},
@@ -66,7 +66,7 @@ func TestListsGolden(t *testing.T) {
 			Servers: 4,
 		})
 	})
-	print("tap", func() error {
+	section("tap", func() error {
 		at := time.Date(2026, 11, 21, 20, 0, 0, 0, time.Local)
 		for _, m := range []nodeapi.Tapped{
 			{At: at, Verb: "call", From: "2945p8eigxz@client:/", To: "math:/decimal/mul", Size: 13, Body: `{"a":2,"b":5}`},
@@ -79,7 +79,7 @@ func TestListsGolden(t *testing.T) {
 		}
 		return nil
 	})
-	print("dev", func() error { return w.printf("%s", addressTree(w, services)) })
+	section("dev", func() error { return w.printf("%s", addressTree(w, services)) })
 	golden(t, "testdata/lists.golden", out.Bytes())
 }
 

@@ -70,7 +70,7 @@ func isEmpty(dir string) (bool, error) {
 
 func makeProject(dir string) (project, error) {
 	p := project{config: filepath.Join(dir, configName)}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a project has no secrets, and is read by others
 		return p, err
 	}
 	entries, err := projectFiles.ReadDir("project")
@@ -93,7 +93,7 @@ func makeProject(dir string) (project, error) {
 
 // writeFile writes a file that did not exist.
 func writeFile(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // the same
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestServeRefusals(t *testing.T) {
 	t.Cleanup(func() { _ = taken.Close() })
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.jsonc")
-	if err := os.WriteFile(bad, []byte("{\n  \"listners\": {},\n  \"calls\": {\"strategy\": 1}\n}"), 0o600); err != nil {
+	if err := os.WriteFile(bad, []byte("{\n  \"listenerz\": {},\n  \"calls\": {\"strategy\": 1}\n}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	driver := filepath.Join(dir, "driver.jsonc")
@@ -116,7 +116,7 @@ func TestServeRefusals(t *testing.T) {
 		{"level", []string{"--log-level", "loud"}, exitUsage, []string{`--log-level: log.level: "loud" is none of`}},
 		{"no file", []string{"--config", filepath.Join(dir, "none.jsonc")}, exitUsage, []string{"there is no such file"}},
 		{"bad file", []string{"--config", bad}, exitUsage, []string{
-			`bad.jsonc:2:3: listners: there is no such field`, `Did you mean "listeners"?`,
+			`bad.jsonc:2:3: listenerz: there is no such field`, `Did you mean "listeners"?`,
 			`bad.jsonc:3:25: calls.strategy: a text is expected, this is the number 1`,
 		}},
 		{"bad value", []string{"--config", driver}, exitUsage, []string{`driver.jsonc:2:30: services.x.kind: `}},

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +38,7 @@ func printServices(w *world, list []route.ServiceInfo, filter string, now time.T
 				where = "here"
 			}
 			t.add(address, short(server.ID, 12), orDash(server.Version), where,
-				fmt.Sprint(server.InFlight), ago(server.Since, now), server.Description)
+				strconv.Itoa(server.InFlight), ago(server.Since, now), server.Description)
 		}
 	}
 	if len(t.rows) == 0 {

@@ -44,7 +44,7 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if !w.json {
 		fmt.Fprintf(w.err, "watching %s on %s; stop with Ctrl-C\n", t.Pattern, t.URL)
 	}
@@ -59,7 +59,7 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 func (t *tapCmd) watch(ctx context.Context, w *world, c *client.Client) error {
 	opts := append(t.options(), call.WithTimeout(tapTime), call.WithBuffer(partBuffer))
 	s := c.Stream(ctx, "node:/tap", nodeapi.Tap{Pattern: t.Pattern, Sample: t.Sample, Body: t.Body}, opts...)
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	for p, err := range s.Parts() {
 		if err != nil {
 			return err
@@ -85,7 +85,7 @@ func (t *tapCmd) print(w *world, p call.Part) error {
 
 func printTapped(w *world, m *nodeapi.Tapped) error {
 	if m.Missed > 0 {
-		w.warn("%d messages came too fast to be shown; --sample shows fewer", m.Missed)
+		w.warnf("%d messages came too fast to be shown; --sample shows fewer", m.Missed)
 	}
 	verb, look := m.Verb, cyan
 	switch m.Verb {

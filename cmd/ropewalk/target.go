@@ -65,13 +65,13 @@ func (t *target) ask(ctx context.Context, path string, in any) (*call.Answer, er
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	return c.Call(ctx, "node:"+path, in, t.options()...)
 }
 
 // show asks a path of the node's own service and prints the answer: as it is
-// for programs, else with print.
-func show[T any](ctx context.Context, w *world, t *target, path string, in any, print func(T) error) error {
+// for programs, else with output.
+func show[T any](ctx context.Context, w *world, t *target, path string, in any, output func(T) error) error {
 	a, err := t.ask(ctx, path, in)
 	if err != nil {
 		return err
@@ -83,5 +83,5 @@ func show[T any](ctx context.Context, w *world, t *target, path string, in any, 
 	if err := a.Decode(&v); err != nil {
 		return err
 	}
-	return print(v)
+	return output(v)
 }

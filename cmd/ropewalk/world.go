@@ -101,8 +101,7 @@ func (w *world) fail(err error) int {
 		_ = writeJSON(w.err, item{Type: "error", Error: errorJSON(e)})
 		return code
 	}
-	var c *config.Error
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[*config.Error](err); ok {
 		w.failConfig(c)
 		return code
 	}
@@ -149,8 +148,8 @@ func inWordsOfFlags(e *message.Error) *message.Error {
 	return &c
 }
 
-// warn prints a line for a person on standard error.
-func (w *world) warn(format string, args ...any) {
+// warnf prints a line for a person on standard error.
+func (w *world) warnf(format string, args ...any) {
 	fmt.Fprintf(w.err, "%s %s\n", paint(w.colorErr, yellow, "note:"), printable(fmt.Sprintf(format, args...)))
 }
 

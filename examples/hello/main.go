@@ -39,7 +39,7 @@ func serve(ctx context.Context, url string, services ...*service.Service) error 
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	for _, s := range services {
 		if err := c.Serve(ctx, s); err != nil {
 			return err
