@@ -99,7 +99,7 @@ func TestProblems(t *testing.T) {
 		{"unknown", "{\n  \"limtis\": {}}", `2:3: limtis: there is no such field (Did you mean "limits"?)`},
 		{"case", `{"Name": "x"}`, `1:2: Name: there is no such field (Did you mean "name"?)`},
 		{"hidden", `{"hidden": 1}`, `1:2: hidden: there is no such field (There is limits, listeners, name, routes, sample, stages.)`},
-		{"deep", `{"listeners": {"a": {"addrs": "x"}}}`, `1:22: listeners.a.addrs: there is no such field (Did you mean "address"?)`},
+		{"deep", `{"listeners": {"a": {"addresss": "x"}}}`, `1:22: listeners.a.addresss: there is no such field (Did you mean "address"?)`},
 		{"twice", `{"name": "x", "name": "y"}`, `1:15: name: this is given twice (Remove one of the two.)`},
 		{"number as text", `{"limits": {"frame": "30"}}`, `1:22: limits.frame: a whole number is expected, this is the text "30" (Write it like 100.)`},
 		{"text as number", `{"name": 30}`, `1:10: name: a text is expected, this is the number 30 (Write it like "…".)`},

@@ -138,13 +138,20 @@ func explained(err error) *message.Error {
 	return e
 }
 
-// inWordsOfFlags replaces a hint that names a function of the Go client.
+// inWordsOfFlags replaces hints that name functions of the Go client.
 func inWordsOfFlags(e *message.Error) *message.Error {
-	if e.Remote() || e.Code != message.CodeDeadlineExceeded {
+	if e.Remote() {
 		return e
 	}
 	c := *e
-	c.Hint = "Give it more time with --timeout, or find out what the service is waiting for."
+	switch e.Code {
+	case message.CodeDeadlineExceeded:
+		c.Hint = "Give it more time with --timeout, or find out what the service is waiting for."
+	case message.CodeConnectionLost:
+		c.Hint = "It may have been executed: look before you do it again. The log of the node says more."
+	default:
+		return e
+	}
 	return &c
 }
 
