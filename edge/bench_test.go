@@ -86,20 +86,21 @@ func TestAllocations(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		driver edge.Driver
+		frames int
 		size   int
-		most   float64 // for 64 frames
+		most   float64 // in one round
 	}{
-		{"poller, small frames", edge.DriverPoller, 128, 1},
-		{"poller, frames larger than the buffer", edge.DriverPoller, 100_000, 8},
-		{"goroutine, small frames", edge.DriverGoroutine, 128, 16}, // the goroutine that writes
+		{"poller, small frames", edge.DriverPoller, 64, 128, 0},
+		{"poller, frames larger than the buffer", edge.DriverPoller, 8, 100_000, 0},
+		{"goroutine, small frames", edge.DriverGoroutine, 64, 128, 16}, // the goroutine that writes
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			once := roundTrip(t, dialEcho(t, serveEcho(t, test.driver)), 64, test.size)
+			once := roundTrip(t, dialEcho(t, serveEcho(t, test.driver)), test.frames, test.size)
 			for range 100 {
 				once() // fill the pools
 			}
 			if n := testing.AllocsPerRun(200, once); n > test.most {
-				t.Errorf("%v allocations for 64 frames, want at most %v", n, test.most)
+				t.Errorf("%v allocations for %d frames, want at most %v", n, test.frames, test.most)
 			}
 		})
 	}

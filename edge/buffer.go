@@ -45,11 +45,14 @@ func (b *buffer) free() {
 	bufferPools[class].Put(b)
 }
 
-// grow returns a buffer with the same bytes and room for n in all. Room is
-// given at most twice as much as there are bytes, whatever length the other
-// end has announced: memory follows what it has really sent.
-func (b *buffer) grow(n int) *buffer {
-	n = min(n, max(2*len(b.b), 1<<minBuffer))
+// roomFor is the capacity of a buffer that has got have bytes and is going to
+// need more. Room is given at most twice as much as there are bytes, whatever
+// length the other end has announced: memory follows what it has really sent.
+func roomFor(have, need int) int { return min(need, max(2*have, 1<<minBuffer)) }
+
+// grow returns a buffer with the same bytes and room for more.
+func (b *buffer) grow(need int) *buffer {
+	n := roomFor(len(b.b), need)
 	if n <= cap(b.b) {
 		return b
 	}
@@ -57,4 +60,16 @@ func (b *buffer) grow(n int) *buffer {
 	g.b = append(g.b, b.b...)
 	b.free()
 	return g
+}
+
+// replace returns a buffer with the bytes of p, which is not in b, and room for
+// more. b may be nil.
+func (b *buffer) replace(p []byte, need int) *buffer {
+	n := roomFor(len(p), need)
+	if b == nil || cap(b.b) < n {
+		b.free()
+		b = getBuffer(n)
+	}
+	b.b = append(b.b[:0], p...)
+	return b
 }

@@ -83,6 +83,7 @@ type Conn struct {
 	notified  bool    // the Handler knows that it is closed
 	deaf      bool    // what comes is not understood any more
 	in        *buffer // the start of a frame or request that is not complete
+	inShared  bool    // it was copied to where the rest is being read to
 	whole     *buffer // the fragments of a message so far
 	wholeOp   opcode
 	wholePack bool

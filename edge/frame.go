@@ -28,7 +28,7 @@ type Frame struct {
 
 // keepFrame is the largest buffer that a released frame keeps; larger ones are
 // rare, and would stay in the pool for ever.
-const keepFrame = 64 << 10
+const keepFrame = 256 << 10
 
 //nolint:gochecknoglobals // a pool is only useful when it is shared
 var framePool = sync.Pool{New: func() any { return new(Frame) }}

@@ -71,21 +71,18 @@ func feed(tb testing.TB, data []byte, pieces []int, deflate bool) (*log, []byte)
 	told := &log{}
 	c, l := bare(tb, told, deflate, Limits{Frame: 4096, HandshakeBytes: 2048, PendingFrames: 64})
 	w := newScratch()
+	shared := make([]byte, 1024) // small, so that both ways of joining are taken
 	for i := 0; len(data) > 0 && state(c.state.Load()) != stateDead; i++ {
 		n := len(data)
 		if len(pieces) > 0 {
 			n = min(n, pieces[i%len(pieces)])
 		}
-		room := c.room()
-		if room != nil {
-			if len(room) == 0 {
-				tb.Fatal("no room for more of an incomplete frame")
-			}
-			n = copy(room, data[:min(n, len(room))])
-			c.input(room[:n], n)
-		} else {
-			c.input(bytes.Clone(data[:n]), n)
+		into := c.begin(shared)
+		if len(into) == 0 {
+			tb.Fatal("no room for more of an incomplete frame")
 		}
+		n = copy(into, data[:n])
+		c.input(shared, n)
 		data = data[n:]
 		c.srv.flush(w)
 		c.settle()

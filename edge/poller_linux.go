@@ -33,6 +33,10 @@ const (
 type poller struct {
 	srv     *Server
 	epfd    int
+	file    *os.File        // epfd as Go's poller knows it
+	raw     syscall.RawConn // of file
+	ready   func(uintptr) bool
+	got     int // events that ready found
 	wakefd  int
 	table   fdTable
 	events  [pollEvents]unix.EpollEvent
@@ -61,6 +65,16 @@ func newPoller(s *Server) (*poller, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &poller{srv: s, epfd: epfd, wakefd: wakefd, buf: make([]byte, readTurn), scratch: newScratch()}
+	err = unix.SetNonblock(epfd, true)          // or os.NewFile will not have it polled
+	p.file = os.NewFile(uintptr(epfd), "epoll") //nolint:gosec // a descriptor
+	p.ready = p.isReady
+	if err == nil {
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
 	if err := p.add(wakefd, unix.EPOLLIN, 0); err != nil {
 		p.close()
 		return nil, err
@@ -69,7 +83,7 @@ func newPoller(s *Server) (*poller, error) {
 }
 
 func (p *poller) close() {
-	_ = unix.Close(p.epfd)
+	_ = p.file.Close()
 	_ = unix.Close(p.wakefd)
 }
 
@@ -99,33 +113,36 @@ func (p *poller) run(context.Context) {
 
 // poll waits for events. As long as there is more to do it asks without
 // waiting and without telling the Go scheduler, which would cost more than the
-// question; only when there is nothing does it block the thread.
+// question. Only when there is nothing does it park the goroutine, until Go's own
+// poller says that our set has something: blocking a thread in epoll_wait
+// instead would keep its P from other goroutines for up to 10 ms, until the
+// runtime notices.
 func (p *poller) poll() int {
-	if n := p.epoll(0); n > 0 || len(p.again) > 0 {
-		runtime.Gosched() // others want to run too, and this loop never blocks under load
+	n := p.epoll()
+	runtime.Gosched() // others want to run too, and this loop never blocks under load
+	if n > 0 || len(p.again) > 0 {
 		return n
 	}
-	runtime.Gosched()
 	p.asleep.Store(true)
 	defer p.asleep.Store(false)
 	if p.srv.dirtyList.Load() != nil || p.hasTasks() {
-		return p.epoll(0)
+		return p.epoll()
 	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events[0])),
-			pollEvents, ^uintptr(0), 0, 0)
-		if errno == 0 {
-			return int(n)
-		}
-		if errno != unix.EINTR {
-			panic("epoll_wait: " + errno.Error()) // the epoll descriptor itself is broken
-		}
+	if err := p.raw.Read(p.ready); err != nil {
+		panic("wait for epoll: " + err.Error()) // the descriptor itself is broken
 	}
+	return p.got
 }
 
-func (p *poller) epoll(msec uintptr) int {
+// isReady is called when the set may have events, and again until it returns true.
+func (p *poller) isReady(uintptr) bool {
+	p.got = p.epoll()
+	return p.got > 0
+}
+
+func (p *poller) epoll() int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events[0])),
-		pollEvents, msec, 0, 0)
+		pollEvents, 0, 0, 0)
 	if errno != 0 {
 		return 0
 	}
@@ -162,11 +179,8 @@ func (p *poller) read(c *Conn) {
 	if c.again {
 		return // its turn comes with the others on the list
 	}
-	room := c.room()
-	into := room
-	if into == nil {
-		into = p.buf
-	}
+	defer p.caught(c)
+	into := c.begin(p.buf)
 	n, errno := rawRead(int(c.fd), into)
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
@@ -178,13 +192,22 @@ func (p *poller) read(c *Conn) {
 		c.lost(nil)
 		return
 	}
-	c.input(into[:n], n)
+	c.input(p.buf, n)
 	if state(c.state.Load()) == stateDead {
 		return
 	}
 	if n == len(into) || c.hup {
 		c.again = true
 		p.again = append(p.again, c)
+	}
+}
+
+// caught keeps a bug that one connection's input brings to light from stopping
+// the poller for all others.
+func (p *poller) caught(c *Conn) {
+	if r := recover(); r != nil {
+		p.srv.logPanic(c, r)
+		c.die(&CloseError{Code: CloseInternal, Reason: "a bug on the node"})
 	}
 }
 

@@ -16,41 +16,53 @@ const (
 	seenMessage = 2 // and a message was complete
 )
 
-// room returns the free part of the buffer that holds an incomplete frame, or
-// nil if there is none and the bytes can be read anywhere.
-func (c *Conn) room() []byte {
-	if c.in == nil {
-		return nil
+// begin returns where to read to: behind what is held of an incomplete frame.
+// If that is little it is copied to the start of shared first, so that the read
+// can be a large one; a large incomplete frame is read on in its own buffer.
+// input has to follow when something was read.
+func (c *Conn) begin(shared []byte) (into []byte) {
+	c.inShared = c.in == nil || len(c.in.b) <= len(shared)/2
+	switch {
+	case c.in == nil:
+		return shared
+	case c.inShared:
+		return shared[copy(shared, c.in.b):]
+	default:
+		return c.in.b[len(c.in.b):cap(c.in.b)]
 	}
-	return c.in.b[len(c.in.b):cap(c.in.b)]
 }
 
-// input handles bytes that were read. They are data, somewhere, if room was
-// nil, else the first n of room. Only the owner calls it, and looks at the
-// state afterwards.
-func (c *Conn) input(data []byte, n int) {
+// input handles n bytes that were read to where begin said. Only the owner
+// calls it, and looks at the state afterwards.
+func (c *Conn) input(shared []byte, n int) {
 	if c.seen.Load()&seenAny == 0 {
 		c.seen.Or(seenAny)
 	}
 	held := c.in
+	size := n
 	if held != nil {
-		held.b = held.b[:len(held.b)+n]
+		size += len(held.b)
+	}
+	var data []byte
+	if c.inShared {
+		data = shared[:size]
+	} else {
+		held.b = held.b[:size]
 		data = held.b
 	}
 	used, need := c.consume(data)
+	if c.in != held {
+		return // consume has given the bytes away, and the connection with them
+	}
 	left := data[used:]
 	switch {
-	case c.in != held: // consume has given the bytes away
 	case len(left) == 0:
 		held.free()
 		c.in = nil
-	case held == nil:
-		c.in = getBuffer(min(need, 2*len(left)))
-		c.in.b = append(c.in.b, left...)
-	case used > 0:
-		held.b = held.b[:copy(held.b, left)]
-		c.in = held.grow(need)
+	case c.inShared:
+		c.in = held.replace(left, need)
 	default:
+		held.b = held.b[:copy(held.b, left)]
 		c.in = held.grow(need)
 	}
 }

@@ -18,6 +18,7 @@ const sockRead = 16 << 10
 // is something to write: a write may block, and then only that one waits.
 type sock struct {
 	conn net.Conn
+	c    *Conn
 	raw  syscall.RawConn // nil if bytes may wait inside conn, as with TLS
 
 	// Of the goroutine that reads.
@@ -68,7 +69,7 @@ func (l *listener) take(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	k := &sock{conn: conn}
+	k := &sock{conn: conn, c: c}
 	if l.tls != nil {
 		k.conn = tls.Server(conn, l.tls)
 	} else if sc, ok := conn.(syscall.Conn); ok && rawReads {
@@ -101,23 +102,16 @@ func (k *sock) run(c *Conn) {
 
 // step waits for input and handles it.
 func (k *sock) step(c *Conn) {
-	room := c.room()
-	if room == nil && k.raw != nil {
+	if k.raw != nil {
 		if err := k.raw.Read(k.ready); k.err == nil {
 			k.err = err
 		}
 	} else {
-		if room == nil {
-			k.into = getBuffer(sockRead)
-			room = k.into.b[:cap(k.into.b)]
-		}
-		k.n, k.err = k.conn.Read(room)
+		k.into = getBuffer(sockRead)
+		k.n, k.err = k.conn.Read(c.begin(k.into.b[:cap(k.into.b)]))
 	}
 	if k.n > 0 {
-		if k.into != nil {
-			room = k.into.b[:k.n]
-		}
-		c.srv.turn(func() { c.input(room, k.n) })
+		c.srv.turn(func() { c.input(k.into.b[:cap(k.into.b)], k.n) })
 	}
 	k.into.free()
 	err := k.err

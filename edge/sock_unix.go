@@ -14,7 +14,7 @@ const rawReads = true
 // returns true. Only then is a buffer needed.
 func (k *sock) readReady(fd uintptr) bool {
 	b := getBuffer(sockRead)
-	n, err := syscall.Read(int(fd), b.b[:cap(b.b)]) //nolint:gosec // a descriptor
+	n, err := syscall.Read(int(fd), k.c.begin(b.b[:cap(b.b)])) //nolint:gosec // a descriptor
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR: //nolint:errorlint // bare numbers
 		b.free()

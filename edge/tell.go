@@ -26,11 +26,12 @@ func (s *Server) tellClosed(c *Conn) {
 }
 
 func (s *Server) caught(c *Conn) {
-	p := recover()
-	if p == nil {
-		return
+	if p := recover(); p != nil {
+		s.logPanic(c, p)
+		c.Close(CloseInternal, "a bug on the node")
 	}
-	s.log.Error("handler panicked; the connection is closed", "client", c.id,
-		"err", fmt.Sprint(p), "stack", string(debug.Stack()))
-	c.Close(CloseInternal, "a bug on the node")
+}
+
+func (s *Server) logPanic(c *Conn, p any) {
+	s.log.Error("panic; the connection is closed", "client", c.id, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
