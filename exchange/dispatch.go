@@ -97,7 +97,7 @@ func (x *Exchange) choose(ctx context.Context, req *route.Request, res route.Res
 		_ = res.Fail(err)
 		return
 	}
-	server, err := x.strategies.Choose(sel, req.Match(), req.Peer.ID())
+	server, err := x.strategies.Choose(sel, *req.Match(), req.Peer.ID())
 	if err != nil {
 		_ = res.Fail(err)
 		return

@@ -501,3 +501,31 @@ func TestWelcome(t *testing.T) {
 		t.Errorf("to %s from %s", m.To, m.From)
 	}
 }
+
+func TestNodeValidatesForServers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, s := w.connect("c1"), w.connect("s1")
+	s.send(`{"vrb":"serve","mid":"s","to":"shop:/price","bdy":{"validate":true,"in":{"type":"object","properties":{"count":{"type":"integer","minimum":1}},"required":["count"]}}}`)
+	s.want(message.VerbReply, "s", "")
+	for _, body := range []string{`{"count":0}`, `{}`, `null`, `"x"`} {
+		c.send(`{"to":"shop:/price","mid":"1","bdy":%s}`, body)
+		if err := c.wantError("1", message.CodeInvalidInput); body == `{"count":0}` && err.Path != "/count" {
+			t.Errorf("the error names %q", err.Path)
+		}
+	}
+	s.none(t)
+	c.send(`{"to":"shop:/*","mid":"1","bdy":{}}`) // no way round
+	c.wantError("1", message.CodeInvalidInput)
+	c.send(`{"to":"shop:/*","mid":"1","str":"all","bdy":{}}`)
+	if g := c.gathered("1"); g.Answers[0].Err == nil || g.Answers[0].Err.Code != message.CodeInvalidInput {
+		t.Errorf("%+v", g)
+	}
+	s.none(t)
+	c.send(`{"to":"shop:/price","mid":"2","bdy":{"count":3}}`)
+	m := s.next(t)
+	s.send(`{"rmid":%q,"bdy":7}`, m.Mid)
+	c.want(message.VerbReply, "2", "7")
+	s.send(`{"vrb":"serve","mid":"s","to":"shop:/bad","bdy":{"validate":true,"in":{"type":"nothing"}}}`)
+	s.wantError("s", message.CodeBadMessage)
+}

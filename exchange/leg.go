@@ -32,6 +32,12 @@ func (l *leg) Finished(route.Outcome) {
 // Handle sends a request to the server at the other end of this connection.
 // Peer implements route.Endpoint.
 func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder) {
+	if check := req.Match().Check(p); check != nil && req.Message.ContentType == nil {
+		if err := check(req.Message.Body); err != nil {
+			_ = res.Fail(err)
+			return
+		}
+	}
 	if req.Message.EffectiveVerb() == message.VerbSend {
 		p.handSend(req, res)
 		return

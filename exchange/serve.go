@@ -7,6 +7,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/schema"
 )
 
 // reserved names are the node's own; nobody else can serve them.
@@ -19,6 +20,8 @@ type serveBody struct {
 	In          json.RawMessage `json:"in"`
 	Out         json.RawMessage `json:"out"`
 	Metadata    json.RawMessage `json:"metadata"`
+	// Validate has the node check bodies against In, for servers that do not.
+	Validate bool `json:"validate"`
 }
 
 // receiveServe takes a serve or unserve and sends it through the inbound stage.
@@ -93,10 +96,26 @@ func serveInfo(body []byte) (route.Info, error) {
 			}
 		}
 	}
-	return route.Info{
+	info := route.Info{
 		Version: b.Version, Description: b.Description,
 		In: b.In, Out: b.Out, Metadata: b.Metadata, Since: time.Now(),
-	}, nil
+	}
+	if b.Validate && len(b.In) > 0 {
+		in, err := schema.Compile(b.In)
+		if err != nil {
+			return route.Info{}, err
+		}
+		info.Check = func(body []byte) error {
+			if body == nil {
+				body = []byte("null")
+			}
+			if e := in.Validate(body); e != nil {
+				return e // not a nil *message.Error in an error
+			}
+			return nil
+		}
+	}
+	return info, nil
 }
 
 func (p *Peer) addRoute(name string, pattern route.Pattern, info route.Info) error {

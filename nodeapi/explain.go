@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/ropewalk/ropewalk/message"
-	"github.com/ropewalk/ropewalk/route"
 )
 
 // Explain is the input of node:/route/explain.
@@ -75,18 +74,10 @@ func (h Host) explain(_ context.Context, in Explain) (Explanation, error) {
 		t := &targets[i]
 		out.Servers = append(out.Servers, Server{
 			ID: t.Endpoint.ID(), Path: t.Path, InFlight: t.Endpoint.InFlight(), Local: t.Endpoint.Local(),
-			Version: h.version(t),
+			Version: t.Info().Version,
 		})
 	}
 	return out, nil
-}
-
-func (h Host) version(t *route.Target) string {
-	m, err := h.Exchange.Table().Lookup(message.Address{Name: t.Name, Path: t.Path})
-	if err != nil {
-		return ""
-	}
-	return m.Info(t.Endpoint).Version
 }
 
 // steps lists the stages in the order in which a call and its answer pass them.

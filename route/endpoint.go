@@ -30,4 +30,7 @@ type Info struct {
 	In, Out     json.RawMessage // JSON Schema of the input and the output
 	Metadata    json.RawMessage // a JSON object for the application
 	Since       time.Time       // when the server began to serve the route
+	// Check, if there is one, is asked before a request is handed to the
+	// server; an error is the caller's answer. It must not block.
+	Check func(body []byte) error
 }

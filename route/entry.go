@@ -146,6 +146,17 @@ func (m Match) Info(e Endpoint) Info {
 	return Info{}
 }
 
+// Check returns what Info has as Check for the server e; nil if e is not in
+// the match.
+func (m *Match) Check(e Endpoint) func(body []byte) error {
+	for i, have := range m.Endpoints {
+		if have == e {
+			return m.roster.seats[m.first+i].info.Check
+		}
+	}
+	return nil
+}
+
 func (r *roster) match(from, to int, path string) Match {
 	s := &r.seats[from]
 	return Match{

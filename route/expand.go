@@ -22,14 +22,18 @@ type Target struct {
 	Params   Params
 
 	order uint64 // the smaller, the longer it has served
+	info  Info
 }
+
+// Info returns what the server said about the route.
+func (t *Target) Info() Info { return t.info }
 
 // Match returns the target in the form of a look-up, for [Request.Matched].
 func (t *Target) Match() Match {
 	return Match{
 		Name: t.Name, Route: t.Route, Endpoints: []Endpoint{t.Endpoint}, Params: t.Params,
 		roster: &roster{ends: []Endpoint{t.Endpoint}, seats: []seat{{
-			name: t.Name, route: t.Route, order: t.order, pattern: Pattern{names: t.Params.names},
+			name: t.Name, route: t.Route, order: t.order, info: t.info, pattern: Pattern{names: t.Params.names},
 		}}},
 	}
 }
@@ -180,7 +184,7 @@ func (s *sweep) take(x *entry) {
 		seat := &m.roster.seats[m.first+i]
 		s.out = append(s.out, Target{
 			Endpoint: e, Name: seat.name, Path: cmp.Or(path, "/"), Route: seat.route,
-			Params: Params{names: seat.pattern.names, path: path}, order: seat.order,
+			Params: Params{names: seat.pattern.names, path: path}, order: seat.order, info: seat.info,
 		})
 	}
 }

@@ -121,8 +121,9 @@ func (r *Request) Param(name string) string { return r.match.Params.Get(name) }
 // Params returns the parameters of the path, after routing.
 func (r *Request) Params() Params { return r.match.Params }
 
-// Match returns who could answer, from the call stage on.
-func (r *Request) Match() Match { return r.match }
+// Match returns who could answer, from the call stage on. It must not be
+// changed.
+func (r *Request) Match() *Match { return &r.match }
 
 // Matched sets Route and the parameters to what a look-up found.
 func (r *Request) Matched(m Match) {

@@ -36,9 +36,9 @@ export type Handler<In = any, Out = unknown, Part = any> =
 export interface Route<In = any, Out = unknown, Part = any> {
   handler: Handler<In, Out, Part>;
   description?: string | undefined;
-  /** JSON Schema of the input, for node:/schema. It is for readers: the handler gets what the caller sent. */
+  /** JSON Schema of the input. The node checks each call against it; the handler gets only what fits. */
   in?: object | undefined;
-  /** JSON Schema of the reply, likewise. */
+  /** JSON Schema of the reply, for node:/schema: for readers. */
   out?: object | undefined;
 }
 
@@ -90,7 +90,7 @@ export class Service {
       this.#routes.add(pattern, route.handler);
       this.#announcements.push({
         to: `${name}:${pattern}`,
-        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata },
+        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata, validate: route.in ? true : undefined },
       });
     }
     this.ready = new Promise((resolve, reject) => {
