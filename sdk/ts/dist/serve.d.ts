@@ -31,9 +31,9 @@ export type Handler<In = any, Out = unknown, Part = any> = (input: In, ctx: Cont
 export interface Route<In = any, Out = unknown, Part = any> {
     handler: Handler<In, Out, Part>;
     description?: string | undefined;
-    /** JSON Schema of the input, for node:/schema. It is for readers: the handler gets what the caller sent. */
+    /** JSON Schema of the input. The node checks each call against it; the handler gets only what fits. */
     in?: object | undefined;
-    /** JSON Schema of the reply, likewise. */
+    /** JSON Schema of the reply, for node:/schema: for readers. */
     out?: object | undefined;
 }
 /** What others may know about a service, and its limits. */

@@ -25,7 +25,7 @@ export class Service {
             this.#routes.add(pattern, route.handler);
             this.#announcements.push({
                 to: `${name}:${pattern}`,
-                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata },
+                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata, validate: route.in ? true : undefined },
             });
         }
         this.ready = new Promise((resolve, reject) => {
