@@ -12,8 +12,8 @@ import (
 	"strconv"
 
 	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/config"
-	"github.com/ropewalk/ropewalk/config/doc"
 )
 
 //go:generate go test -run "TestReference|TestCLIPage" . -update

@@ -7,8 +7,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ropewalk/ropewalk/config/doc"
-	"github.com/ropewalk/ropewalk/config/doc/gen"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
 )
 
 var update = flag.Bool("update", false, "write the generated files in place of comparing them")

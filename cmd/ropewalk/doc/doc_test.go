@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ropewalk/ropewalk/config/doc"
-	"github.com/ropewalk/ropewalk/config/doc/gen"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
 )
 
 const source = `package x

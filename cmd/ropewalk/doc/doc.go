@@ -1,5 +1,5 @@
 // Package doc holds what there is to know about each field of a configuration,
-// as package [github.com/ropewalk/ropewalk/config/doc/gen] takes it from the
+// as package [github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen] takes it from the
 // doc comments of the Go structs, and writes it down for people.
 package doc
 

@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/config"
-	"github.com/ropewalk/ropewalk/config/doc"
 )
 
 // Fields reads the Go file at path and returns the fields of the struct that is
