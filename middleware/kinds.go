@@ -198,6 +198,6 @@ func invalid(field, text, hint string) *message.Error {
 // mistake of the program that calls it, at its start.
 func must(err error) {
 	if err != nil {
-		panic("middleware: " + err.Error())
+		panic("middleware: " + err.Error()) //nolint:forbidigo // at start-up
 	}
 }

@@ -74,36 +74,33 @@ type line struct {
 // Finished writes the line.
 func (l *line) Finished(o route.Outcome) {
 	if o.Took > l.slow && l.verb == message.VerbCall && !l.except[o.Route] && l.log.Enabled(l.ctx, slog.LevelWarn) {
-		l.write(slog.LevelWarn, "slow call: find out why its server takes long, or raise the limit of the log", o)
+		l.log.LogAttrs(l.ctx, slog.LevelWarn, "slow call: find out why its server takes long, or raise the limit of the log", l.attrs(o)...)
 	} else if l.log.Enabled(l.ctx, slog.LevelDebug) {
-		l.write(slog.LevelDebug, l.verb.String(), o)
+		l.log.LogAttrs(l.ctx, slog.LevelDebug, "message finished", l.attrs(o)...)
 	}
 	l.ctx, l.to, l.mid, l.hdr, l.peer = nil, nil, nil, nil, nil
 	l.pool.Put(l)
 }
 
-func (l *line) write(level slog.Level, text string, o route.Outcome) {
-	attrs := [...]slog.Attr{
+func (l *line) attrs(o route.Outcome) []slog.Attr {
+	attrs := []slog.Attr{
+		slog.String("verb", l.verb.String()),
 		slog.String("path", string(l.to)),
 		slog.String("route", o.Route),
 		slog.String("client", l.peer.ID()),
 		slog.String("msg", string(l.mid)),
 		slog.Duration("took", o.Took),
 		slog.Uint64("parts", o.Parts),
-		{}, {}, {},
 	}
-	n := len(attrs) - 3
 	if m := (&message.Message{Headers: l.hdr}); l.hdr != nil {
 		if t, ok := ParseTraceparent(m.Header(headerTraceparent)); ok {
-			attrs[n] = slog.String("trace", hex.EncodeToString(t.TraceID[:]))
-			n++
+			attrs = append(attrs, slog.String("trace", hex.EncodeToString(t.TraceID[:])))
 		}
 	}
 	if o.Err != nil {
-		attrs[n], attrs[n+1] = slog.String("code", string(o.Err.Code)), slog.String("err", o.Err.Message)
-		n += 2
+		attrs = append(attrs, slog.String("code", string(o.Err.Code)), slog.String("err", o.Err.Message))
 	}
-	l.log.LogAttrs(l.ctx, level, text, attrs[:n]...)
+	return attrs
 }
 
 // nobody is the peer of a request that has none.

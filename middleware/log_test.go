@@ -26,7 +26,7 @@ func TestLog(t *testing.T) {
 		end   error
 		want  []string // nil: nothing is written
 	}{
-		{"ok", slog.LevelDebug, false, fast, nil, []string{"level=DEBUG", "msg=call", "path=a:/x", "route=a:/x", "client=p1", "msg=m1", "took=0s"}},
+		{"ok", slog.LevelDebug, false, fast, nil, []string{"level=DEBUG", "message finished", "verb=call", "path=a:/x", "route=a:/x", "client=p1", "msg=m1", "took=0s"}},
 		{"error", slog.LevelDebug, false, fast, message.NewError(message.CodeNotFound, "no such thing", ""), []string{"level=DEBUG", "code=not_found", `err="no such thing"`}},
 		{"not at info", slog.LevelInfo, false, fast, nil, nil},
 		{"slow", slog.LevelInfo, false, slow, nil, []string{"level=WARN", "slow call", "took=2s"}},

@@ -59,8 +59,7 @@ func NewCallMetrics(reg prometheus.Registerer) (*CallMetrics, error) {
 // register returns the collector that is registered under the name of c.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C, before error) (C, error) {
 	err := reg.Register(c)
-	var have prometheus.AlreadyRegisteredError
-	if errors.As(err, &have) {
+	if have, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if same, ok := have.ExistingCollector.(C); ok {
 			return same, before
 		}

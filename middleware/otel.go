@@ -35,7 +35,7 @@ func (t otelTracer) Start(ctx context.Context, s SpanStart) (context.Context, Sp
 	if name == "" {
 		name = s.Verb.String()
 	}
-	ctx, span := t.tracer.Start(ctx, name,
+	ctx, span := t.tracer.Start(ctx, name, //nolint:spancheck // Span.End ends it
 		trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithTimestamp(s.At),
 		trace.WithAttributes(
@@ -44,7 +44,7 @@ func (t otelTracer) Start(ctx context.Context, s SpanStart) (context.Context, Sp
 			attribute.String("ropewalk.client", s.Client),
 			attribute.Float64("ropewalk.queued_seconds", s.Queued.Seconds()),
 		))
-	return ctx, otelSpan{span}
+	return ctx, otelSpan{span} //nolint:spancheck // the same
 }
 
 type otelSpan struct{ span trace.Span }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
@@ -21,10 +22,8 @@ func (c SecretConfig) Validate() error {
 	if len(c.Secrets) == 0 {
 		return invalid("secrets", "there is no secret", "Name at least one secret.")
 	}
-	for _, s := range c.Secrets {
-		if s == "" {
-			return invalid("secrets", "a secret is empty", "An empty secret would let everybody in; remove it.")
-		}
+	if slices.Contains(c.Secrets, "") {
+		return invalid("secrets", "a secret is empty", "An empty secret would let everybody in; remove it.")
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func TestTrace(t *testing.T) {
 	}
 	attrs := map[string]string{}
 	for _, a := range s.Attributes() {
-		attrs[string(a.Key)] = a.Value.Emit()
+		attrs[string(a.Key)] = a.Value.String()
 	}
 	for key, want := range map[string]string{"ropewalk.route": "a:/{id}", "ropewalk.client": "p1", "ropewalk.verb": "call", "ropewalk.code": "not_found"} {
 		if attrs[key] != want {

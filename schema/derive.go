@@ -233,7 +233,7 @@ func ofLeaf(t reflect.Type) (object, error) {
 // ofSchemer wraps what the type says in allOf, so that other keywords of the
 // field can stand beside it whatever its form.
 func ofSchemer(t reflect.Type) (object, error) {
-	v, ok := reflect.New(t).Interface().(Schemer)
+	v, ok := reflect.TypeAssert[Schemer](reflect.New(t))
 	if !ok {
 		return nil, fmt.Errorf("%s is no Schemer", t)
 	}
@@ -333,10 +333,11 @@ func (d *deriver) name(t reflect.Type) string {
 	base := t.Name()
 	if i := strings.IndexByte(base, '['); i >= 0 { // generic: its arguments carry import paths
 		args := base[i+1 : len(base)-1]
-		base = base[:i]
+		words := []string{base[:i]}
 		for arg := range strings.SplitSeq(args, ",") {
-			base += "_" + arg[strings.LastIndexAny(arg, "/.")+1:]
+			words = append(words, arg[strings.LastIndexAny(arg, "/.")+1:])
 		}
+		base = strings.Join(words, "_")
 	}
 	base = strings.Map(func(r rune) rune {
 		if r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {

@@ -66,7 +66,7 @@ func TestOf(t *testing.T) {
 			B string `json:"b,omitempty"`
 			C bool   `json:"c,omitzero"`
 			D string `json:"-"`
-			E string `json:"-,"`
+			E string `json:"-,"` //nolint:staticcheck // a field that is called -
 			f int
 		}{}, `{"type":"object","properties":{"a":{"type":["integer","null"]},"b":{"type":"string"},"c":{"type":"boolean"},"-":{"type":"string"}},"required":["-"]}`},
 		{"lists and maps", struct {

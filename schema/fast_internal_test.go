@@ -91,11 +91,11 @@ func FuzzFast(f *testing.F) {
 	f.Add(`{"$defs":{"n":{"type":"object","properties":{"k":{"anyOf":[{"$ref":"#/$defs/n"},{"type":"null"}]}}}},"$ref":"#/$defs/n"}`, `{"k":{"k":null}}`, false)
 	f.Add(`{"enum":["a",null]}`, `"a"`, false)
 	f.Fuzz(func(t *testing.T, raw, body string, strict bool) {
-		make := Compile
+		compile := Compile
 		if strict {
-			make = CompileDerived
+			compile = CompileDerived
 		}
-		s, err := make(json.RawMessage(raw))
+		s, err := compile(json.RawMessage(raw))
 		if err != nil || s.fast == nil || !json.Valid([]byte(body)) {
 			return
 		}

@@ -61,7 +61,7 @@ func rules(t *rapid.T, depth int) string {
 }
 
 func rule(t *rapid.T, key string, sub func() string) string {
-	value := ""
+	var value string
 	switch key {
 	case "type":
 		value = rapid.SampledFrom([]string{`"null"`, `"boolean"`, `"number"`, `"integer"`, `"string"`, `"array"`, `"object"`}).Draw(t, "type")

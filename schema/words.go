@@ -107,10 +107,11 @@ func nameOf(path []token) string {
 	} else if len(path) > 0 {
 		name = "item "
 	}
+	out := []byte(name)
 	for _, t := range path[i:] {
-		name += "[" + strconv.Itoa(t.index) + "]"
+		out = append(strconv.AppendInt(append(out, '['), int64(t.index), 10), ']')
 	}
-	return name
+	return string(out)
 }
 
 // shorten cuts text that is too long to repeat, and makes it printable.
@@ -286,8 +287,7 @@ func invalid(problems []problem) *message.Error {
 // and yet not the Go type, into one with [message.CodeInvalidInput].
 func DecodeError(err error) *message.Error {
 	e := message.NewError(message.CodeInvalidInput, "the body does not fit what the service takes", "Correct the body and call again.")
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		name := "the body"
 		if wrong.Field != "" {
 			e.Path = "/" + strings.ReplaceAll(wrong.Field, ".", "/")

@@ -207,7 +207,7 @@ func setterOf(t reflect.Type) setter {
 }
 
 func setText(v reflect.Value, text string) error {
-	u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if !ok || u.UnmarshalText([]byte(text)) != nil {
 		return problem("is not written as it should be")
 	}

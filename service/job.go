@@ -48,7 +48,7 @@ func (j *job) run() {
 		if p := recover(); p != nil {
 			text = fmt.Sprint("panic: ", p)
 		}
-		j.logError("handler panicked", text, slog.String("stack", string(debug.Stack())))
+		j.logError(text, slog.String("stack", string(debug.Stack())))
 		_ = j.res.Fail(message.NewError(message.CodeInternal, "the service failed while handling the call",
 			"This is a bug in the service; its log has the details."))
 	}()
@@ -102,7 +102,7 @@ func (j *job) returned() {
 	err := j.res.Fail(message.NewError(message.CodeInternal, "the service returned without an answer",
 		"This is a bug in the service: a handler has to call Reply or Fail before it returns."))
 	if err == nil {
-		j.logError("handler returned without an answer", "call Reply or Fail before returning")
+		j.logError("the handler returned without an answer: it has to call Reply or Fail before it returns")
 	}
 }
 
@@ -169,7 +169,7 @@ func (j *job) Fail(err error) error {
 		return sendErr
 	}
 	if e.Code == message.CodeInternal && e.Cause != nil {
-		j.logError("handler failed", e.Cause.Error())
+		j.logError(e.Cause.Error())
 	}
 	return nil
 }
@@ -177,13 +177,14 @@ func (j *job) Fail(err error) error {
 // OnFinish passes f on.
 func (j *job) OnFinish(f route.Finisher) { j.res.OnFinish(f) }
 
-func (j *job) logError(text, cause string, more ...slog.Attr) {
+// logError writes what went wrong in the handler; the caller does not see it.
+func (j *job) logError(cause string, more ...slog.Attr) {
 	attrs := append([]slog.Attr{
 		slog.String("route", j.req.Route),
 		slog.String("msg", string(j.req.Message.Mid)),
 		slog.String("err", cause),
 	}, more...)
-	j.runner.log.LogAttrs(context.WithoutCancel(j.parent), slog.LevelError, text, attrs...)
+	j.runner.log.LogAttrs(context.WithoutCancel(j.parent), slog.LevelError, "handler failed", attrs...)
 }
 
 func errDeadline() *message.Error {

@@ -50,13 +50,13 @@ type Route struct {
 func New(name string, opts ...Option) *Service {
 	s := &Service{name: name, concurrency: DefaultConcurrency, queue: DefaultQueue}
 	if why := badName(name); why != "" {
-		panic(fmt.Sprintf("%s: the service name %q %s", caller(1), name, why))
+		refusef(caller(), "the service name %q %s", name, why)
 	}
 	for _, o := range opts {
 		o.applyService(s)
 	}
 	if len(s.metadata) > 0 && !isObject(s.metadata) {
-		panic(fmt.Sprintf("%s: the metadata of service %s is not a JSON object", caller(1), name))
+		refusef(caller(), "the metadata of service %s is not a JSON object", name)
 	}
 	return s
 }
@@ -92,15 +92,15 @@ func (s *Service) Name() string { return s.name }
 // already, and a handler that does not fit the pattern are bugs of the program:
 // Handle panics and names the line that called it.
 func (s *Service) Handle(pattern string, h route.Handler, opts ...HandleOption) {
-	s.handle(pattern, h, opts, caller(1))
+	s.handle(pattern, h, opts, caller())
 }
 
 // HandleFunc is [Service.Handle] for a function.
 func (s *Service) HandleFunc(pattern string, f func(ctx context.Context, req *route.Request, res route.Responder), opts ...HandleOption) {
 	if f == nil {
-		panic(fmt.Sprintf("%s: service %s %s: the handler is nil", caller(1), s.name, pattern))
+		refusef(caller(), "service %s %s: the handler is nil", s.name, pattern)
 	}
-	s.handle(pattern, route.HandlerFunc(f), opts, caller(1))
+	s.handle(pattern, route.HandlerFunc(f), opts, caller())
 }
 
 // described is a handler that knows the schemas of its input and output. nil
@@ -115,7 +115,7 @@ type bound interface {
 }
 
 func (s *Service) handle(pattern string, h route.Handler, opts []HandleOption, place string) {
-	fail := func(err any) { panic(fmt.Sprintf("%s: service %s %s: %v", place, s.name, pattern, err)) }
+	fail := func(err any) { refusef(place, "service %s %s: %v", s.name, pattern, err) }
 	if h == nil {
 		fail("the handler is nil")
 	}
@@ -159,7 +159,7 @@ func (s *Service) handle(pattern string, h route.Handler, opts []HandleOption, p
 // may block. A nil middleware panics.
 func (s *Service) Use(mw ...route.Middleware) {
 	if slices.ContainsFunc(mw, func(m route.Middleware) bool { return m == nil }) {
-		panic(fmt.Sprintf("%s: service %s: a middleware is nil", caller(1), s.name))
+		refusef(caller(), "service %s: a middleware is nil", s.name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,10 +186,15 @@ func (s *Service) Runner(parent context.Context, log *slog.Logger) *Runner {
 	return NewRunner(parent, log, s.concurrency, s.queue)
 }
 
-// caller is file:line of who called the exported function, skip frames up.
-func caller(skip int) string {
-	_, file, line, _ := runtime.Caller(skip + 1)
+// caller is file:line of who called the exported function that asks.
+func caller() string {
+	_, file, line, _ := runtime.Caller(2)
 	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// refusef says what is wrong with a program, and where.
+func refusef(place, format string, args ...any) {
+	panic(place + ": " + fmt.Sprintf(format, args...)) //nolint:forbidigo // at start-up
 }
 
 func isObject(raw json.RawMessage) bool {
