@@ -32,8 +32,8 @@ func (l *link) Deliver(m *message.Message) error {
 	return l.Conn.Send(f)
 }
 
-// Keep implements exchange.Link.
-func (l *link) Keep() { l.Conn.SetPolicy(edge.PolicyReject) }
+// RefuseWhenFull implements exchange.Link.
+func (l *link) RefuseWhenFull() { l.Conn.SetPolicy(edge.PolicyReject) }
 
 // Close implements exchange.Link.
 func (l *link) Close(code int, reason string) {

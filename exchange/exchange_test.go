@@ -32,7 +32,7 @@ func (w *wire) ID() string         { return w.id }
 func (w *wire) Listener() string   { return "main" }
 func (w *wire) RemoteAddr() string { return "127.0.0.1:1" }
 func (w *wire) Transport() string  { return "websocket" }
-func (w *wire) Keep()              {}
+func (w *wire) RefuseWhenFull()    {}
 
 func (w *wire) Deliver(m *message.Message) error {
 	w.mu.Lock()

@@ -23,9 +23,9 @@ type Link interface {
 	// the queue is full, CodeTooLarge or CodeBadMessage when m cannot be
 	// written in this dialect, another code when the connection is closed.
 	Deliver(m *message.Message) error
-	// Keep has the connection refuse messages when its queue is full, instead
+	// RefuseWhenFull has the connection refuse messages when its queue is full, instead
 	// of being closed: right for servers, whose callers are told at once.
-	Keep()
+	RefuseWhenFull()
 	// Close ends the connection with a close code of docs/reference/wire.md.
 	Close(code int, reason string)
 }

@@ -135,7 +135,7 @@ func (p *Peer) addRoute(name string, pattern route.Pattern, info route.Info) err
 		return err
 	}
 	if p.serves++; p.serves == 1 {
-		p.link.Keep()
+		p.link.RefuseWhenFull()
 	}
 	return nil
 }
