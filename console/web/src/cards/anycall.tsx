@@ -46,9 +46,10 @@ export function AnyCall() {
         />
         <div class="line between">
           <span id="any-problem" class={parsed.ok ? "note" : "note bad"}>{parsed.ok ? "Ctrl + Enter calls" : parsed.problem}</span>
+          {/* With keys they are two elements: one that turned into the other would submit the form by the same click. */}
           {result === "waiting"
-            ? <button type="button" onClick={() => running.current?.abort()}>Cancel</button>
-            : <button type="submit" class="primary" disabled={!parsed.ok || !address.trim()}>Call</button>}
+            ? <button key="cancel" type="button" onClick={() => running.current?.abort()}>Cancel</button>
+            : <button key="call" type="submit" class="primary" disabled={!parsed.ok || !address.trim()}>Call</button>}
         </div>
         <div class="result tall" aria-live="polite">
           {result === "waiting" ? <Waiting /> : result ? <Full result={result} />

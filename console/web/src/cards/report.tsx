@@ -56,9 +56,10 @@ export function ReportCard() {
             {servers.map((s) => <option key={s.id} value={s.id}>{nameOf(s.id)}</option>)}
           </select>
         </label>
+        {/* With keys they are two elements: one that turned into the other would submit the form by the same click. */}
         {run.phase === "running"
-          ? <button type="button" id="report-cancel" onClick={() => running.current?.abort()}>Cancel</button>
-          : <button type="submit" class="primary" id="report-start">{run.phase === "idle" ? "Start" : "Run again"}</button>}
+          ? <button key="cancel" type="button" id="report-cancel" onClick={() => running.current?.abort()}>Cancel</button>
+          : <button key="start" type="submit" class="primary" id="report-start">{run.phase === "idle" ? "Start" : "Run again"}</button>}
       </form>
       <Bar run={run} />
       <Outcome run={run} />

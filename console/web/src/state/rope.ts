@@ -42,7 +42,7 @@ rope.on("state", (now) => {
   state.value = now;
   // What belongs to a state is known right after it.
   queueMicrotask(() => {
-    retryAt.value = (rope as { retryAt?: number }).retryAt;
+    retryAt.value = rope.retryAt;
     if (now !== "connected") return;
     me.value = rope.id;
     nodeName.value = rope.node.name;
