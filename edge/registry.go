@@ -23,7 +23,7 @@ func (s *Server) admit(c *Conn) (status int, refusal *message.Error) {
 	s.connMu.Lock()
 	defer s.connMu.Unlock()
 	switch {
-	case s.draining:
+	case s.shut:
 		return http.StatusServiceUnavailable, errStopping
 	case l.Connections > 0 && s.slots >= l.Connections:
 		s.metrics.hit(limitConnections)

@@ -43,7 +43,8 @@ type Server struct {
 	total    int
 	slots    int // total, and what was given to net/http
 	perIP    map[netip.Addr]int
-	draining bool
+	shut     bool          // no new ones
+	draining bool          // and those that are there are being closed
 	empty    chan struct{} // closed when draining and total is 0
 
 	lifeMu  sync.Mutex
@@ -170,9 +171,12 @@ func (s *Server) startPollers() error {
 	return nil
 }
 
-// StopAccepting closes the listeners. Connections stay; [Server.Shutdown] ends
-// them.
+// StopAccepting closes the listeners, and refuses new connections over HTTP
+// connections that are there. All others stay; [Server.Shutdown] ends them.
 func (s *Server) StopAccepting() {
+	s.connMu.Lock()
+	s.shut = true
+	s.connMu.Unlock()
 	for _, l := range s.listeners {
 		l.close()
 	}

@@ -86,17 +86,28 @@ func (l *listener) take(conn net.Conn) {
 // open reads until the connection is open, and then goes on in another
 // goroutine, whose stack has not grown with the handshake.
 func (k *sock) open(c *Conn) {
+	defer k.caught(c)
 	for state(c.state.Load()) == stateHandshake {
 		k.step(c)
 	}
-	if !c.srv.lane.Do(func(context.Context) { k.run(c) }) {
+	if state(c.state.Load()) != stateDead && !c.srv.lane.Do(func(context.Context) { k.run(c) }) {
 		c.lost(nil)
 	}
 }
 
 func (k *sock) run(c *Conn) {
+	defer k.caught(c)
 	for state(c.state.Load()) != stateDead {
 		k.step(c)
+	}
+}
+
+// caught is for bugs that one connection's input brings to light: without its
+// reader the connection cannot go on.
+func (k *sock) caught(c *Conn) {
+	if p := recover(); p != nil {
+		c.srv.logPanic(c, p)
+		c.die(&CloseError{Code: CloseInternal, Reason: "a bug on the node"})
 	}
 }
 

@@ -240,8 +240,10 @@ func (s *Server) leave(w *scratch) {
 // turn is enter, f, leave for those who have no scratch of their own.
 func (s *Server) turn(f func()) {
 	s.enter()
+	defer func() {
+		w, _ := scratchPool.Get().(*scratch)
+		s.leave(w)
+		scratchPool.Put(w)
+	}()
 	f()
-	w, _ := scratchPool.Get().(*scratch)
-	s.leave(w)
-	scratchPool.Put(w)
 }
