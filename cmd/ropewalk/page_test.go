@@ -35,7 +35,7 @@ and its [code](errors.md), and a line with what to do about it:
 
     $ ropewalk call math:/decimal/mull
     error: nobody serves math:/decimal/mull (no_service)
-      Did you mean math:/decimal/mul?
+      Did you mean math:/decimal/mul? ` + "`ropewalk services`" + ` lists what is served.
 
 With --json the result is JSON, a line for each where there are several, and an error is a line
 ` + "`" + `{"type":"error","error":{"code":…,"message":…,"hint":…}}` + "`" + ` on standard error.
