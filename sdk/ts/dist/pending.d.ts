@@ -13,6 +13,8 @@ export declare class Pending implements Outgoing {
     readonly message: Message;
     /** Resolves with the final answer, rejects with what went wrong. */
     readonly done: Promise<Decoded>;
+    /** The address of who answered last; "" before the first part or answer. */
+    from: string;
     /** Takes the parts. */
     onPart: ((body: unknown) => void) | undefined;
     constructor(desk: Desk, message: Message, options: MessageOptions);

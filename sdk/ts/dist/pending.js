@@ -15,6 +15,8 @@ export class Pending {
     #over = false;
     /** Resolves with the final answer, rejects with what went wrong. */
     done;
+    /** The address of who answered last; "" before the first part or answer. */
+    from = "";
     /** Takes the parts. */
     onPart;
     constructor(desk, message, options) {
@@ -47,6 +49,7 @@ export class Pending {
     }
     /** An answer came. */
     answer(m) {
+        this.from = m.from ?? "";
         if (m.verb === "error")
             return this.fail(fromWire(m.body));
         if (m.fault !== undefined) {

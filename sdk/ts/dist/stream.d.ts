@@ -8,6 +8,8 @@ export declare class RopeStream<Part = unknown, Out = unknown> implements AsyncI
     #private;
     /** The final answer; rejects with what the loop throws. It need not be awaited. */
     readonly reply: Promise<Out>;
+    /** The address of the server that answers, with its id; "" before its first part or answer has come. */
+    get from(): string;
     /** Takes the call back. Parts that were not read are dropped. */
     cancel(reason?: unknown): void;
     [Symbol.asyncIterator](): AsyncIterator<Part, Out | undefined>;

@@ -30,6 +30,10 @@ export class RopeStream {
         this.reply = call.done.then((m) => m.body).finally(end);
         this.reply.catch(() => { }); // the loop throws it too
     }
+    /** The address of the server that answers, with its id; "" before its first part or answer has come. */
+    get from() {
+        return this.#call.from;
+    }
     /** Takes the call back. Parts that were not read are dropped. */
     cancel(reason) {
         this.#parts = [];

@@ -26,6 +26,8 @@ export class Pending implements Outgoing {
   #over = false;
   /** Resolves with the final answer, rejects with what went wrong. */
   readonly done: Promise<Decoded>;
+  /** The address of who answered last; "" before the first part or answer. */
+  from = "";
   /** Takes the parts. */
   onPart: ((body: unknown) => void) | undefined;
 
@@ -61,6 +63,7 @@ export class Pending implements Outgoing {
 
   /** An answer came. */
   answer(m: Decoded): void {
+    this.from = m.from ?? "";
     if (m.verb === "error") return this.fail(fromWire(m.body));
     if (m.fault !== undefined) {
       return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));

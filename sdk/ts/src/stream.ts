@@ -34,6 +34,11 @@ export class RopeStream<Part = unknown, Out = unknown> implements AsyncIterable<
     this.reply.catch(() => {}); // the loop throws it too
   }
 
+  /** The address of the server that answers, with its id; "" before its first part or answer has come. */
+  get from(): string {
+    return this.#call.from;
+  }
+
   /** Takes the call back. Parts that were not read are dropped. */
   cancel(reason?: unknown): void {
     this.#parts = [];

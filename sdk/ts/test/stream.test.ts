@@ -18,6 +18,21 @@ describe("stream", () => {
     expect(await stream.reply).toBe("done");
   });
 
+  it("says who answers", async () => {
+    const { rope, conn } = await start();
+    const stream = rope.stream("math:/mul");
+    const m = await conn.take("call");
+    expect(stream.from).toBe("");
+    const parts = stream[Symbol.asyncIterator]();
+    const part = parts.next();
+    conn.send({ vrb: "part", rmid: m.mid!, frm: "s1@math:/", bdy: 1 });
+    await part;
+    expect(stream.from).toBe("s1@math:/");
+    conn.send({ vrb: "error", rmid: m.mid!, frm: "n1@node:/", bdy: { code: "service_lost", message: "gone" } });
+    await expect(stream.reply).rejects.toMatchObject({ code: "service_lost" });
+    expect(stream.from).toBe("n1@node:/");
+  });
+
   it("gives each part as it comes", async () => {
     const { rope, conn } = await start();
     const stream = rope.stream("x:/")[Symbol.asyncIterator]();
