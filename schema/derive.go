@@ -345,6 +345,9 @@ func (d *deriver) name(t reflect.Type) string {
 		}
 		return '_'
 	}, base)
+	if base = strings.Trim(base, "_"); base == "" { // a name in another script
+		base = "type"
+	}
 	name := base
 	for i := 2; d.taken[name]; i++ {
 		name = base + strconv.Itoa(i)

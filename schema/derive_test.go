@@ -94,6 +94,10 @@ func TestOf(t *testing.T) {
 		}{}, `{"type":"object","properties":{"id":{"type":"string"},"Own":{"type":"integer"},"tall":{"type":"integer"},"Shade":{"type":"integer"},"Q":{"type":"string"}},"required":["id","Own","Shade","Q"]}`},
 		{"recursive", node{}, `{"$ref":"#/$defs/node","$defs":{"node":{"type":"object","properties":{"value":{"type":"integer"},"kids":{"type":["array","null"],"items":{"anyOf":[{"$ref":"#/$defs/node"},{"type":"null"}]}}},"required":["value"]}}}`},
 		{"used twice", pair[point, *point]{}, `{"type":"object","properties":{"key":{"$ref":"#/$defs/point"},"val":{"anyOf":[{"$ref":"#/$defs/point"},{"type":"null"}]}},"required":["key"],"$defs":{"point":{"type":"object","properties":{"x":{"type":"number"}},"required":["x"]}}}`},
+		{"generic, twice", struct {
+			A, B pair[point, *pair[int, string]]
+			C, D *triple
+		}{}, `{"type":"object","properties":{"A":{"$ref":"#/$defs/pair_point_pair_int_string"},"B":{"$ref":"#/$defs/pair_point_pair_int_string"},"C":{"anyOf":[{"$ref":"#/$defs/triple"},{"type":"null"}]},"D":{"anyOf":[{"$ref":"#/$defs/triple"},{"type":"null"}]}},"required":["A","B"],"$defs":{"pair_point_pair_int_string":{"type":"object","properties":{"key":{"type":"object","properties":{"x":{"type":"number"}},"required":["x"]},"val":{"type":["object","null"],"properties":{"key":{"type":"integer"},"val":{"type":"string"}},"required":["key","val"]}},"required":["key"]},"triple":{"type":"object","properties":{"X":{"type":"integer"}},"required":["X"]}}}`},
 		{"generic", [2]pair[point, int]{}, `{"type":"array","items":{"type":"object","properties":{"key":{"type":"object","properties":{"x":{"type":"number"}},"required":["x"]},"val":{"type":"integer"}},"required":["key","val"]},"minItems":2,"maxItems":2}`},
 		{"from the address", struct {
 			ID   string `path:"id"`
@@ -192,5 +196,29 @@ func TestOfRefuses(t *testing.T) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
 		})
+	}
+}
+
+type triple struct{ X int }
+
+func TestObject(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		of   any
+		want bool
+	}{
+		{point{}, true}, {&point{}, true}, {node{}, true}, {&node{}, true}, {map[string]int{}, true},
+		{"", false}, {[]point{}, false}, {*new(struct{}), true},
+	} {
+		raw, err := schema.Of(reflect.TypeOf(c.of))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := compile(t, string(raw)); s.Object() != c.want || string(s.Raw()) != string(raw) {
+			t.Errorf("%s: object %v, want %v", raw, s.Object(), c.want)
+		}
+	}
+	if compile(t, `true`).Object() {
+		t.Error("a schema that takes anything is one of objects")
 	}
 }

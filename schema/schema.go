@@ -86,11 +86,17 @@ func (s *Schema) Raw() json.RawMessage { return s.raw }
 // Object reports whether the schema takes objects.
 func (s *Schema) Object() bool {
 	root := s.root
-	for range MaxDepth { // a root that is a $ref, as that of a recursive type
-		if root.Types != nil || root.Ref == nil {
-			break
+	for range MaxDepth { // through the forms that are derived from recursive types and pointers to them
+		switch {
+		case root.Types != nil:
+		case root.Ref != nil:
+			root = root.Ref
+			continue
+		case len(root.AnyOf) > 0:
+			root = root.AnyOf[0]
+			continue
 		}
-		root = root.Ref
+		break
 	}
 	return root.Types != nil && slices.Contains(root.Types.ToStrings(), "object")
 }

@@ -79,7 +79,7 @@ func (j *job) begin() (ctx context.Context, stop func(), ok bool) {
 	if j.req.Deadline.IsZero() {
 		return &callContext{base, j.req}, func() { cancel(nil) }, true
 	}
-	timed, free := context.WithDeadlineCause(base, j.req.Deadline, errDeadline())
+	timed, free := context.WithDeadlineCause(base, j.req.Deadline, late)
 	return &callContext{timed, j.req}, func() { free(); cancel(nil) }, true
 }
 
@@ -186,6 +186,9 @@ func (j *job) logError(cause string, more ...slog.Attr) {
 	}, more...)
 	j.runner.log.LogAttrs(context.WithoutCancel(j.parent), slog.LevelError, "handler failed", attrs...)
 }
+
+// late is the cause of every context that ends with its deadline.
+var late = errDeadline()
 
 func errDeadline() *message.Error {
 	return message.NewError(message.CodeDeadlineExceeded, "the call was not answered in time",
