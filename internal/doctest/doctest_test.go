@@ -141,8 +141,8 @@ func newReader(t *testing.T, page, clone string) *reader {
 	r.terminal = term
 	t.Cleanup(func() {
 		term.Close()
-		for _, p := range r.running {
-			p.Stop()
+		for line := range r.running {
+			r.end(line)
 		}
 		tidy(clone)
 	})
@@ -253,14 +253,20 @@ func (r *reader) isUp(c doctest.Command, out string) bool {
 
 func (r *reader) stop(b *doctest.Block) {
 	r.Helper()
-	for line, p := range r.running {
+	for line := range r.running {
 		if strings.HasPrefix(line, b.Text) {
-			p.Stop()
-			delete(r.running, line)
+			r.end(line)
 			return
 		}
 	}
 	r.Fatalf("%s:%d: %s does not run", r.page, b.Line, b.Text)
+}
+
+func (r *reader) end(line string) {
+	began := time.Now()
+	r.running[line].Stop()
+	delete(r.running, line)
+	r.Logf("%v to end %s", time.Since(began).Round(time.Millisecond), line)
 }
 
 // check has the TypeScript compiler of the SDK look at a program.

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ropewalk/ropewalk"
-	"github.com/ropewalk/ropewalk/config/doc"
-	"github.com/ropewalk/ropewalk/config/doc/gen"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
+	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
 )
