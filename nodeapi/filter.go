@@ -74,6 +74,21 @@ func redact(body []byte, contentType string, limit int) string {
 	return cut(string(out), limit)
 }
 
+// redactAddress masks the values of secret names in the query of an address.
+func redactAddress(address string) string {
+	path, query, ok := strings.Cut(address, "?")
+	if !ok {
+		return address
+	}
+	fields := strings.Split(query, "&")
+	for i, f := range fields {
+		if name, _, ok := strings.Cut(f, "="); ok && secret.MatchString(name) {
+			fields[i] = name + "=" + redacted
+		}
+	}
+	return path + "?" + strings.Join(fields, "&")
+}
+
 func mask(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

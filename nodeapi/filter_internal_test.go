@@ -60,6 +60,20 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+func TestRedactAddress(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"math:/mul":                   "math:/mul",
+		"echo:/?n=3":                  "echo:/?n=3",
+		"echo:/?token=planted&n=3":    "echo:/?token=[redacted]&n=3",
+		"echo:/?a=1&API_KEY=planted=": "echo:/?a=1&API_KEY=[redacted]",
+	} {
+		if got := redactAddress(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
 func FuzzRedact(f *testing.F) {
 	f.Add(`{"token":"planted"}`)
 	f.Add(`[{"x":{"Secret-Key":["planted"]}}]`)

@@ -84,7 +84,7 @@ func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd,
 
 func shown(e exchange.TapEvent, bodyBytes int) Tapped {
 	t := Tapped{
-		At: e.At, Verb: e.Verb.String(), To: e.To, From: e.From, Mid: e.Mid, Route: e.Route,
+		At: e.At, Verb: e.Verb.String(), To: redactAddress(e.To), From: e.From, Mid: e.Mid, Route: e.Route,
 		Seq: e.Seq, Took: e.Took.Seconds(), Size: len(e.Body),
 	}
 	if e.Err != nil {

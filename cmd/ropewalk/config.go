@@ -96,7 +96,7 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 		w.warnf("the variable %s sets no field of the configuration", name)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	n, err := newNode(cfg, report)
+	n, err := newNode(ctx, cfg, report)
 	if err != nil {
 		return err
 	}

@@ -74,10 +74,10 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 }
 
 // start makes and starts the node; if its port is taken, on the next free one.
-func (d *devCmd) start(ctx context.Context, w *world, cfg *ropewalk.Config, report *config.Report) (*ropewalk.Node, error) {
+func (d *devCmd) start(ctx context.Context, w *world, cfg *ropewalk.Config, report *config.Report) (*runningNode, error) {
 	first := cfg.Listeners[mainListener].Address
 	for try := 0; ; try++ {
-		n, err := newNode(*cfg, report)
+		n, err := newNode(ctx, *cfg, report)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +99,7 @@ func (d *devCmd) start(ctx context.Context, w *world, cfg *ropewalk.Config, repo
 	}
 }
 
-func (d *devCmd) serve(n *ropewalk.Node) error {
+func (d *devCmd) serve(n *runningNode) error {
 	for _, s := range hello.WithPace(d.Pace) {
 		if err := n.Serve(s); err != nil {
 			return err
@@ -130,7 +130,7 @@ type readyInfo struct {
 }
 
 // introduce prints what there is, and what to do with it.
-func (d *devCmd) introduce(ctx context.Context, w *world, n *ropewalk.Node, cfg *ropewalk.Config, p project) error {
+func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *ropewalk.Config, p project) error {
 	url := address(n, cfg)
 	if w.json {
 		return unwritable(w.line(readyInfo{n.Name(), url, p.config, p.written}))

@@ -119,13 +119,17 @@ func isLoopback(ctx context.Context, host string) bool {
 }
 
 // newNode makes a node in which every connection may serve and broadcast.
-func newNode(cfg ropewalk.Config, report *config.Report) (*ropewalk.Node, error) {
+func newNode(ctx context.Context, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
 	cfg.Allow = ropewalk.AllowAll
+	stop, err := trace(ctx, &cfg)
+	if err != nil {
+		return nil, placed(fmt.Errorf("trace.endpoint: %w", err), report)
+	}
 	n, err := ropewalk.New(cfg)
 	if err != nil {
-		return nil, placed(err, report)
+		return nil, placed(errors.Join(err, stop(ctx)), report)
 	}
-	return n, nil
+	return &runningNode{n, stop}, nil
 }
 
 // placed adds to an error of the node where the value at fault was given.
@@ -145,7 +149,7 @@ func placed(err error, report *config.Report) error {
 }
 
 // start has the node accept connections.
-func start(ctx context.Context, n *ropewalk.Node) error {
+func start(ctx context.Context, n *runningNode) error {
 	err := n.Start(ctx)
 	switch {
 	case err == nil:
@@ -163,7 +167,7 @@ func start(ctx context.Context, n *ropewalk.Node) error {
 
 // address returns the URL of the listener that people are told: main, else the
 // first by name.
-func address(n *ropewalk.Node, cfg *ropewalk.Config) string {
+func address(n *runningNode, cfg *ropewalk.Config) string {
 	addrs := n.Addrs()
 	names := slices.Sorted(maps.Keys(addrs))
 	if len(names) == 0 {
@@ -181,7 +185,7 @@ func address(n *ropewalk.Node, cfg *ropewalk.Config) string {
 }
 
 // untilDone waits for a signal and then lets the node finish what it does.
-func untilDone(ctx context.Context, n *ropewalk.Node, cfg *ropewalk.Config, w *world) error {
+func untilDone(ctx context.Context, n *runningNode, cfg *ropewalk.Config, w *world) error {
 	gcpace.Run(ctx) // returns when ctx ends, or at once if the environment sets the pace
 	<-ctx.Done()
 	within := cfg.Shutdown.Or(ropewalk.DefaultShutdown)

@@ -32,7 +32,7 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 	if err := s.guard(ctx, &cfg); err != nil {
 		return err
 	}
-	n, err := newNode(cfg, report)
+	n, err := newNode(ctx, cfg, report)
 	if err != nil {
 		return err
 	}
