@@ -111,21 +111,16 @@ func (p *poller) run(context.Context) {
 	}
 }
 
-// poll waits for events. As long as there is more to do it asks without
-// waiting and without telling the Go scheduler, which would cost more than the
-// question. Only when there is nothing does it park the goroutine, until Go's own
-// poller says that our set has something: blocking a thread in epoll_wait
+// poll waits for events. When there is nothing it parks the goroutine until Go's
+// own poller says that our set has something: blocking a thread in epoll_wait
 // instead would keep its P from other goroutines for up to 10 ms, until the
-// runtime notices.
+// runtime notices. Under load the question is always answered at once, and the
+// Go scheduler has no part in it.
 func (p *poller) poll() int {
-	n := p.epoll()
-	runtime.Gosched() // others want to run too, and this loop never blocks under load
-	if n > 0 || len(p.again) > 0 {
-		return n
-	}
+	runtime.Gosched() // others want to run too, and under load this loop never waits
 	p.asleep.Store(true)
 	defer p.asleep.Store(false)
-	if p.srv.dirtyList.Load() != nil || p.hasTasks() {
+	if len(p.again) > 0 || p.srv.dirtyList.Load() != nil || p.hasTasks() {
 		return p.epoll()
 	}
 	if err := p.raw.Read(p.ready); err != nil {
