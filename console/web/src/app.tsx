@@ -6,6 +6,7 @@ import { LiveCard } from "./cards/live";
 import { MessagesCard } from "./cards/messages";
 import { Offline } from "./cards/offline";
 import { ReportCard } from "./cards/report";
+import { online } from "./state/rope";
 
 /** The page. */
 export function App() {
@@ -14,7 +15,7 @@ export function App() {
       <a class="skip" href="#main">Skip to the page</a>
       <Header />
       <Offline />
-      <main id="main" class="board">
+      <main id="main" class="board" data-online={online.value}>
         <div class="column">
           <CallCard />
         </div>

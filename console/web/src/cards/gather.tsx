@@ -5,7 +5,7 @@ import { count, duration, plain } from "../model/format";
 import { present, standing, type Server as ServerInfo } from "../model/roster";
 import { errorOf } from "../state/exchange";
 import { rope } from "../state/rope";
-import { mathPaths, mathServers, now } from "../state/world";
+import { mathPaths, mathServers, now, services } from "../state/world";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
 import { Who } from "../ui/who";
@@ -65,6 +65,7 @@ export function GatherCard() {
 function Table({ outcome, servers }: { outcome: Outcome; servers: readonly ServerInfo[] }) {
   const ids = columns(servers, outcome);
   const paths = rows(mathPaths.value, outcome);
+  if (!services.value) return <p class="empty block">Looking who serves {address} …</p>;
   if (!ids.length || !paths.length) return <p class="empty block">Nobody serves {address} at the moment. Start a server with the command below.</p>;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Answers by path and server">

@@ -4,6 +4,7 @@ import { short } from "../model/address";
 import { clock } from "../model/format";
 import type { Entry } from "../model/inbox";
 import { inbox, markRead, post, recipient } from "../state/inbox";
+import { online } from "../state/rope";
 import { others } from "../state/world";
 import { Card } from "../ui/card";
 import { Icon } from "../ui/icon";
@@ -34,7 +35,9 @@ function Log() {
   if (!entries.length) {
     return (
       <p class="empty block log">
-        {others.value.length ? "No messages yet. Choose who gets the first one." : "Nobody else is here. Open this page in a second tab and send it something."}
+        {!online.value ? "Nobody can be reached without a connection."
+          : others.value.length ? "No messages yet. Choose who gets the first one."
+            : "Nobody else is here. Open this page in a second tab and send it something."}
       </p>
     );
   }

@@ -30,7 +30,7 @@ export function ReportCard() {
       const stream = rope.stream<Progress, Summary>(chosen ? `${chosen}@${address}` : address, { steps: Number(steps) }, {
         signal: abort.signal, timeout: 300_000,
       });
-      for await (const p of stream) setRun((r) => advance(r, p, idOf((stream as { from?: string }).from ?? "")));
+      for await (const p of stream) setRun((r) => advance(r, p, idOf(stream.from)));
       const reply = await stream.reply;
       setRun((r) => finish(r, reply));
     } catch (err) {
@@ -85,7 +85,7 @@ function Bar({ run }: { run: Run }) {
 function Outcome({ run }: { run: Run }) {
   const p = run.progress;
   return (
-    <div class="result report" aria-live="polite" id="report-result" data-phase={run.phase}>
+    <div class="result report" aria-live={run.phase === "running" ? "off" : "polite"} id="report-result" data-phase={run.phase}>
       {run.phase === "idle" && <span class="empty">Not started. Try it on a server of its own, and stop that one on the way.</span>}
       {run.phase === "running" && !p && <Waiting />}
       {run.phase === "running" && p && <span>{p.note} <span class="note">step {p.step} of {p.of}</span></span>}

@@ -15,7 +15,7 @@ export async function ask(address: string, body: unknown, signal?: AbortSignal):
     const stream = rope.stream(address, body, { signal, buffer: 10_000 });
     let parts = 0;
     for await (const _ of stream) parts++;
-    return { kind: "answer", body: await stream.reply, server: idOf((stream as { from?: string }).from ?? ""), took: took(), parts };
+    return { kind: "answer", body: await stream.reply, server: idOf(stream.from), took: took(), parts };
   } catch (err) {
     return { kind: "error", error: errorOf(err), took: took() };
   }
