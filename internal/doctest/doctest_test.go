@@ -115,13 +115,19 @@ type reader struct {
 	address  string // of this page's node, in the place of usual
 	env      []string
 	terminal *doctest.Terminal
-	running  map[string]*doctest.Process // by command
+	running  []running
+}
+
+// running is a command in another terminal.
+type running struct {
+	line string
+	*doctest.Process
 }
 
 func newReader(t *testing.T, page, clone string) *reader {
 	t.Helper()
 	bin := filepath.Join(filepath.Dir(clone), "bin")
-	r := &reader{T: t, page: page, clone: clone, address: freeAddress(t), running: make(map[string]*doctest.Process)}
+	r := &reader{T: t, page: page, clone: clone, address: freeAddress(t)}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "ROPEWALK_") && !strings.HasPrefix(v, "PATH=") && !strings.HasPrefix(v, "DOCS_TEST") {
 			r.env = append(r.env, v)
@@ -141,8 +147,8 @@ func newReader(t *testing.T, page, clone string) *reader {
 	r.terminal = term
 	t.Cleanup(func() {
 		term.Close()
-		for line := range r.running {
-			r.end(line)
+		for i := len(r.running) - 1; i >= 0; i-- { // clients before their node
+			r.end(i)
 		}
 		tidy(clone)
 	})
@@ -226,7 +232,7 @@ func (r *reader) start(b *doctest.Block) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.running[last.Line] = p
+	r.running = append(r.running, running{last.Line, p})
 	began := time.Now()
 	out, err := p.Wait(patience, func(out string) bool { return r.isUp(last, out) })
 	r.Logf("%v $ %s &", time.Since(began).Round(time.Millisecond), last.Line)
@@ -253,20 +259,18 @@ func (r *reader) isUp(c doctest.Command, out string) bool {
 
 func (r *reader) stop(b *doctest.Block) {
 	r.Helper()
-	for line := range r.running {
-		if strings.HasPrefix(line, b.Text) {
-			r.end(line)
-			return
-		}
+	i := slices.IndexFunc(r.running, func(p running) bool { return strings.HasPrefix(p.line, b.Text) })
+	if i < 0 {
+		r.Fatalf("%s:%d: %s does not run", r.page, b.Line, b.Text)
 	}
-	r.Fatalf("%s:%d: %s does not run", r.page, b.Line, b.Text)
+	r.end(i)
 }
 
-func (r *reader) end(line string) {
+func (r *reader) end(i int) {
 	began := time.Now()
-	r.running[line].Stop()
-	delete(r.running, line)
-	r.Logf("%v to end %s", time.Since(began).Round(time.Millisecond), line)
+	r.running[i].Stop()
+	r.Logf("%v to end %s", time.Since(began).Round(time.Millisecond), r.running[i].line)
+	r.running = slices.Delete(r.running, i, i+1)
 }
 
 // check has the TypeScript compiler of the SDK look at a program.
