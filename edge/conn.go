@@ -107,6 +107,7 @@ type Conn struct {
 	off      int    // bytes of the first pending frame that have been written
 	pending  []*Frame
 	bytes    int // payloads in pending
+	relief   chan struct{} // somebody waits until the list is shorter
 	end      *CloseError
 
 	dirtyNext *Conn // guarded by being on the dirty list
@@ -174,13 +175,24 @@ func (c *Conn) Pending() (frames, bytes int) {
 // Errors: [ErrClosed]; *message.Error with CodeSlowConsumer (the list was full
 // and the connection is being closed) or CodeOverloaded (it was full and f was
 // not sent), as the [Policy] says.
-func (c *Conn) Send(f *Frame) error {
+func (c *Conn) Send(f *Frame) error { return c.send(f, false) }
+
+// Offer is Send for what can wait, such as the parts of a long answer: it fails
+// with CodeOverloaded as soon as half of the list is taken, whatever the
+// [Policy], so that there is always room for final answers. [Conn.Relief] tells
+// when to try again.
+func (c *Conn) Offer(f *Frame) error { return c.send(f, true) }
+
+func (c *Conn) send(f *Frame, canWait bool) error {
 	c.mu.Lock()
-	if state(c.state.Load()) != stateOpen {
+	switch {
+	case state(c.state.Load()) != stateOpen:
 		c.mu.Unlock()
 		return ErrClosed
-	}
-	if c.full(len(f.Payload)) {
+	case canWait && c.crowded(2):
+		c.mu.Unlock()
+		return errFull
+	case c.full(len(f.Payload)):
 		return c.overflow()
 	}
 	f.Retain()
@@ -190,6 +202,41 @@ func (c *Conn) Send(f *Frame) error {
 		c.srv.dirty(c)
 	}
 	return nil
+}
+
+// crowded reports whether one part-th of the list is taken.
+func (c *Conn) crowded(part int) bool {
+	l := &c.srv.cfg.Limits
+	return len(c.pending) > 0 && (len(c.pending) >= l.PendingFrames/part || c.bytes >= l.PendingBytes/part)
+}
+
+// nothingToWaitFor is what those get who need not wait.
+var nothingToWaitFor = func() chan struct{} { //nolint:gochecknoglobals // immutable
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Relief returns a channel that is closed when less than a quarter of the list
+// of pending frames is taken, and when the connection ends.
+func (c *Conn) Relief() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state(c.state.Load()) != stateOpen || !c.crowded(4) {
+		return nothingToWaitFor
+	}
+	if c.relief == nil {
+		c.relief = make(chan struct{})
+	}
+	return c.relief
+}
+
+// relieve wakes those who wait, if there is a reason. It is called with mu held.
+func (c *Conn) relieve() {
+	if c.relief != nil && (!c.crowded(4) || state(c.state.Load()) != stateOpen) {
+		close(c.relief)
+		c.relief = nil
+	}
 }
 
 func (c *Conn) full(more int) bool {
@@ -232,6 +279,7 @@ func (c *Conn) drop(keep int) {
 		c.pending[i] = nil
 	}
 	c.pending = c.pending[:min(keep, len(c.pending))]
+	c.relieve()
 }
 
 // control sends a pong or ping. It is dropped when the list is full and the
@@ -278,6 +326,7 @@ func (c *Conn) closeWith(err *CloseError, last *Frame) {
 // startClosing is called with mu held, and unlocks it.
 func (c *Conn) startClosing(err *CloseError, last *Frame) {
 	c.state.Store(uint32(stateClosing))
+	c.relieve()
 	c.end = err
 	push := c.enqueue(last)
 	c.srv.wheel.Reset(&c.timer, c.srv.cfg.Limits.Close)

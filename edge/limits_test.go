@@ -300,3 +300,53 @@ func gather(t *testing.T, reg prometheus.Gatherer) map[string]float64 {
 	}
 	return got
 }
+
+// What can wait is refused while half of the list is taken, final answers are
+// not, and those who wait learn when there is room again or nothing to wait for.
+func TestOfferWaitsForRelief(t *testing.T) {
+	forEach(t, edge.Limits{PendingFrames: 1000, PendingBytes: 4 << 20}, func(t *testing.T, n *node) {
+		t.Helper()
+		offer := func(c *edge.Conn, payload []byte) error {
+			f := edge.NewFrame()
+			defer f.Release()
+			f.Payload = append(f.Payload, payload...)
+			return c.Offer(f)
+		}
+		slow := n.ws(t)
+		conn := n.rec.waitOpen(t)
+		receive(t, conn.Relief(), "nothing to wait for")
+		payload, taken := bytes.Repeat([]byte("x"), 60_000), 0
+		var err error
+		for err == nil && taken < 10_000 {
+			if err = offer(conn, payload); err == nil {
+				taken++
+			}
+		}
+		if message.CodeOf(err) != message.CodeOverloaded {
+			t.Fatalf("Offer to a full list: %v", err)
+		}
+		if _, waiting := conn.Pending(); waiting > 2<<20+len(payload) {
+			t.Errorf("%d bytes are pending, more than half of the limit", waiting)
+		}
+		relief := conn.Relief()
+		select {
+		case <-relief:
+			t.Fatal("relief while nothing was read")
+		default:
+		}
+		if err := send(conn, []byte("final")); err != nil {
+			t.Fatalf("Send of a final answer: %v", err)
+		}
+		for range taken {
+			slow.expect(t, fin|bin, string(payload))
+		}
+		slow.expect(t, fin|bin, "final")
+		receive(t, relief, "relief after everything was read")
+
+		for offer(conn, payload) == nil {
+		}
+		relief = conn.Relief()
+		conn.Close(edge.CloseGoingAway, "bye")
+		receive(t, relief, "relief at the end of the connection")
+	})
+}

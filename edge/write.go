@@ -156,6 +156,7 @@ func (c *Conn) pop(w *scratch, wrote int) (sent, bytes int) {
 	n := copy(c.pending, c.pending[k:])
 	clear(c.pending[n:])
 	c.pending = c.pending[:n]
+	c.relieve()
 	return sent, wrote
 }
 
