@@ -74,8 +74,11 @@ func (l *listener) bind(ctx context.Context) error {
 func (l *listener) serve(i int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.ln == nil {
-		return errors.New("edge: Serve before Listen, or after Shutdown")
+	if l.closed {
+		return nil
+	}
+	if l.ln == nil {
+		return errors.New("edge: Serve was called before Listen")
 	}
 	if l.cfg.Driver == DriverGoroutine {
 		ln := l.ln
