@@ -29,6 +29,9 @@ func (l *link) Deliver(m *message.Message) error {
 		return message.NewError(message.CodeTooLarge, "the message is larger than a frame may be",
 			"Send it in parts, or raise limits.frame in the node's configuration.")
 	}
+	if m.Verb == message.VerbPart {
+		return l.Conn.Offer(f)
+	}
 	return l.Conn.Send(f)
 }
 

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,15 @@ type asker interface {
 	answer(c *Call, a answer) error
 	// ended is told, outside the lock, that the final answer was given.
 	ended(c *Call)
+	// relief returns a channel that is closed when a part that was refused with
+	// CodeOverloaded is worth another try.
+	relief() <-chan struct{}
 }
+
+// prompt is embedded by askers that always take parts.
+type prompt struct{}
+
+func (prompt) relief() <-chan struct{} { return nil }
 
 // answer is what an asker gets. It is passed by value so that giving it costs
 // no allocation.
@@ -122,23 +131,65 @@ func (c *Call) Expire() {
 
 // Part implements route.Responder.
 func (c *Call) Part(b route.Body) error {
+	crowded, err := c.tryPart(b)
+	if crowded {
+		err = errSlowCaller
+		_ = c.Fail(err)
+	}
+	return err
+}
+
+var errSlowCaller = message.NewError(message.CodeSlowConsumer, "the parts came faster than the caller took them",
+	"Read faster, ask for less at a time, or raise limits.pendingBytes in the node's configuration.")
+
+// PartWhenRoom implements route.Patient.
+func (c *Call) PartWhenRoom(ctx context.Context, b route.Body) error {
+	for {
+		crowded, err := c.tryPart(b)
+		if !crowded {
+			return err
+		}
+		select {
+		case <-c.asker.relief():
+		case <-ctx.Done():
+			return message.AsError(context.Cause(ctx))
+		}
+	}
+}
+
+// tryPart sends a part unless the asker has too much waiting already.
+func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
 	c.mu.Lock()
 	if c.over != nil {
 		c.mu.Unlock()
-		return c.over
+		return false, c.over
+	}
+	a := answer{verb: message.VerbPart, seq: c.parts + 1, body: b.Bytes, contentType: b.ContentType}
+	err = c.asker.answer(c, a)
+	if message.CodeOf(err) == message.CodeOverloaded {
+		c.mu.Unlock()
+		return true, nil
 	}
 	c.parts++
-	a := answer{verb: message.VerbPart, seq: c.parts, body: b.Bytes, contentType: b.ContentType}
-	err := c.asker.answer(c, a)
 	c.mu.Unlock()
 	if c.x.tapped() {
 		c.x.tapAnswer(c, a)
 	}
 	if err != nil {
 		_ = c.Fail(err)
-		return err
 	}
-	return nil
+	return false, err
+}
+
+// SetDeadline moves the time at which the caller stops waiting. Middleware that
+// knows better than the caller uses it.
+func (c *Call) SetDeadline(t time.Time) {
+	c.mu.Lock()
+	over := c.over != nil
+	c.mu.Unlock()
+	if !over {
+		c.x.wheel.Reset(&c.timer, time.Until(t))
+	}
 }
 
 // Reply implements route.Responder.
@@ -247,4 +298,7 @@ func (c *Call) address() []byte {
 	return c.from
 }
 
-var _ route.Responder = (*Call)(nil)
+var (
+	_ route.Responder = (*Call)(nil)
+	_ route.Patient   = (*Call)(nil)
+)

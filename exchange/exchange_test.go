@@ -20,12 +20,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wire is a Link that keeps what is delivered.
 type wire struct {
-	id  string
-	got chan message.Message
+	id   string
+	got  chan message.Message
+	room chan struct{}
 
-	mu     sync.Mutex
-	full   bool
-	closed int
+	mu        sync.Mutex
+	full      bool
+	partsFull bool
+	closed    int
 }
 
 func (w *wire) ID() string         { return w.id }
@@ -34,10 +36,13 @@ func (w *wire) RemoteAddr() string { return "127.0.0.1:1" }
 func (w *wire) Transport() string  { return "websocket" }
 func (w *wire) RefuseWhenFull()    {}
 
+// Relief is given when the test says so.
+func (w *wire) Relief() <-chan struct{} { return w.room }
+
 func (w *wire) Deliver(m *message.Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.full {
+	if w.full || (w.partsFull && m.Verb == message.VerbPart) {
 		return message.NewError(message.CodeOverloaded, "full", "")
 	}
 	w.got <- m.Clone()

@@ -83,6 +83,7 @@ func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call
 
 // legAsker takes the answers of one leg.
 type legAsker struct {
+	prompt
 	g   *gathering
 	res route.Responder
 	i   int

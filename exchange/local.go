@@ -29,7 +29,10 @@ func (l Local) Listener() string { return "" }
 func (l Local) RemoteAddr() string { return "" }
 
 // feeder is the asker of a call from inside the process.
-type feeder struct{ feed *call.Feed }
+type feeder struct {
+	prompt
+	feed *call.Feed
+}
 
 func (f *feeder) answer(c *Call, a answer) error {
 	if f.feed == nil {

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -246,4 +247,36 @@ func (q quoting) Unwrap() route.Responder { return q.Responder }
 
 func (q quoting) Reply(b route.Body) error {
 	return q.Responder.Reply(route.JSON(slices.Concat([]byte(`{"quoted":`), b.Bytes, []byte("}"))))
+}
+
+// A handler that is faster than its caller waits for it; a server on a
+// connection, which cannot be made to wait, has its call ended.
+func TestPartsWaitForSlowCallers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.local(countTo(3))
+	c, s := w.connect("c1"), w.connect("s1")
+	s.serve("count:/far")
+	fill := func(full bool) {
+		c.mu.Lock()
+		c.full = full
+		c.mu.Unlock()
+	}
+	c.room = make(chan struct{})
+	c.send(`{"to":"count:/far","mid":"1"}`)
+	m := s.next(t)
+	fill(true)
+	c.send(`{"to":"count:/up","mid":"2","bdy":{}}`) // its handler begins to wait
+	fill(false)
+	close(c.room)
+	for i := range 3 {
+		c.want(message.VerbPart, "2", fmt.Sprint(i))
+	}
+	c.want(message.VerbReply, "2", `"done"`)
+	c.mu.Lock()
+	c.partsFull = true
+	c.mu.Unlock()
+	s.send(`{"vrb":"part","rmid":%q,"bdy":1}`, m.Mid)
+	c.wantError("1", message.CodeSlowConsumer)
+	s.want(message.VerbCancel, string(m.Mid), "")
 }

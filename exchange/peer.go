@@ -26,6 +26,10 @@ type Link interface {
 	// RefuseWhenFull has the connection refuse messages when its queue is full, instead
 	// of being closed: right for servers, whose callers are told at once.
 	RefuseWhenFull()
+	// Relief returns a channel that is closed when a part, which Deliver
+	// refused with CodeOverloaded, is worth another try. Deliver refuses parts
+	// before the queue is full, so that there is room for final answers.
+	Relief() <-chan struct{}
 	// Close ends the connection with a close code of docs/reference/wire.md.
 	Close(code int, reason string)
 }
@@ -184,6 +188,9 @@ func (p *Peer) answer(c *Call, a answer) error {
 	}
 	return err
 }
+
+// relief implements asker.
+func (p *Peer) relief() <-chan struct{} { return p.link.Relief() }
 
 // ended implements asker.
 func (p *Peer) ended(c *Call) {

@@ -25,6 +25,7 @@ func (p *Peer) receiveSend(m *message.Message) {
 
 // sender is the asker of a send: it wants an acknowledgement or nothing.
 type sender struct {
+	prompt
 	p            *Peer
 	reportErrors bool
 }

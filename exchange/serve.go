@@ -31,13 +31,16 @@ func (p *Peer) receiveServe(m *message.Message) {
 	if c == nil {
 		return
 	}
-	c.asker = server{p}
+	c.asker = server{p: p}
 	c.req.Deadline = c.req.Received.Add(p.x.cfg.DefaultTimeout)
 	p.x.inbound.Handle(p.x.ctx, &c.req, c)
 }
 
 // server is the asker of a serve or unserve.
-type server struct{ p *Peer }
+type server struct {
+	prompt
+	p *Peer
+}
 
 func (s server) answer(c *Call, a answer) error { return s.p.answer(c, a) }
 func (s server) ended(*Call)                    {}

@@ -61,6 +61,15 @@ type Responder interface {
 	OnFinish(f Finisher)
 }
 
+// Patient is a Responder that can hold a part back. Package service uses it for
+// the parts of handlers, which may block; a middleware that wraps a Responder
+// without being Patient takes that away.
+type Patient interface {
+	// PartWhenRoom is Part, but while the caller has much more waiting than it
+	// takes it waits: until there is room, the request is finished, or ctx ends.
+	PartWhenRoom(ctx context.Context, b Body) error
+}
+
 // Finisher is told of the end of a request.
 type Finisher interface {
 	Finished(Outcome)

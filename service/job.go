@@ -22,6 +22,8 @@ type job struct {
 	req     *route.Request
 	res     route.Responder
 
+	ctx context.Context //nolint:containedctx // of the handler, while it runs
+
 	// Guarded by runner.mu.
 	in         *list
 	prev, next *job
@@ -39,6 +41,7 @@ func (j *job) run() {
 		return
 	}
 	defer stop()
+	j.ctx = ctx
 	returned := false
 	defer func() {
 		if returned {
@@ -144,8 +147,13 @@ func (j *job) isOver() bool {
 	return j.over
 }
 
-// Part passes a part on.
-func (j *job) Part(b route.Body) error { return j.res.Part(b) }
+// Part passes a part on. The handler may block, so it waits for a slow caller.
+func (j *job) Part(b route.Body) error {
+	if p, ok := j.res.(route.Patient); ok {
+		return p.PartWhenRoom(j.ctx, b)
+	}
+	return j.res.Part(b)
+}
 
 // Reply passes the reply on.
 func (j *job) Reply(b route.Body) error { return j.res.Reply(b) }
