@@ -13,7 +13,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // the policy of the page allows no data: URLs
   },
-  // "npm run dev" serves the sources; the node is the one of "ropewalk dev".
-  server: { proxy: { "/": { target: "ws://127.0.0.1:7420", ws: true, bypass: (req) => req.url } } },
+  // "npm run dev" serves the sources; the WebSocket goes to the node of "ropewalk dev".
+  server: { proxy: { "/node": { target: "http://127.0.0.1:7420", ws: true, changeOrigin: true, rewriteWsOrigin: true } } },
   test: { include: ["test/**/*.test.ts"] },
 });

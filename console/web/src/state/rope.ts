@@ -9,7 +9,7 @@ const content = document.querySelector<HTMLMetaElement>('meta[name="ropewalk"]')
 export const config = settings(content, webSocketURL(location.href));
 
 /** The connection: everything on this page goes over it. */
-export const rope = connect("/", {
+export const rope = connect(import.meta.env.DEV ? "/node" : "/", {
   backoff: { base: 500, max: 5_000 }, // the node of a developer is back soon
   silence: 15_000,
 });
