@@ -95,8 +95,7 @@ func CodeOf(err error) Code {
 // AsError returns err as an *Error, made up as in [CodeOf] if it is none. The
 // text of a foreign error is kept only in Cause.
 func AsError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return fromForeign(err)

@@ -39,7 +39,7 @@ func DecodeSplit(frame []byte, m *Message) error {
 	m.Reset()
 	d := decoder{m: m, split: true}
 	envelope := frame
-	if i := bytes.IndexByte(frame, '\n'); i >= 0 {
+	if i := bytes.IndexByte(frame, '\n'); i >= 0 { //nolint:modernize // what bytes.Cut comes to
 		envelope = frame[:i]
 		m.Body = frame[i+1:]
 	}

@@ -207,8 +207,8 @@ func same(t *testing.T, b []byte, got, want message.Message) {
 	got.Timeout, want.Timeout = 0, 0
 	for _, m := range []*message.Message{&got, &want} {
 		v := reflect.ValueOf(m).Elem()
-		for i := range v.NumField() {
-			if f := v.Field(i); f.Kind() == reflect.Slice && f.Len() == 0 {
+		for _, f := range v.Fields() {
+			if f.Kind() == reflect.Slice && f.Len() == 0 {
 				f.SetZero()
 			}
 		}

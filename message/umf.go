@@ -117,6 +117,7 @@ func truthy(v value) []byte {
 		if f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(v.raw), len(v.raw)), 64); f == 0 {
 			return nil
 		}
+	case kindArray, kindObject: // also when they are empty
 	}
 	return v.raw
 }

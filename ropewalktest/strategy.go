@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestStrategy(t *testing.T, newStrategy func() route.Strategy, f StrategyFea
 		for w := range 4 {
 			wg.Go(func() {
 				for i := range 500 {
-					s.Choose(cands[i%2:], fmt.Sprint(w*i%7))
+					s.Choose(cands[i%2:], strconv.Itoa(w*i%7))
 				}
 			})
 		}

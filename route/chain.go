@@ -28,13 +28,13 @@ type built struct {
 func (s *Stack) Chain(of Stage, final Handler) *Chain {
 	st := s.stage(of)
 	if st == nil {
-		panic(fmt.Sprintf("route: there is no stage %q", of))
+		panic(fmt.Sprintf("route: there is no stage %q", of)) //nolint:forbidigo // a bug of the program, at its start
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, err := build(*st.entries.Load(), final)
 	if err != nil {
-		panic(err) // a middleware that returned a handler before
+		panic(err) //nolint:forbidigo // a middleware that returned a handler before
 	}
 	c := &Chain{final: final}
 	c.now.Store(b)

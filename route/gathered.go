@@ -64,7 +64,7 @@ func appendTarget(dst []byte, server, name, path string) []byte {
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // of a string it cannot fail
+			quoted, _ := json.Marshal(s) //nolint:errchkjson // of a string it cannot fail
 			return append(dst, quoted...)
 		}
 	}

@@ -162,7 +162,7 @@ func badPattern(text, what, hint string) error {
 func MustPattern(s string) Pattern {
 	p, err := ParsePattern(s)
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // as its name says
 	}
 	return p
 }

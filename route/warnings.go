@@ -57,7 +57,7 @@ var placeRules = []placeRule{
 // Warnings tells which orders in the stack are known to be mistakes: one
 // sentence each, in order of stages. Nothing is changed or refused.
 func (s *Stack) Warnings() []string {
-	var out []string
+	var out []string //nolint:prealloc // mostly there are none
 	for i, name := range Stages() {
 		out = append(out, warnings(name, *s.stages[i].entries.Load())...)
 	}

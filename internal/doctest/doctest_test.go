@@ -147,7 +147,7 @@ func newReader(t *testing.T, page, clone string) *reader {
 	r.terminal = term
 	t.Cleanup(func() {
 		term.Close()
-		for i := len(r.running) - 1; i >= 0; i-- { // clients before their node
+		for i := range slices.Backward(r.running) { // clients before their node
 			r.end(i)
 		}
 		tidy(clone)

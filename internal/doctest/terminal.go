@@ -31,7 +31,7 @@ func NewTerminal(dir string, env []string) (*Terminal, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer script.Close()
+	defer func() { _ = script.Close() }()
 	cmd := exec.Command("bash", "--norc", "/dev/fd/3") //nolint:noctx // Close ends it
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = dir, env, []*os.File{script}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
