@@ -21,23 +21,24 @@ import (
 // profileSpan is how long perf looks; the load goes on a little longer.
 const profileSpan = 5 * time.Second
 
-// profileLoad is how many calls are in flight meanwhile.
-const profileLoad = 64
+// profileLoads are how many calls are in flight meanwhile.
+var profileLoads = []int{64, 256}
 
-// profile writes the table of where the server's time goes with 64 calls in
-// flight.
+// profile writes the tables of where the server's time goes.
 func (b *bench) profile(ctx context.Context, progs []program) error {
 	var text bytes.Buffer
 	for _, p := range progs {
 		if p.proto != load.ProtoRope {
 			continue // the rules below know our own packages only
 		}
-		var res load.Result
-		shares, err := b.record(ctx, p, &res)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		for _, n := range profileLoads {
+			var res load.Result
+			shares, err := b.record(ctx, p, n, &res)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			profileTable(&text, p.name, res, shares)
 		}
-		profileTable(&text, p.name, res, shares)
 	}
 	text.WriteByte('\n')
 	fmt.Print(text.String())
@@ -48,8 +49,8 @@ func (b *bench) profile(ctx context.Context, progs []program) error {
 }
 
 // record has perf look at a program under load.
-func (b *bench) record(ctx context.Context, p program, res *load.Result) (shares map[string]float64, err error) {
-	st := step{row: load.ModeCall, inFlight: profileLoad, warm: time.Second, span: profileSpan + time.Second}
+func (b *bench) record(ctx context.Context, p program, inFlight int, res *load.Result) (shares map[string]float64, err error) {
+	st := step{row: load.ModeCall, inFlight: inFlight, warm: time.Second, span: profileSpan + time.Second}
 	s, err := b.stage(p, st)
 	if s != nil {
 		defer func() { err = errors.Join(err, s.stop()) }()
@@ -150,7 +151,7 @@ func place(stack []string) string {
 const least = 0.005
 
 func profileTable(b *bytes.Buffer, name string, res load.Result, shares map[string]float64) {
-	heading(b, fmt.Sprintf("%s, %d in flight: %.1f µs a call", name, profileLoad, res.Server), "where", "%", "µs a call")
+	heading(b, fmt.Sprintf("%s, %d in flight: %.1f µs a call", name, res.InFlight, res.Server), "where", "%", "µs a call")
 	places := make([]string, 0, len(shares))
 	rest := shares["other"]
 	for p, s := range shares {
