@@ -70,11 +70,12 @@ type Limits struct {
 	// HandshakeTime is how long a new connection may take until its request
 	// has arrived. Default 10 s.
 	HandshakeTime time.Duration
-	// Ping is how often the other end is pinged when it sends no messages.
+	// Ping is how often the other end of a WebSocket is pinged when it sends no
+	// messages.
 	// Close code 4000 after two intervals in which nothing came. Default 25 s.
 	Ping time.Duration
-	// Idle closes connections that sent no message for so long, with 4002;
-	// looked at once in a Ping interval. Default: no limit.
+	// Idle closes WebSockets that sent no message for so long, with 4002; looked
+	// at once in a Ping interval. Default: no limit.
 	Idle time.Duration
 	// Poll is how long a poll of the HTTP transports waits for messages.
 	// Default 25 s.

@@ -106,7 +106,7 @@ type Conn struct {
 	inflight int    // frames at the head of pending that are being written
 	off      int    // bytes of the first pending frame that have been written
 	pending  []*Frame
-	bytes    int // payloads in pending
+	bytes    int           // payloads in pending
 	relief   chan struct{} // somebody waits until the list is shorter
 	end      *CloseError
 

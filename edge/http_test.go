@@ -222,6 +222,68 @@ func TestUnreadConnectionIsClosed(t *testing.T) {
 	expect(t, n.request(t, "POST", "/ropewalk/v1/poll", "", "Ropewalk-Connection", token, "Ropewalk-Ack", "0"), http.StatusGone)
 }
 
+// A stream without messages shows that it lives, and stays.
+func TestStreamBeats(t *testing.T) {
+	t.Parallel()
+	n := start(t, edge.Config{Limits: edge.Limits{Unread: 40 * time.Millisecond}}, newRecorder())
+	token := n.open(t, "split")
+	res := n.request(t, "GET", "/ropewalk/v1/stream", "", "Ropewalk-Connection", token)
+	in := bufio.NewReader(res.Body)
+	for range 5 {
+		readFrame(t, in, "")
+	}
+	if n.Count() != 1 {
+		t.Error("it was closed")
+	}
+}
+
+// A stream that nobody reads is closed as any slow consumer, and so is a
+// connection that is not polled.
+func TestSlowStreamAndPoll(t *testing.T) {
+	t.Parallel()
+	for _, streamed := range []bool{true, false} {
+		t.Run(fmt.Sprint("streamed ", streamed), func(t *testing.T) {
+			t.Parallel()
+			rec := newRecorder()
+			n := start(t, edge.Config{Limits: edge.Limits{PendingFrames: 100, Close: 50 * time.Millisecond}}, rec)
+			token := n.open(t, "split")
+			conn := rec.waitOpen(t)
+			if streamed {
+				n.request(t, "GET", "/ropewalk/v1/stream", "", "Ropewalk-Connection", token)
+			}
+			if _, err := fill(t, conn, bytes.Repeat([]byte("x"), 100_000), 10_000); message.CodeOf(err) != message.CodeSlowConsumer {
+				t.Fatalf("Send: %v", err)
+			}
+			rec.waitClosed(t, edge.CloseSlowConsumer)
+			eventually(t, "everything pending to be released", func() bool {
+				frames, waiting := conn.Pending()
+				return frames == 0 && waiting == 0
+			})
+			expect(t, n.request(t, "POST", "/ropewalk/v1/poll", "", "Ropewalk-Connection", token, "Ropewalk-Ack", "0"),
+				http.StatusGone)
+		})
+	}
+}
+
+// What is pending when the node closes is still fetched by the next poll.
+func TestLastPoll(t *testing.T) {
+	t.Parallel()
+	rec := newRecorder()
+	n := start(t, edge.Config{}, rec)
+	token := n.open(t, "split")
+	conn := rec.waitOpen(t)
+	if err := send(conn, []byte("last words")); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close(edge.CloseReplaced, "replaced")
+	rec.waitClosed(t, edge.CloseReplaced)
+	header := []string{"Ropewalk-Connection", token, "Ropewalk-Ack", "0"}
+	if got := expect(t, n.request(t, "POST", "/ropewalk/v1/poll", "", header...), http.StatusOK); got != batch("last words") {
+		t.Errorf("the last poll got %q", got)
+	}
+	expect(t, n.request(t, "POST", "/ropewalk/v1/poll", "", header...), http.StatusGone)
+}
+
 func TestHTTPRefusals(t *testing.T) {
 	t.Parallel()
 	rec := newRecorder()

@@ -14,6 +14,14 @@ import (
 // streamBeat is how often a stream without messages shows that it lives.
 const streamBeat = 15 * time.Second
 
+// beat is streamBeat, or less if connections are given up earlier than that.
+func (l *Limits) beat() time.Duration {
+	if l.Unread > 0 {
+		return min(streamBeat, max(l.Unread/2, time.Millisecond))
+	}
+	return streamBeat
+}
+
 // httpLink is a connection over HTTP requests: those that send bring input, and
 // a stream or one poll after another takes output away. Whoever holds input is
 // the connection's owner.

@@ -31,7 +31,7 @@ func (w *web) stream(rw http.ResponseWriter, req *http.Request, l *httpLink) {
 		l.conn.doom(&CloseError{Code: CloseAbnormal, Reason: "the stream broke"})
 		return
 	}
-	beat := time.NewTicker(streamBeat)
+	beat := time.NewTicker(w.srv.cfg.Limits.beat())
 	defer beat.Stop()
 	for !l.over() {
 		var err error

@@ -73,6 +73,11 @@ func fail(rw http.ResponseWriter, status int, err *message.Error) {
 // guard checks origin and method, and answers for CORS.
 func (w *web) guard(method string, next http.HandlerFunc) http.HandlerFunc {
 	return func(rw http.ResponseWriter, req *http.Request) {
+		if !w.begin() {
+			fail(rw, http.StatusServiceUnavailable, errStopping)
+			return
+		}
+		defer w.open.Done()
 		lis, _ := req.Context().Value(listenerKey{}).(*listener)
 		origin := req.Header.Get("Origin")
 		h := rw.Header()

@@ -71,7 +71,11 @@ func (s *Server) register(c *Conn) {
 	}
 	s.first = c
 	s.total++
+	late := s.draining
 	s.connMu.Unlock()
+	if late { // it was admitted just before, and drain has not seen it
+		c.doom(&CloseError{Code: CloseGoingAway, Reason: "the node stops"})
+	}
 }
 
 // forget takes c off the list and gives back its slot.
@@ -92,7 +96,15 @@ func (s *Server) unlist(c *Conn) {
 		s.first = c.next
 	}
 	c.next, c.prev = nil, nil
-	if s.total--; s.total == 0 && s.draining {
+	s.total--
+	s.tellEmpty()
+}
+
+// tellEmpty is called with connMu held when there may be no connection left
+// after a drain.
+func (s *Server) tellEmpty() {
+	if s.draining && s.total == 0 && !s.told {
+		s.told = true
 		close(s.empty)
 	}
 }

@@ -45,6 +45,7 @@ type Server struct {
 	perIP    map[netip.Addr]int
 	shut     bool          // no new ones
 	draining bool          // and those that are there are being closed
+	told     bool          // empty is closed
 	empty    chan struct{} // closed when draining and total is 0
 
 	lifeMu  sync.Mutex
@@ -209,11 +210,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // drain closes all connections and has empty closed when the last is gone.
 func (s *Server) drain() {
 	s.connMu.Lock()
-	first := !s.draining
 	s.draining = true
-	if first && s.total == 0 {
-		close(s.empty)
-	}
+	s.tellEmpty()
 	s.connMu.Unlock()
 	for _, c := range s.snapshot() {
 		c.Close(CloseGoingAway, "the node stops")

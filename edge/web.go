@@ -20,10 +20,11 @@ type web struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
-	open   sync.WaitGroup // connections in net/http's hands
+	open   sync.WaitGroup // connections in net/http's hands, and requests of the transports
 
-	mu    sync.Mutex
-	links map[string]*httpLink // by connection id
+	mu      sync.Mutex
+	links   map[string]*httpLink // by connection id
+	stopped bool                 // nothing may be added to open
 }
 
 func newWeb(s *Server) *web {
@@ -50,9 +51,24 @@ func (w *web) shutdown(ctx context.Context) error {
 
 // stop cuts everything.
 func (w *web) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
 	_ = w.http.Close()
 	_ = w.Close()
 	w.open.Wait()
+}
+
+// begin has stop wait for one open.Done more. It returns false when it is too
+// late for that.
+func (w *web) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return false
+	}
+	w.open.Add(1)
+	return true
 }
 
 // Accept implements net.Listener.
@@ -96,12 +112,15 @@ func (s *Server) toHTTP(c *Conn, read []byte) {
 	s.connMu.Lock()
 	s.unlist(c)
 	s.connMu.Unlock()
+	if err == nil && !s.web.begin() {
+		_ = conn.Close()
+		err = net.ErrClosed
+	}
 	if err != nil {
 		s.giveBack(c.addr.Addr())
-		s.log.Error("give a connection to net/http", "err", err)
+		s.log.Debug("give a connection to net/http", "err", err)
 		return
 	}
-	s.web.open.Add(1)
 	wc := &webConn{Conn: conn, lis: c.lis, ip: c.addr.Addr(), rest: read}
 	if !s.lane.Do(func(ctx context.Context) { s.web.hand(wc) }) {
 		_ = wc.Close()
