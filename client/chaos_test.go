@@ -94,6 +94,8 @@ func breakLines(t *testing.T, noticed bool, opts []client.Option) {
 	}
 	end()
 
+	done.mu.Lock() // the server may still be at it
+	defer done.mu.Unlock()
 	for what, n := range done.times {
 		if n > 1 && what[1] == 'o' { // "o…": once
 			t.Errorf("%s was executed %d times", what, n)

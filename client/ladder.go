@@ -193,7 +193,8 @@ func refusal(res *http.Response) *message.Error {
 	var probe struct {
 		Code string `json:"code"`
 	}
-	if json.Unmarshal(body, &probe) != nil || probe.Code == "" {
+	_ = json.Unmarshal(body, &probe) // whatever it is, it has no code then
+	if probe.Code == "" {
 		return nil
 	}
 	return message.DecodeError(body)

@@ -132,8 +132,11 @@ func nodeCalls(t *testing.T, asker, server *client.Client) {
 		t.Fatal(n, err)
 	}
 	a, err := asker.Call(t.Context(), "math:/mul", pair{2, 5})
-	if err != nil || a.From != server.ID()+"@math:/" {
-		t.Fatalf("%+v, %v", a, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.From != server.ID()+"@math:/" {
+		t.Fatalf("the answer came from %s", a.From)
 	}
 	_, err = asker.Call(t.Context(), "math:/mul", map[string]string{"a": "x"})
 	wantCode(t, err, message.CodeInvalidInput)
@@ -144,8 +147,11 @@ func nodeCalls(t *testing.T, asker, server *client.Client) {
 		blob[i] = byte(i)
 	}
 	a, err = asker.Call(t.Context(), "echo:/", blob)
-	if err != nil || a.ContentType != call.Octets || string(a.Body) != string(blob) {
-		t.Fatalf("echo of bytes: %d bytes of %s, %v", len(a.Body), a.ContentType, err)
+	if err != nil {
+		t.Fatal("echo of bytes:", err)
+	}
+	if a.ContentType != call.Octets || string(a.Body) != string(blob) {
+		t.Fatalf("echo of bytes: %d bytes of %s", len(a.Body), a.ContentType)
 	}
 	var wg sync.WaitGroup
 	for i := range 100 {
