@@ -66,7 +66,8 @@ func startFloor(t *testing.T, served string) netip.AddrPort {
 func startNATS(t *testing.T) (tcp, web netip.AddrPort) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, PingInterval: 50 * time.Millisecond,
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+		PingInterval: 50 * time.Millisecond, MaxPingsOut: 10_000, // a slow machine is not a stale client
 		Websocket: server.WebsocketOpts{Host: "127.0.0.1", Port: -1, NoTLS: true},
 	})
 	if err != nil {
@@ -95,7 +96,7 @@ func startNATS(t *testing.T) (tcp, web netip.AddrPort) {
 func config(mode, proto string, addr netip.AddrPort) load.Config {
 	cfg := load.Config{
 		Mode: mode, Proto: proto, Addr: addr, Path: "/", Conns: 8, InFlight: 24, AtOnce: 3, To: "bench:/echo",
-		Payload: 128, Warm: 20 * time.Millisecond, For: 100 * time.Millisecond, ServerPID: os.Getpid(), PeerPID: os.Getpid(),
+		Payload: 128, Warm: 20 * time.Millisecond, For: 200 * time.Millisecond, ServerPID: os.Getpid(), PeerPID: os.Getpid(),
 	}
 	if proto != load.ProtoRope {
 		cfg.To = "bench.echo"
