@@ -225,11 +225,11 @@ func TestUnreadConnectionIsClosed(t *testing.T) {
 // A stream without messages shows that it lives, and stays.
 func TestStreamBeats(t *testing.T) {
 	t.Parallel()
-	n := start(t, edge.Config{Limits: edge.Limits{Unread: 40 * time.Millisecond}}, newRecorder())
+	n := start(t, edge.Config{Limits: edge.Limits{Unread: 400 * time.Millisecond}}, newRecorder())
 	token := n.open(t, "split")
 	res := n.request(t, "GET", "/ropewalk/v1/stream", "", "Ropewalk-Connection", token)
 	in := bufio.NewReader(res.Body)
-	for range 5 {
+	for range 3 {
 		readFrame(t, in, "")
 	}
 	if n.Count() != 1 {

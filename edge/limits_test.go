@@ -137,10 +137,10 @@ func TestSlowHandshakeIsCut(t *testing.T) {
 }
 
 func TestPings(t *testing.T) {
-	forEach(t, edge.Limits{Ping: 60 * time.Millisecond}, func(t *testing.T, n *node) {
+	forEach(t, edge.Limits{Ping: 300 * time.Millisecond}, func(t *testing.T, n *node) {
 		t.Helper()
 		answering, silent := n.ws(t), n.ws(t)
-		for range 5 {
+		for range 4 {
 			answering.expect(t, fin|ping, "")
 			answering.write(t, mask(fin|pong, nil))
 		}
@@ -157,7 +157,7 @@ func TestPings(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	forEach(t, edge.Limits{Ping: 40 * time.Millisecond, Idle: 100 * time.Millisecond}, func(t *testing.T, n *node) {
+	forEach(t, edge.Limits{Ping: 250 * time.Millisecond, Idle: 600 * time.Millisecond}, func(t *testing.T, n *node) {
 		t.Helper()
 		c := n.ws(t)
 		for {
