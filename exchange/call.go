@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/internal/wheel"
@@ -13,7 +14,7 @@ import (
 
 // envelopeRoom is how much of a call's envelope is kept without an allocation
 // of its own: an address, an id, a few headers.
-const envelopeRoom = 192
+const envelopeRoom = 136
 
 // asker is who a call's answers go to: a peer, a caller inside the process, or
 // a gather that the call is a leg of.
@@ -52,31 +53,53 @@ type answer struct {
 //	       │    │──Fail───►│over│──► finishers told, once
 //	       └────┘◄ deadline, cancel, asker or server gone: Fail
 //
-// A Call is never pooled: handlers and middleware may hold on to it, and their
-// late answers must not reach somebody else.
+// A Call is never used twice: handlers and middleware may hold on to it, and
+// their late answers must not reach somebody else. What it needs only while it
+// is open is in its callState, which is used again.
 type Call struct {
-	x     *Exchange
-	asker asker
-	req   route.Request
-	leg   leg // used when the server is a connection and nobody wrapped the Call
+	x        *Exchange
+	asker    asker
+	received time.Time
+	to       []byte // as the asker wrote it
 
 	hash      uint64 // of the asker's mid, for the peer's table
 	nextAsked *Call  // another call of the same hash
 
-	timer      wheel.Timer
-	onDeadline func() // nil: fail with CodeDeadlineExceeded
+	timer wheel.Timer
 
-	mu        sync.Mutex
-	over      *message.Error // nil while open; why answers are refused, after
-	parts     uint64
-	route     string         // the pattern that matched
-	server    route.Endpoint // who was chosen; nil: nobody yet
-	from      []byte         // address of the server, made when first needed
-	finishers []route.Finisher
-	inline    [4]route.Finisher
+	mu    sync.Mutex
+	over  *message.Error // nil while open; why answers are refused, after
+	route string         // the pattern that matched
+	parts uint64
+	state *callState // not to be touched any more when the call is over
 
-	room     [envelopeRoom]byte
-	fromRoom [48]byte // of the usual from
+	room [envelopeRoom]byte // strings made of the envelope point here, for ever
+}
+
+// callState is the part of a call that is large. It belongs to two: the call
+// while it is open, and the goroutine that sends the request on its way; when
+// both are done it is used for another call, unless somebody keeps the request.
+type callState struct {
+	owners atomic.Int32
+	req    route.Request
+	leg    leg // used when the server is a connection and nobody wrapped the Call
+
+	// Guarded by Call.mu.
+	onDeadline func()         // nil: fail with CodeDeadlineExceeded
+	server     route.Endpoint // who was chosen; nil: nobody yet
+	from       []byte         // address of the server, made when first needed
+	finishers  []route.Finisher
+	inline     [4]route.Finisher
+	fromRoom   [48]byte // of the usual from
+}
+
+// release gives up one of the two ownerships.
+func (x *Exchange) release(s *callState) {
+	if s.owners.Add(-1) != 0 || s.req.Kept() {
+		return
+	}
+	*s = callState{}
+	x.states.Put(s)
 }
 
 var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}
@@ -84,39 +107,55 @@ var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call 
 // newCall makes a call of m, whose envelope is copied; the body is not. The
 // caller has counted it with oneMore.
 func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
-	c := &Call{x: x, asker: from}
-	m.CloneEnvelope(&c.req.Message, c.room[:0])
-	c.req.Peer = peer
-	c.req.Received = now
-	c.finishers = c.inline[:0]
+	s := x.states.Get().(*callState) //nolint:forcetypeassert // nothing else is put
+	c := &Call{x: x, asker: from, received: now, state: s}
+	m.CloneEnvelope(&s.req.Message, c.room[:0])
+	c.to = s.req.Message.To
+	s.owners.Store(2)
+	s.req.Peer = peer
+	s.req.Received = now
+	s.finishers = s.inline[:0]
 	return c
 }
 
 // start sets the deadline and sends the request on its way.
 func (c *Call) start() {
-	x := c.x
-	left := c.req.Message.Timeout
+	x, req := c.x, &c.state.req
+	left := req.Message.Timeout
 	if left <= 0 {
 		left = x.cfg.DefaultTimeout
 	}
 	left = min(left, x.cfg.MaxTimeout)
-	c.req.Deadline = c.req.Received.Add(left)
+	req.Deadline = c.received.Add(left)
 	c.timer.Owner = c
-	x.wheel.ResetFrom(&c.timer, c.req.Received, left)
-	x.inbound.Handle(x.ctx, &c.req, c)
+	x.wheel.ResetFrom(&c.timer, c.received, left)
+	c.dispatch(x.inbound)
+}
+
+// dispatch sends the request on its way.
+func (c *Call) dispatch(h route.Handler) {
+	s := c.state // the call may be over, and forget it, before h returns
+	h.Handle(c.x.ctx, &s.req, c)
+	c.x.release(s)
 }
 
 // setOnDeadline has f decide what happens at the deadline.
 func (c *Call) setOnDeadline(f func()) {
 	c.mu.Lock()
-	c.onDeadline = f
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.over == nil {
+		c.state.onDeadline = f
+	}
 }
 
 // Expire implements wheel.Expirer: the deadline has come.
 func (c *Call) Expire() {
 	c.mu.Lock()
-	f := c.onDeadline
+	if c.over != nil {
+		c.mu.Unlock()
+		return
+	}
+	f := c.state.onDeadline
 	c.mu.Unlock()
 	if f != nil {
 		f()
@@ -124,7 +163,7 @@ func (c *Call) Expire() {
 	}
 	_ = c.Fail(&message.Error{
 		Code:    message.CodeDeadlineExceeded,
-		Message: "no answer from " + string(c.req.Message.To) + " in time",
+		Message: "no answer from " + string(c.to) + " in time",
 		Hint:    "Give the call more time, or find out with \"ropewalk tap\" why its server is slow; it may still have been executed.",
 	})
 }
@@ -171,10 +210,10 @@ func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
 		return true, nil
 	}
 	c.parts++
-	c.mu.Unlock()
 	if c.x.tapped() {
 		c.x.tapAnswer(c, a)
 	}
+	c.mu.Unlock()
 	if err != nil {
 		_ = c.Fail(err)
 	}
@@ -218,18 +257,18 @@ func (c *Call) end(a answer, after *message.Error) error {
 		a = answer{verb: message.VerbError, err: after}
 		_ = c.asker.answer(c, a)
 	}
-	c.over = after
-	finishers, parts, routed := c.finishers, c.parts, c.route
-	c.finishers = nil
-	c.mu.Unlock()
-
-	c.x.wheel.Stop(&c.timer)
-	c.asker.ended(c)
-	tell(finishers, route.Outcome{Route: routed, Err: a.err, Parts: parts}, c.req.Received)
-	c.x.oneDone()
 	if c.x.tapped() {
 		c.x.tapAnswer(c, a)
 	}
+	c.over = after
+	s, out := c.state, route.Outcome{Route: c.route, Err: a.err, Parts: c.parts}
+	c.mu.Unlock() // nobody but us touches the state from here on
+
+	c.x.wheel.Stop(&c.timer)
+	c.asker.ended(c)
+	tell(s.finishers, out, c.received)
+	c.x.release(s)
+	c.x.oneDone()
 	return nil
 }
 
@@ -252,11 +291,11 @@ func tell(finishers []route.Finisher, out route.Outcome, received time.Time) {
 func (c *Call) OnFinish(f route.Finisher) {
 	c.mu.Lock()
 	if c.over == nil {
-		c.finishers = append(c.finishers, f)
+		c.state.finishers = append(c.state.finishers, f)
 		c.mu.Unlock()
 		return
 	}
-	out := route.Outcome{Route: c.route, Err: c.over, Parts: c.parts, Took: time.Since(c.req.Received)}
+	out := route.Outcome{Route: c.route, Err: c.over, Parts: c.parts, Took: time.Since(c.received)}
 	c.mu.Unlock()
 	f.Finished(out)
 }
@@ -265,8 +304,10 @@ func (c *Call) OnFinish(f route.Finisher) {
 // it.
 func (c *Call) note(pattern string, server route.Endpoint) {
 	c.mu.Lock()
-	c.route, c.server = pattern, server
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.over == nil {
+		c.route, c.state.server = pattern, server
+	}
 }
 
 // callOf returns the Call behind a Responder that middleware may have wrapped,
@@ -287,15 +328,16 @@ func callOf(res route.Responder) *Call {
 // address returns who answers, as the frm of the answer: "<server>@<name>:/",
 // or the node when no server was found. c.mu is held.
 func (c *Call) address() []byte {
-	if c.server == nil {
+	s := c.state
+	if s.server == nil {
 		return c.x.address
 	}
-	if c.from == nil {
+	if s.from == nil {
 		name, _, _ := strings.Cut(c.route, ":")
-		id := c.server.ID()
-		c.from = append(append(append(append(c.fromRoom[:0], id...), '@'), name...), ":/"...)
+		id := s.server.ID()
+		s.from = append(append(append(append(s.fromRoom[:0], id...), '@'), name...), ":/"...)
 	}
-	return c.from
+	return s.from
 }
 
 var (

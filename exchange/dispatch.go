@@ -44,7 +44,7 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		return
 	}
 	if sel.Gathers() {
-		x.gather(ctx, req, res, sel)
+		x.gather(req, res, sel)
 		return
 	}
 	if addr.HasWildcard() {

@@ -83,6 +83,7 @@ type Exchange struct {
 	deliver   *route.Chain
 	outgoing  *route.Chain
 	drafts    sync.Pool // of *draft
+	states    sync.Pool // of *callState
 	lastStamp atomic.Pointer[stamp]
 	taps      atomic.Pointer[[]*Tap]
 	tapsMu    sync.Mutex
@@ -118,6 +119,7 @@ func New(cfg Config) *Exchange {
 	}
 	x.metrics.watch(x)
 	x.drafts.New = func() any { return new(draft) }
+	x.states.New = func() any { return new(callState) }
 	x.inbound = x.stack.Chain(route.StageInbound, route.HandlerFunc(x.dispatch))
 	x.calls = x.stack.Chain(route.StageCall, route.HandlerFunc(x.choose))
 	x.serve = x.stack.Chain(route.StageServe, route.HandlerFunc(hand))

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -28,7 +27,7 @@ type gathering struct {
 }
 
 // gather asks every server of req's address.
-func (x *Exchange) gather(ctx context.Context, req *route.Request, res route.Responder, sel route.Selection) {
+func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Selection) {
 	if req.Message.EffectiveVerb() != message.VerbCall {
 		_ = res.Fail(&message.Error{
 			Code: message.CodeBadMessage, Message: "a send cannot be gathered: it has no answers", Path: "str",
@@ -57,9 +56,8 @@ func (x *Exchange) gather(ctx context.Context, req *route.Request, res route.Res
 		g.legs[i] = x.newLeg(req, &targets[i], legAsker{g: g, res: res, i: i})
 	}
 	res.OnFinish(g)
-	for i, c := range g.legs {
-		c.req.Matched(targets[i].Match())
-		x.calls.Handle(ctx, &c.req, c)
+	for _, c := range g.legs {
+		c.dispatch(x.calls)
 	}
 	g.mu.Lock()
 	g.begun = true
@@ -72,12 +70,13 @@ func (x *Exchange) gather(ctx context.Context, req *route.Request, res route.Res
 func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call {
 	x.active.Add(1)
 	c := x.newCall(&req.Message, from, req.Peer, req.Received)
-	c.req.Message.Strategy = nil
-	c.req.Message.Body = req.Message.Body
-	c.req.Address = req.Address
-	c.req.Address.Instance, c.req.Address.Sub = "", ""
-	readdress(&c.req, t.Name, t.Path)
-	c.req.Deadline = req.Deadline
+	to := &c.state.req
+	to.Message.Strategy = nil
+	to.Address = req.Address
+	to.Address.Instance, to.Address.Sub = "", ""
+	readdress(to, t.Name, t.Path)
+	to.Deadline = req.Deadline
+	to.Matched(t.Match())
 	return c
 }
 
@@ -98,7 +97,7 @@ func (l legAsker) answer(c *Call, a answer) error {
 	t := &l.g.targets[l.i]
 	got := route.Answer{
 		Server: t.Endpoint.ID(), Name: t.Name, Path: t.Path,
-		Took: time.Since(c.req.Received), ContentType: a.contentType, Err: a.err,
+		Took: time.Since(c.received), ContentType: a.contentType, Err: a.err,
 	}
 	if a.body != nil {
 		got.Body = append(make([]byte, 0, len(a.body)), a.body...)

@@ -52,7 +52,7 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 	forward(&m.Message, req)
 	m.Verb = message.VerbCall
 	m.Mid = message.AppendMid(m.room[:0], l.id)
-	m.Timeout = max(time.Until(req.Deadline), time.Millisecond)
+	m.Timeout = timeLeft(req)
 	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 	if err != nil {
@@ -63,13 +63,28 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 	res.OnFinish(l)
 }
 
+// timeLeft returns how long the caller of a request still waits.
+func timeLeft(req *route.Request) time.Duration {
+	left := req.Deadline.Sub(req.Received)
+	if req.Kept() { // it has waited somewhere; otherwise it was read just now
+		left = time.Until(req.Deadline)
+	}
+	return max(left, time.Millisecond)
+}
+
 // legOf returns the leg that lies ready in a Call, or a new one when a
 // middleware wrapped the Call or sends the request a second time.
 func legOf(res route.Responder) *leg {
-	if c, ok := res.(*Call); ok && c.leg.server == nil {
-		return &c.leg
+	c, ok := res.(*Call)
+	if !ok {
+		return new(leg)
 	}
-	return new(leg)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil || c.state.leg.server != nil {
+		return new(leg)
+	}
+	return &c.state.leg
 }
 
 // forward fills m with what a server or client gets to see of a request. The
@@ -100,11 +115,11 @@ func (p *Peer) handSend(req *route.Request, res route.Responder) {
 // receiveAnswer takes a part, reply or error that this peer gives as a server.
 func (p *Peer) receiveAnswer(m *message.Message) {
 	id, ok := message.ParseMid(m.Rmid)
-	var l *leg
+	var res route.Responder
 	if ok {
-		l = p.findLeg(id, m.EffectiveVerb() != message.VerbPart)
+		res = p.findLeg(id, m.EffectiveVerb() != message.VerbPart)
 	}
-	if l == nil {
+	if res == nil {
 		// Late: the call was canceled or timed out while the answer was on its
 		// way. Or made up; then it does no harm either.
 		p.x.metrics.lateAnswers.Inc()
@@ -112,11 +127,11 @@ func (p *Peer) receiveAnswer(m *message.Message) {
 	}
 	switch m.EffectiveVerb() {
 	case message.VerbPart:
-		_ = l.res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
 	case message.VerbError:
-		_ = l.res.Fail(message.DecodeError(m.Body))
+		_ = res.Fail(message.DecodeError(m.Body))
 	default:
-		_ = l.res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
 	}
 }
 

@@ -124,10 +124,10 @@ func (p *Peer) receiveCall(m *message.Message) {
 	if c == nil {
 		return
 	}
-	c.hash = maphash.Bytes(p.x.seed, c.req.Message.Mid)
+	c.hash = maphash.Bytes(p.x.seed, c.state.req.Message.Mid)
 	if err := p.addAsked(c); err != nil {
 		p.x.metrics.refused(err.Code)
-		p.refuse(c.req.Message.Mid, err)
+		p.refuse(c.state.req.Message.Mid, err)
 		c.x.oneDone()
 		return
 	}
@@ -148,7 +148,7 @@ func (p *Peer) newCall(m *message.Message) *Call {
 	now := time.Now()
 	m.From = nil
 	c := p.x.newCall(m, p, p, now)
-	in := &c.req.Message
+	in := &c.state.req.Message
 	in.From = p.address
 	if len(in.Mid) == 0 {
 		in.Mid = []byte(message.NewMid())
@@ -171,7 +171,7 @@ func (p *Peer) receiveCancel(m *message.Message) {
 func (p *Peer) answer(c *Call, a answer) error {
 	m := p.x.borrow()
 	m.Verb, m.Seq = a.verb, a.seq
-	m.Rmid, m.From = c.req.Message.Mid, c.address()
+	m.Rmid, m.From = c.state.req.Message.Mid, c.address()
 	m.Body = a.body
 	if a.contentType != "" {
 		m.ContentType = []byte(a.contentType)
@@ -229,7 +229,7 @@ func (p *Peer) addAsked(c *Call) *message.Error {
 	}
 	first := p.asked[c.hash]
 	for at := first; at != nil; at = at.nextAsked {
-		if string(at.req.Message.Mid) == string(c.req.Message.Mid) {
+		if string(at.state.req.Message.Mid) == string(c.state.req.Message.Mid) {
 			return message.NewError(message.CodeDuplicateID, "a call with this mid is still in flight on this connection",
 				"Give each message an id of its own.")
 		}
@@ -245,7 +245,7 @@ func (p *Peer) findAsked(mid []byte) *Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for at := p.asked[hash]; at != nil; at = at.nextAsked {
-		if string(at.req.Message.Mid) == string(mid) {
+		if string(at.state.req.Message.Mid) == string(mid) {
 			return at
 		}
 	}
@@ -268,16 +268,21 @@ func (p *Peer) addLeg(l *leg) bool {
 	return true
 }
 
-// findLeg returns the leg with this id and forgets it if it is the last time.
-func (p *Peer) findLeg(id uint64, last bool) *leg {
+// findLeg returns who waits for the answers of a leg, and forgets the leg if it
+// is the last time. The leg itself may belong to another call as soon as the
+// lock is given back.
+func (p *Peer) findLeg(id uint64, last bool) route.Responder {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.legs[id]
-	if l != nil && last {
+	if l == nil {
+		return nil
+	}
+	if last {
 		delete(p.legs, id)
 		p.answering.Add(-1)
 	}
-	return l
+	return l.res
 }
 
 // dropLeg forgets a leg and reports whether it was still there.
@@ -305,13 +310,16 @@ func (p *Peer) Gone() {
 			asked = append(asked, c)
 		}
 	}
-	legs := p.legs
+	waiting := make([]route.Responder, 0, len(p.legs))
+	for _, l := range p.legs {
+		waiting = append(waiting, l.res)
+	}
 	p.legs = nil
 	p.mu.Unlock()
 
 	p.x.table.UnserveAll(p)
-	for _, l := range legs {
-		_ = l.res.Fail(&message.Error{
+	for _, res := range waiting {
+		_ = res.Fail(&message.Error{
 			Code:    message.CodeServiceLost,
 			Message: "the server went away during the call",
 			Hint:    "The call may have been executed; repeat it only if that does no harm.",

@@ -18,9 +18,9 @@ func (p *Peer) receiveSend(m *message.Message) {
 		return
 	}
 	c.asker = sender{p: p, reportErrors: hadID}
-	c.req.Deadline = c.req.Received.Add(p.x.cfg.DefaultTimeout)
+	c.state.req.Deadline = c.received.Add(p.x.cfg.DefaultTimeout)
 	p.x.metrics.sends.Inc()
-	p.x.inbound.Handle(p.x.ctx, &c.req, c)
+	c.dispatch(p.x.inbound)
 }
 
 // sender is the asker of a send: it wants an acknowledgement or nothing.
@@ -32,9 +32,9 @@ type sender struct {
 
 func (s sender) answer(c *Call, a answer) error {
 	switch {
-	case a.verb == message.VerbError && (s.reportErrors || c.req.Message.Ack):
+	case a.verb == message.VerbError && (s.reportErrors || c.state.req.Message.Ack):
 		return s.p.answer(c, a)
-	case a.verb == message.VerbReply && c.req.Message.Ack:
+	case a.verb == message.VerbReply && c.state.req.Message.Ack:
 		a.body, a.contentType = nil, ""
 		return s.p.answer(c, a)
 	}
@@ -111,8 +111,7 @@ func (x *Exchange) outbound(p *Peer, c *Call, m *message.Message) error {
 		return p.link.Deliver(m)
 	}
 	req := &route.Request{
-		Message: *m, Address: c.req.Address, Route: c.req.Route, Peer: p, Server: p,
-		Received: c.req.Received, Deadline: c.req.Deadline,
+		Message: *m, Route: c.route, Peer: p, Server: p, Received: c.received,
 	}
 	var out outcome
 	x.outgoing.Handle(x.ctx, req, &out)

@@ -32,8 +32,8 @@ func (p *Peer) receiveServe(m *message.Message) {
 		return
 	}
 	c.asker = server{p: p}
-	c.req.Deadline = c.req.Received.Add(p.x.cfg.DefaultTimeout)
-	p.x.inbound.Handle(p.x.ctx, &c.req, c)
+	c.state.req.Deadline = c.received.Add(p.x.cfg.DefaultTimeout)
+	c.dispatch(p.x.inbound)
 }
 
 // server is the asker of a serve or unserve.

@@ -77,17 +77,16 @@ func (x *Exchange) tapRequest(req *route.Request) {
 	})
 }
 
+// tapAnswer is called with c.mu held.
 func (x *Exchange) tapAnswer(c *Call, a answer) {
 	now := time.Now()
-	c.mu.Lock()
-	from, routed := string(c.address()), c.route
-	c.mu.Unlock()
+	in := &c.state.req.Message
 	e := TapEvent{
-		At: now, Verb: a.verb, To: string(c.req.Message.From), From: from, Mid: string(c.req.Message.Mid),
-		Route: routed, Seq: a.seq, Body: a.body, ContentType: a.contentType, Err: a.err,
+		At: now, Verb: a.verb, To: string(in.From), From: string(c.address()), Mid: string(in.Mid),
+		Route: c.route, Seq: a.seq, Body: a.body, ContentType: a.contentType, Err: a.err,
 	}
 	if a.verb != message.VerbPart {
-		e.Took = now.Sub(c.req.Received)
+		e.Took = now.Sub(c.received)
 	}
 	x.tap(e)
 }

@@ -100,9 +100,9 @@ type Peer interface {
 
 // Request is one message on its way to a handler.
 //
-// Message.Body is valid only until Handle returns, everything else for ever;
-// [Request.Keep] makes the body's bytes last too. Handlers of services always
-// get a kept request.
+// A Request is valid until Handle returns; whoever needs it longer calls
+// [Request.Keep] before that. Strings taken from it are valid for ever.
+// Handlers of services always get a kept request.
 type Request struct {
 	// Message is the envelope and body as they arrived.
 	Message message.Message
@@ -148,8 +148,11 @@ func (r *Request) Chosen(e Endpoint) {
 	r.Route, r.match.Params = m.Route, m.Params
 }
 
-// Keep makes the body's bytes independent of the buffer that they were read
-// into. Only the first call copies.
+// Kept reports whether Keep was called.
+func (r *Request) Kept() bool { return r.kept }
+
+// Keep makes the request last, and the body's bytes independent of the buffer
+// that they were read into. Only the first call copies.
 func (r *Request) Keep() {
 	if r.kept {
 		return
