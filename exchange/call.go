@@ -58,7 +58,8 @@ type Call struct {
 	x     *Exchange
 	asker asker
 	req   route.Request
-	leg   leg // used when the server is a connection and nobody wrapped the Call
+	to    []byte // the address as the asker wrote it
+	leg   leg    // used when the server is a connection and nobody wrapped the Call
 
 	hash      uint64 // of the asker's mid, for the peer's table
 	nextAsked *Call  // another call of the same hash
@@ -69,6 +70,7 @@ type Call struct {
 	mu        sync.Mutex
 	over      *message.Error // nil while open; why answers are refused, after
 	parts     uint64
+	settled   bool           // req's address and route do not change any more
 	route     string         // the pattern that matched
 	server    route.Endpoint // who was chosen; nil: nobody yet
 	from      []byte         // address of the server, made when first needed
@@ -86,6 +88,8 @@ var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call 
 func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
 	c := &Call{x: x, asker: from}
 	m.CloneEnvelope(&c.req.Message, c.room[:0])
+	c.to = c.req.Message.To
+	c.timer.Owner = c
 	c.req.Peer = peer
 	c.req.Received = now
 	c.finishers = c.inline[:0]
@@ -101,15 +105,24 @@ func (c *Call) start() {
 	}
 	left = min(left, x.cfg.MaxTimeout)
 	c.req.Deadline = c.req.Received.Add(left)
-	c.timer.Owner = c
 	x.wheel.ResetFrom(&c.timer, c.req.Received, left)
+	if c.isOver() { // before it began: end has found no timer to stop
+		x.wheel.Stop(&c.timer)
+		return
+	}
 	x.inbound.Handle(x.ctx, &c.req, c)
 }
 
-// setOnDeadline has f decide what happens at the deadline.
-func (c *Call) setOnDeadline(f func()) {
+func (c *Call) isOver() bool {
 	c.mu.Lock()
-	c.onDeadline = f
+	defer c.mu.Unlock()
+	return c.over != nil
+}
+
+// gathers has f decide what happens at the deadline of a gather.
+func (c *Call) gathers(f func()) {
+	c.mu.Lock()
+	c.settled, c.onDeadline = true, f
 	c.mu.Unlock()
 }
 
@@ -124,7 +137,7 @@ func (c *Call) Expire() {
 	}
 	_ = c.Fail(&message.Error{
 		Code:    message.CodeDeadlineExceeded,
-		Message: "no answer from " + string(c.req.Message.To) + " in time",
+		Message: "no answer from " + string(c.to) + " in time",
 		Hint:    "Give the call more time, or find out with \"ropewalk tap\" why its server is slow; it may still have been executed.",
 	})
 }
@@ -185,9 +198,8 @@ func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
 // knows better than the caller uses it.
 func (c *Call) SetDeadline(t time.Time) {
 	c.mu.Lock()
-	over := c.over != nil
-	c.mu.Unlock()
-	if !over {
+	defer c.mu.Unlock()
+	if c.over == nil { // end stops the timer after it has set over
 		c.x.wheel.Reset(&c.timer, time.Until(t))
 	}
 }
@@ -225,7 +237,7 @@ func (c *Call) end(a answer, after *message.Error) error {
 
 	c.x.wheel.Stop(&c.timer)
 	c.asker.ended(c)
-	tell(finishers, route.Outcome{Route: routed, Err: a.err, Parts: parts}, c.req.Received)
+	c.tell(finishers, route.Outcome{Route: routed, Err: a.err, Parts: parts})
 	c.x.oneDone()
 	if c.x.tapped() {
 		c.x.tapAnswer(c, a)
@@ -235,16 +247,16 @@ func (c *Call) end(a answer, after *message.Error) error {
 
 // tell tells the finishers how the call ended. The usual one, the leg, does not
 // look at the time, and reading the clock is not free.
-func tell(finishers []route.Finisher, out route.Outcome, received time.Time) {
+func (c *Call) tell(finishers []route.Finisher, out route.Outcome) {
 	for _, f := range finishers {
 		if l, ok := f.(*leg); ok {
 			l.Finished(out)
 			continue
 		}
 		if out.Took == 0 {
-			out.Took = time.Since(received)
+			out.Took = time.Since(c.req.Received)
 		}
-		f.Finished(out)
+		c.x.tell(f, out)
 	}
 }
 
@@ -256,16 +268,19 @@ func (c *Call) OnFinish(f route.Finisher) {
 		c.mu.Unlock()
 		return
 	}
-	out := route.Outcome{Route: c.route, Err: c.over, Parts: c.parts, Took: time.Since(c.req.Received)}
+	out := route.Outcome{Route: c.route, Parts: c.parts}
+	if c.over != errAnswered {
+		out.Err = c.over
+	}
 	c.mu.Unlock()
-	f.Finished(out)
+	c.tell([]route.Finisher{f}, out)
 }
 
 // note keeps what routing found out, where answers from any goroutine may read
 // it.
 func (c *Call) note(pattern string, server route.Endpoint) {
 	c.mu.Lock()
-	c.route, c.server = pattern, server
+	c.settled, c.route, c.server = true, pattern, server
 	c.mu.Unlock()
 }
 
