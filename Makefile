@@ -55,8 +55,9 @@ test-norace: ## the Go tests that need to run without it
 	$(GO) test -timeout 10m -run 'Alloc|Hostile' ./...
 
 .PHONY: test-bench
-test-bench: ## the tests of the load generator
+test-bench: ## the tests of the load generator, and a short run of all programs
 	cd bench && $(GO) test -race -timeout 5m ./...
+	cd bench && $(GO) run ./run --quick
 
 .PHONY: test-ts
 test-ts: sdk/ts/node_modules/.package-lock.json ## check, build and test the TypeScript client

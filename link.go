@@ -20,6 +20,17 @@ type link struct {
 func (l *link) Deliver(m *message.Message) error {
 	f := edge.NewFrame()
 	defer f.Release()
+	if err := l.encode(f, m); err != nil {
+		return err
+	}
+	if m.Verb == message.VerbPart {
+		return l.Conn.Offer(f)
+	}
+	return l.Conn.Send(f)
+}
+
+// encode makes f the frame of m.
+func (l *link) encode(f *edge.Frame, m *message.Message) error {
 	payload, err := l.dialect.Append(f.Payload, m)
 	if err != nil {
 		return err
@@ -29,10 +40,20 @@ func (l *link) Deliver(m *message.Message) error {
 		return message.NewError(message.CodeTooLarge, "the message is larger than a frame may be",
 			"Send it in parts, or raise limits.frame in the node's configuration.")
 	}
-	if m.Verb == message.VerbPart {
-		return l.Conn.Offer(f)
+	return nil
+}
+
+// DeliverShared implements exchange.Sharer. Links of one framing share a frame.
+func (l *link) DeliverShared(m *message.Message, s *exchange.Shared) error {
+	form := &s[l.Conn.Framing()]
+	if form.Frame == nil {
+		f := edge.NewFrame()
+		form.Frame, form.Err = f, l.encode(f, m)
 	}
-	return l.Conn.Send(f)
+	if form.Err != nil {
+		return form.Err
+	}
+	return l.Conn.Send(form.Frame.(*edge.Frame)) //nolint:forcetypeassert // links put nothing else
 }
 
 // RefuseWhenFull implements exchange.Link.
@@ -93,6 +114,6 @@ func (h *conns) Closed(c *edge.Conn, _ error) {
 }
 
 var (
-	_ edge.Handler  = (*conns)(nil)
-	_ exchange.Link = (*link)(nil)
+	_ edge.Handler    = (*conns)(nil)
+	_ exchange.Sharer = (*link)(nil)
 )

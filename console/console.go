@@ -55,7 +55,7 @@ func Handler(cfg Config) http.Handler {
 	}
 	files, err := load(dist, cfg)
 	if err != nil {
-		panic("console: " + err.Error())
+		panic("console: " + err.Error()) //nolint:forbidigo // the program was built wrong; any test of this package finds it
 	}
 	return files
 }

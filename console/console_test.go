@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"html"
@@ -209,7 +208,7 @@ func TestConfig(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &got); err != nil || got.Node != tt.cfg.Node {
 			t.Errorf("%s: came back as %q, %v", tt.name, got.Node, err)
 		}
-		if bytes.Count([]byte(page), []byte("<script")) != 1 {
+		if strings.Count(page, "<script") != 1 {
 			t.Errorf("%s: there is more than one script", tt.name)
 		}
 	}

@@ -112,10 +112,7 @@ func (p *poller) welcome(l *listener, fd int, sa *unix.RawSockaddrAny) {
 	owner.table.set(fd, c)
 	p.srv.register(c)
 	if err := owner.add(fd, pollIn, c.gen); err != nil {
-		owner.table.set(fd, nil)
-		_ = unix.Close(fd)
-		c.fd = -1
-		p.srv.forget(c)
+		c.doom(&CloseError{Code: CloseAbnormal, Reason: "watch a new connection", Cause: err})
 		p.srv.log.Error("watch a new connection", "err", err)
 	}
 }

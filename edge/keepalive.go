@@ -18,6 +18,7 @@ func (c *Conn) onTimer() {
 		c.kill = true
 	case stateOpen:
 		if c.via() != viaWebSocket {
+			c.srv.metrics.hit(limitUnread)
 			c.doomLocked(&CloseError{Code: CloseAbnormal, Reason: "it was neither streamed nor polled"})
 			break
 		}
@@ -65,10 +66,10 @@ func (c *Conn) keepAlive() (ping bool, err *CloseError) {
 	case l.Idle > 0 && int64(c.idle) >= (int64(l.Idle)+int64(l.tick())-1)/int64(l.tick()):
 		c.srv.metrics.hit(limitIdle)
 		return false, &CloseError{Code: CloseIdle, Reason: "no message for too long"}
-	case c.blocked && c.stuck:
+	case (c.blocked || c.writing) && c.stuck:
 		c.srv.metrics.hit(limitSlowConsumer)
 		return false, &CloseError{Code: CloseSlowConsumer, Reason: "slow consumer: nothing was taken for a whole ping interval"}
 	}
-	c.stuck = c.blocked
+	c.stuck = c.blocked || c.writing // done clears it when anything has left
 	return l.Ping > 0 && seen&seenMessage == 0, nil
 }

@@ -2,8 +2,11 @@ package edge_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -306,6 +309,73 @@ func checkBroadcast(t *testing.T, c *raw, senders, frames int) {
 			return
 		}
 		next[s]++
+	}
+}
+
+// Connections come and go in all ways while others send to all of them and the
+// node closes some: the Handler is told of each exactly once, in order.
+func TestChurn(t *testing.T) {
+	forEach(t, edge.Limits{PendingFrames: 64, Close: 50 * time.Millisecond}, func(t *testing.T, n *node) {
+		t.Helper()
+		var clients, senders sync.WaitGroup
+		for g := range 6 {
+			clients.Go(func() {
+				for i := range 24 {
+					churn(n, g+i)
+				}
+			})
+		}
+		stop := make(chan struct{})
+		for range 2 {
+			senders.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Millisecond):
+					}
+					for c := range n.Conns() {
+						_ = send(c, []byte(strings.Repeat("c", 5000)))
+						if i%20 == 19 {
+							c.Close(edge.CloseReplaced, "")
+						}
+					}
+				}
+			})
+		}
+		clients.Wait()
+		close(stop)
+		senders.Wait()
+		eventually(t, "all connections to end", func() bool { return n.Count() == 0 })
+	})
+}
+
+// churn makes a connection that sends something and ends in the i-th way; it
+// may be closed at any time.
+func churn(n *node, i int) {
+	c, err := net.DialTimeout("tcp", n.addr, patience)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if strings.HasPrefix(n.url, "wss") {
+		c = tls.Client(c, clientTLS())
+	}
+	if i%5 == 0 {
+		_, _ = io.WriteString(c, hello()[:i%100])
+		return
+	}
+	_, _ = io.WriteString(c, hello()+string(mask(fin|text, []byte("hello"))))
+	_, _ = io.CopyN(io.Discard, c, int64(i%7)*1000)
+	switch i % 4 {
+	case 0:
+		_, _ = c.Write(mask(fin|closed, []byte{3, 0xe8}))
+		_, _ = io.Copy(io.Discard, c)
+	case 1:
+		_, _ = c.Write(mask(fin|text, []byte("\xff")))
+	case 2:
+		_, _ = c.Write(mask(fin|text, make([]byte, 1000))[:500])
 	}
 }
 

@@ -100,6 +100,67 @@ func TestRejectKeepsTheConnection(t *testing.T) {
 	})
 }
 
+// Whoever sends and never reads is closed too, although it is alive.
+func TestSenderWhoNeverReads(t *testing.T) {
+	forEach(t, edge.Limits{PendingFrames: 50, Ping: 200 * time.Millisecond, Close: 20 * time.Millisecond}, func(t *testing.T, n *node) {
+		t.Helper()
+		c := n.ws(t)
+		conn := n.rec.waitOpen(t)
+		conn.SetPolicy(edge.PolicyReject)
+		if _, err := fill(t, conn, bytes.Repeat([]byte("x"), 100_000), 10_000); message.CodeOf(err) != message.CodeOverloaded {
+			t.Fatalf("Send: %v", err)
+		}
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(20 * time.Millisecond):
+					_, _ = c.Write(mask(fin|pong, nil))
+				}
+			}
+		}()
+		n.rec.waitClosed(t, edge.CloseSlowConsumer)
+	})
+}
+
+// One connection that sends all it can does not keep others from their turn.
+func TestFloodDoesNotStarveOthers(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants(t) {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			rec := newRecorder()
+			rec.mute = true
+			rec.onFrame = func(c *edge.Conn, frame []byte) {
+				if string(frame) == "good" {
+					_ = send(c, frame)
+				}
+			}
+			n := start(t, edge.Config{Listeners: []edge.ListenerConfig{v.listener}}, rec)
+			flood, good := n.ws(t), n.ws(t)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				block := bytes.Repeat(mask(fin|bin, []byte("flood")), 10_000)
+				for {
+					if _, err := flood.Write(block); err != nil {
+						return
+					}
+				}
+			}()
+			for range 200 {
+				good.write(t, mask(fin|bin, []byte("good")))
+				good.expect(t, fin|bin, "good")
+			}
+			_ = flood.Close()
+			receive(t, ended, "the flood to end")
+		})
+	}
+}
+
 // One frame always fits, and it may be larger than anything else here.
 func TestLargeFrames(t *testing.T) {
 	forEach(t, edge.Limits{PendingBytes: 1000}, func(t *testing.T, n *node) {

@@ -21,6 +21,7 @@ const (
 	limitRejected
 	limitPing
 	limitIdle
+	limitUnread
 	limitAccept
 	limits
 )
@@ -28,7 +29,7 @@ const (
 func (l limit) String() string {
 	return [limits]string{
 		"connections", "per_ip", "handshake_bytes", "handshake_time", "frame", "rate",
-		"slow_consumer", "pending", "ping", "idle", "accept",
+		"slow_consumer", "pending", "ping", "idle", "unread", "accept",
 	}[l]
 }
 

@@ -60,18 +60,19 @@ type Call struct {
 	x        *Exchange
 	asker    asker
 	received time.Time
-	to       []byte // as the asker wrote it
+	to       []byte // the address as the asker wrote it
 
 	hash      uint64 // of the asker's mid, for the peer's table
 	nextAsked *Call  // another call of the same hash
 
 	timer wheel.Timer
 
-	mu    sync.Mutex
-	over  *message.Error // nil while open; why answers are refused, after
-	route string         // the pattern that matched
-	parts uint64
-	state *callState // not to be touched any more when the call is over
+	mu      sync.Mutex
+	over    *message.Error // nil while open; why answers are refused, after
+	settled bool           // the request's address and route do not change any more
+	route   string         // the pattern that matched
+	parts   uint64
+	state   *callState // not to be touched any more when the call is over
 
 	room [envelopeRoom]byte // strings made of the envelope point here, for ever
 }
@@ -105,12 +106,14 @@ func (x *Exchange) release(s *callState) {
 var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}
 
 // newCall makes a call of m, whose envelope is copied; the body is not. The
-// caller has counted it with oneMore.
+// caller has counted it with oneMore, and dispatches it unless it is given up
+// at once.
 func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
 	s := x.states.Get().(*callState) //nolint:forcetypeassert // nothing else is put
 	c := &Call{x: x, asker: from, received: now, state: s}
 	m.CloneEnvelope(&s.req.Message, c.room[:0])
 	c.to = s.req.Message.To
+	c.timer.Owner = c
 	s.owners.Store(2)
 	s.req.Peer = peer
 	s.req.Received = now
@@ -127,24 +130,34 @@ func (c *Call) start() {
 	}
 	left = min(left, x.cfg.MaxTimeout)
 	req.Deadline = c.received.Add(left)
-	c.timer.Owner = c
 	x.wheel.ResetFrom(&c.timer, c.received, left)
+	if c.isOver() { // before it began: end has found no timer to stop
+		x.wheel.Stop(&c.timer)
+		x.release(c.state)
+		return
+	}
 	c.dispatch(x.inbound)
 }
 
-// dispatch sends the request on its way.
+// dispatch sends the request on its way, once.
 func (c *Call) dispatch(h route.Handler) {
-	s := c.state // the call may be over, and forget it, before h returns
+	s := c.state
 	h.Handle(c.x.ctx, &s.req, c)
 	c.x.release(s)
 }
 
-// setOnDeadline has f decide what happens at the deadline.
-func (c *Call) setOnDeadline(f func()) {
+func (c *Call) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over != nil
+}
+
+// gathers has f decide what happens at the deadline of a gather.
+func (c *Call) gathers(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over == nil {
-		c.state.onDeadline = f
+		c.settled, c.state.onDeadline = true, f
 	}
 }
 
@@ -224,9 +237,8 @@ func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
 // knows better than the caller uses it.
 func (c *Call) SetDeadline(t time.Time) {
 	c.mu.Lock()
-	over := c.over != nil
-	c.mu.Unlock()
-	if !over {
+	defer c.mu.Unlock()
+	if c.over == nil { // end stops the timer after it has set over
 		c.x.wheel.Reset(&c.timer, time.Until(t))
 	}
 }
@@ -262,11 +274,11 @@ func (c *Call) end(a answer, after *message.Error) error {
 	}
 	c.over = after
 	s, out := c.state, route.Outcome{Route: c.route, Err: a.err, Parts: c.parts}
-	c.mu.Unlock() // nobody but us touches the state from here on
+	c.mu.Unlock() // from here on the state is ours alone
 
 	c.x.wheel.Stop(&c.timer)
 	c.asker.ended(c)
-	tell(s.finishers, out, c.received)
+	c.tell(s.finishers, out)
 	c.x.release(s)
 	c.x.oneDone()
 	return nil
@@ -274,16 +286,16 @@ func (c *Call) end(a answer, after *message.Error) error {
 
 // tell tells the finishers how the call ended. The usual one, the leg, does not
 // look at the time, and reading the clock is not free.
-func tell(finishers []route.Finisher, out route.Outcome, received time.Time) {
+func (c *Call) tell(finishers []route.Finisher, out route.Outcome) {
 	for _, f := range finishers {
 		if l, ok := f.(*leg); ok {
 			l.Finished(out)
 			continue
 		}
 		if out.Took == 0 {
-			out.Took = time.Since(received)
+			out.Took = time.Since(c.received)
 		}
-		f.Finished(out)
+		c.x.tell(f, out)
 	}
 }
 
@@ -295,9 +307,12 @@ func (c *Call) OnFinish(f route.Finisher) {
 		c.mu.Unlock()
 		return
 	}
-	out := route.Outcome{Route: c.route, Err: c.over, Parts: c.parts, Took: time.Since(c.received)}
+	out := route.Outcome{Route: c.route, Parts: c.parts}
+	if c.over != errAnswered {
+		out.Err = c.over
+	}
 	c.mu.Unlock()
-	f.Finished(out)
+	c.tell([]route.Finisher{f}, out)
 }
 
 // note keeps what routing found out, where answers from any goroutine may read
@@ -306,7 +321,7 @@ func (c *Call) note(pattern string, server route.Endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over == nil {
-		c.route, c.state.server = pattern, server
+		c.settled, c.route, c.state.server = true, pattern, server
 	}
 }
 

@@ -8,9 +8,11 @@ package exchange
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -91,6 +93,7 @@ type Exchange struct {
 	stop      context.CancelFunc
 	active    atomic.Int64 // calls that have no final answer yet
 	draining  atomic.Bool
+	stopping  chan struct{} // closed by Drain
 	idle      chan struct{} // signaled when active reaches 0 while draining
 	peersMu   sync.RWMutex
 	peers     map[string]*Peer
@@ -113,6 +116,7 @@ func New(cfg Config) *Exchange {
 		strategies: cfg.Strategies,
 		ctx:        ctx,
 		stop:       stop,
+		stopping:   make(chan struct{}),
 		idle:       make(chan struct{}, 1),
 		peers:      make(map[string]*Peer),
 		wheelDone:  make(chan struct{}),
@@ -160,6 +164,21 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// tell contains panics: they would keep others from being told, and may happen
+// on the goroutine of all deadlines.
+func (x *Exchange) tell(f route.Finisher, out route.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.logPanic("finisher panicked", p)
+		}
+	}()
+	f.Finished(out)
+}
+
+func (x *Exchange) logPanic(what string, p any) {
+	x.log.Error(what, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
 // Table says who serves what.
 func (x *Exchange) Table() *route.Table { return x.table }
 
@@ -169,13 +188,11 @@ func (x *Exchange) Stack() *route.Stack { return x.stack }
 // Drain refuses new calls and waits until those in flight have had their
 // answer, or ctx ends. It tells every peer to start nothing new here.
 func (x *Exchange) Drain(ctx context.Context) error {
-	x.draining.Store(true)
-	for _, p := range x.Peers() {
-		m := x.borrow()
-		m.Verb = message.VerbDrain
-		m.From = x.address
-		_ = p.link.Deliver(&m.Message)
-		x.giveBack(m)
+	if x.draining.CompareAndSwap(false, true) {
+		close(x.stopping)
+		for _, p := range x.Peers() {
+			p.tellDrain()
+		}
 	}
 	for x.active.Load() > 0 {
 		select {
@@ -184,7 +201,19 @@ func (x *Exchange) Drain(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	x.signalIdle() // to another Drain
 	return nil
+}
+
+// Draining is closed when the node begins to drain. Calls that would last for
+// as long as somebody watches end then.
+func (x *Exchange) Draining() <-chan struct{} { return x.stopping }
+
+func (x *Exchange) signalIdle() {
+	select {
+	case x.idle <- struct{}{}:
+	default:
+	}
 }
 
 // Close ends the contexts of inline handlers and waits for the exchange's own
@@ -207,26 +236,27 @@ func (x *Exchange) oneMore() bool {
 
 func (x *Exchange) oneDone() {
 	if x.active.Add(-1) == 0 && x.draining.Load() {
-		select {
-		case x.idle <- struct{}{}:
-		default:
-		}
+		x.signalIdle()
 	}
 }
 
 // Attach makes a connection known and welcomes it. The owner of the connection
 // passes its messages to the Peer and calls Gone when it has ended.
 func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
-	p := &Peer{x: x, link: l, address: []byte(l.ID() + "@client:/"), since: time.Now()}
-	x.peersMu.Lock()
-	x.peers[l.ID()] = p
-	x.peersMu.Unlock()
+	p := &Peer{x: x, link: l, address: []byte(l.ID() + "@client:/"), since: time.Now(), maxFrame: maxFrame}
 	m := x.borrow()
 	m.Verb = message.VerbWelcome
 	m.To, m.From = p.address, x.address
 	m.Body = x.welcome(p, maxFrame)
 	_ = l.Deliver(&m.Message)
 	x.giveBack(m)
+	// Only now can others send to it: the welcome is what it gets first.
+	x.peersMu.Lock()
+	x.peers[l.ID()] = p
+	x.peersMu.Unlock()
+	if x.draining.Load() { // Drain may not have seen it
+		p.tellDrain()
+	}
 	return p
 }
 

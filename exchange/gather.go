@@ -8,6 +8,15 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
+const (
+	// maxGatherBytes bounds the reply to a caller in the process; one on a
+	// connection has its largest frame.
+	maxGatherBytes = 64 << 20
+	// answerRoom is what an answer has in a reply besides who gave it, and its
+	// body: enough for the error that stands in place of a body without room.
+	answerRoom = 256
+)
+
 // gathering is one call that asks many servers. Each server is asked by a call
 // of its own, a leg, which takes the usual way through the stages; when the
 // gather has what it wants, or its time is over, the legs that are left are
@@ -20,7 +29,9 @@ type gathering struct {
 	mu      sync.Mutex
 	state   *route.Gather
 	legs    []*Call
-	parts   [][]byte // answers as parts, for callers who want them
+	parts   [][]byte // answers that are to be sent as parts, for callers who want them
+	sending int      // legs whose answer is in and whose part is not out yet
+	room    int      // bytes that the bodies of further answers may have
 	begun   bool     // all legs were asked
 	done    bool     // enough answers, or no more to come
 	settled bool     // the reply was given
@@ -47,8 +58,16 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		g.settle(res)
 		return
 	}
+	g.room = maxGatherBytes
+	if p, ok := req.Peer.(*Peer); ok {
+		g.room = p.maxFrame
+	}
+	for i := range targets {
+		t := &targets[i]
+		g.room -= len(t.Endpoint.ID()) + len(t.Name) + len(t.Path) + answerRoom
+	}
 	if g.call != nil {
-		g.call.setOnDeadline(g.expire)
+		g.call.gathers(g.expire)
 	}
 	g.parts = make([][]byte, len(targets))
 	g.legs = make([]*Call, len(targets))
@@ -99,19 +118,45 @@ func (l legAsker) answer(c *Call, a answer) error {
 		Server: t.Endpoint.ID(), Name: t.Name, Path: t.Path,
 		Took: time.Since(c.received), ContentType: a.contentType, Err: a.err,
 	}
-	if a.body != nil {
-		got.Body = append(make([]byte, 0, len(a.body)), a.body...)
-	}
 	l.g.mu.Lock()
 	defer l.g.mu.Unlock()
 	if l.g.done {
 		return nil
 	}
-	if l.g.sel.Parts && (got.Err != nil || got.Body == nil || got.ContentType != "" || message.ValidJSON(got.Body)) {
-		l.g.parts[l.i] = got.AppendJSON(nil)
+	if l.g.fits(&got, a.body) {
+		if a.body != nil {
+			got.Body = append(make([]byte, 0, len(a.body)), a.body...)
+		}
+	} else {
+		got.Err, got.ContentType = errGatherTooLarge, ""
 	}
 	l.g.done = l.g.state.Add(l.i, got)
+	if l.g.sel.Parts {
+		if part, ok := l.g.state.AppendAnswer(nil, l.i); ok {
+			l.g.parts[l.i] = part
+			l.g.sending++
+		}
+	}
 	return nil
+}
+
+var errGatherTooLarge = message.NewError(message.CodeTooLarge, "the answers of this gather are too large to be sent together",
+	"Ask fewer servers at a time, or for less.")
+
+// fits reports whether an answer has room in the reply, and takes it.
+func (g *gathering) fits(a *route.Answer, body []byte) bool {
+	size := len(body)
+	switch {
+	case a.Err != nil:
+		size = len(a.Err.Message) + len(a.Err.Hint) + len(a.Err.Path) + len(a.Err.Details)
+	case a.ContentType != "":
+		size += len(a.ContentType) + len(body)/3
+	}
+	if size > g.room {
+		return false
+	}
+	g.room -= size
+	return true
 }
 
 // ended implements asker.
@@ -127,16 +172,21 @@ func (g *gathering) sendPart(i int, res route.Responder) {
 	}
 	g.mu.Lock()
 	part := g.parts[i]
+	g.parts[i] = nil
 	g.mu.Unlock()
-	if part != nil {
-		_ = res.Part(route.JSON(part))
+	if part == nil {
+		return
 	}
+	_ = res.Part(route.JSON(part))
+	g.mu.Lock()
+	g.sending--
+	g.mu.Unlock()
 }
 
 // settle gives the reply once there is one to give.
 func (g *gathering) settle(res route.Responder) {
 	g.mu.Lock()
-	if !g.begun || !g.done || g.settled {
+	if !g.begun || !g.done || g.settled || g.sending > 0 {
 		g.mu.Unlock()
 		return
 	}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -25,18 +26,16 @@ func (l *leg) Finished(route.Outcome) {
 	m := l.server.x.borrow()
 	m.Verb = message.VerbCancel
 	m.Rmid = message.AppendMid(m.room[:0], l.id)
-	_ = l.server.link.Deliver(&m.Message) // a server that cannot take it is being closed
+	_ = l.server.link.Deliver(&m.Message) // a server that cannot take it has the deadline
 	l.server.x.giveBack(m)
 }
 
 // Handle sends a request to the server at the other end of this connection.
 // Peer implements route.Endpoint.
 func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder) {
-	if check := req.Match().Check(p); check != nil && req.Message.ContentType == nil {
-		if err := check(req.Message.Body); err != nil {
-			_ = res.Fail(err)
-			return
-		}
+	if err := p.check(req); err != nil {
+		_ = res.Fail(err)
+		return
 	}
 	if req.Message.EffectiveVerb() == message.VerbSend {
 		p.handSend(req, res)
@@ -61,6 +60,20 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 		return
 	}
 	res.OnFinish(l)
+}
+
+// check validates the body of a request for servers that asked for that. A
+// content type is no way round it: who has a schema wants JSON.
+func (p *Peer) check(req *route.Request) error {
+	check := req.Match().Check(p)
+	if check == nil {
+		return nil
+	}
+	if req.Message.ContentType != nil {
+		return message.NewError(message.CodeInvalidInput, fmt.Sprintf("%s takes JSON, not %.64q", req.Route, req.Message.ContentType),
+			"Leave the content type out.")
+	}
+	return check(req.Message.Body)
 }
 
 // timeLeft returns how long the caller of a request still waits.
@@ -97,12 +110,17 @@ func forward(m *message.Message, req *route.Request) {
 	m.ContentType, m.Body = in.ContentType, in.Body
 }
 
+// forwardSend is forward for a send, which keeps its id.
+func forwardSend(m *message.Message, req *route.Request) {
+	forward(m, req)
+	m.Verb = message.VerbSend
+	m.Mid = req.Message.Mid
+}
+
 // handSend hands a message to which no answer is expected to the connection.
 func (p *Peer) handSend(req *route.Request, res route.Responder) {
 	m := p.x.borrow()
-	forward(&m.Message, req)
-	m.Verb = message.VerbSend
-	m.Mid = req.Message.Mid
+	forwardSend(&m.Message, req)
 	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 	if err != nil {
@@ -154,17 +172,25 @@ func errServiceLost(req *route.Request, sent bool) *message.Error {
 // surely not executed.
 func undelivered(err error, req *route.Request) *message.Error {
 	e := message.AsError(err)
+	toClient := req.Address.Name == clientScheme
 	switch e.Code {
 	case message.CodeOverloaded, message.CodeSlowConsumer:
-		return &message.Error{
+		full := &message.Error{
 			Code:      message.CodeOverloaded,
 			Message:   "the connection to the receiver of " + string(req.Message.To) + " is full",
 			Hint:      "Try again later, or start another server for this path.",
 			Retryable: true, RetryAfter: time.Second,
 		}
+		if toClient {
+			full.Hint = "The client does not take its messages; send it less."
+		}
+		return full
 	case message.CodeBadMessage, message.CodeTooLarge, message.CodeInvalidInput:
 		return e
 	default:
+		if toClient {
+			return errNoClient(req.Address.Instance)
+		}
 		return errServiceLost(req, false)
 	}
 }

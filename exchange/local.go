@@ -73,7 +73,12 @@ func (l Local) ask(ctx context.Context, verb message.Verb, address string, body 
 	}
 	f := new(feeder)
 	c := l.x.newCall(m, f, l, time.Now())
-	feed := call.NewFeed(ctx, s.Buffer, func(e *message.Error) { _ = c.Fail(e) })
+	feed := call.NewFeed(ctx, s.Buffer, func(e *message.Error) {
+		// A part that finds no room ends the call itself, and holds its lock.
+		if e.Code != message.CodeSlowConsumer {
+			_ = c.Fail(e)
+		}
+	})
 	c.mu.Lock()
 	f.feed = feed
 	c.mu.Unlock()

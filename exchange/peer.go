@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type Peer struct {
 	address []byte // "<id>@client:/"
 	since   time.Time
 
+	maxFrame int // of what is delivered, in bytes
+
 	answering atomic.Int32 // calls it is answering: how busy it is
 	strikes   atomic.Int32 // bad messages
 
@@ -53,7 +56,6 @@ type Peer struct {
 	inFlight int              // how many these are
 	legs     map[uint64]*leg  // the calls it is answering
 	lastLeg  uint64
-	serves   int // how many routes it serves
 }
 
 // maxStrikes is how many messages that cannot be understood a connection may
@@ -180,13 +182,35 @@ func (p *Peer) answer(c *Call, a answer) error {
 		m.Body = message.AppendError(m.room[:0], a.err)
 	}
 	err := p.x.outbound(p, c, &m.Message)
-	p.x.giveBack(m)
 	if err != nil && a.verb == message.VerbError {
-		// Nothing is left to tell this caller that its call is over, but that
-		// the connection is.
-		p.link.Close(CloseSlowConsumer, "a final answer could not be delivered")
+		// Perhaps it is too large, or a middleware does not let it pass.
+		m.Body = message.AppendError(m.room[:0], shortened(a.err))
+		if err = p.link.Deliver(&m.Message); err != nil {
+			// Nothing is left to tell this caller that its call is over, but
+			// that the connection is.
+			p.link.Close(CloseSlowConsumer, "a final answer could not be delivered")
+		}
 	}
+	p.x.giveBack(m)
 	return err
+}
+
+// shortened returns e without what makes it long.
+func shortened(e *message.Error) *message.Error {
+	const most = 100
+	return &message.Error{
+		Code: e.Code, Message: fmt.Sprintf("%.*s", most, e.Message), Hint: fmt.Sprintf("%.*s", most, e.Hint),
+		Retryable: e.Retryable, RetryAfter: e.RetryAfter,
+	}
+}
+
+// tellDrain tells the peer to start nothing new here.
+func (p *Peer) tellDrain() {
+	m := p.x.borrow()
+	m.Verb = message.VerbDrain
+	m.From = p.x.address
+	_ = p.link.Deliver(&m.Message)
+	p.x.giveBack(m)
 }
 
 // relief implements asker.

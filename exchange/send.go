@@ -64,11 +64,15 @@ func (x *Exchange) toClients(ctx context.Context, req *route.Request, res route.
 	}
 	p := x.Peer(id)
 	if p == nil {
-		_ = res.Fail(message.NewError(message.CodeNoClient, fmt.Sprintf("no client %.64q is connected", id),
-			"The id may be of a connection that is gone; \"ropewalk clients\" lists those that are there."))
+		_ = res.Fail(errNoClient(id))
 		return
 	}
 	x.deliverTo(ctx, p, req, res)
+}
+
+func errNoClient(id string) *message.Error {
+	return message.NewError(message.CodeNoClient, fmt.Sprintf("no client %.64q is connected", id),
+		"The id may be of a connection that is gone; \"ropewalk clients\" lists those that are there.")
 }
 
 func (x *Exchange) deliverTo(ctx context.Context, p *Peer, req *route.Request, res route.Responder) {
@@ -87,56 +91,49 @@ func (x *Exchange) broadcast(ctx context.Context, req *route.Request, res route.
 	if len(req.Address.Path) > 1 {
 		listener = req.Address.Path[1:]
 	}
+	one := sharing{x: x, m: x.borrow()}
+	forwardSend(&one.m.Message, req)
+	defer one.release()
 	for _, p := range x.Peers() {
 		if p == req.Peer || (listener != "" && p.Listener() != listener) {
 			continue
 		}
+		if x.deliver.Empty() {
+			one.deliver(p.link)
+			continue
+		}
 		each := *req
-		x.deliverTo(ctx, p, &each, discard{})
+		x.deliverTo(ctx, p, &each, &passage{x: x, req: &each})
 	}
 	_ = res.Reply(route.Body{})
 }
 
-// discard is the Responder of something that nobody waits for.
-type discard struct{}
-
-func (discard) Part(route.Body) error   { return nil }
-func (discard) Reply(route.Body) error  { return nil }
-func (discard) Fail(error) error        { return nil }
-func (discard) OnFinish(route.Finisher) {}
-
-// outbound puts an answer on its way to the one who asked.
-func (x *Exchange) outbound(p *Peer, c *Call, m *message.Message) error {
+// outbound puts an answer on its way to the one who asked. c.mu is held.
+func (x *Exchange) outbound(p *Peer, c *Call, m *message.Message) (err error) {
 	if x.outgoing.Empty() {
 		return p.link.Deliver(m)
 	}
-	req := &route.Request{
-		Message: *m, Route: c.route, Peer: p, Server: p, Received: c.received,
+	// A panic must not leave c locked.
+	defer func() {
+		if bug := recover(); bug != nil {
+			x.logPanic("outbound middleware panicked", bug)
+			err = message.NewError(message.CodeInternal, "the node failed while it passed the answer on", "Its log has the details.")
+		}
+	}()
+	req := &route.Request{Message: *m, Peer: p, Server: p, Received: c.received, Deadline: c.state.req.Deadline}
+	if c.settled {
+		req.Address, req.Route = c.state.req.Address, c.route
 	}
-	var out outcome
+	out := passage{x: x, req: req}
 	x.outgoing.Handle(x.ctx, req, &out)
-	return out.err
+	return out.failed()
 }
 
 // put is the end of the outbound stage.
 func put(_ context.Context, req *route.Request, res route.Responder) {
-	p, ok := req.Server.(*Peer)
-	if !ok {
+	if err := req.Server.(*Peer).link.Deliver(&req.Message); err != nil { //nolint:forcetypeassert // outbound has set it
+		_ = res.Fail(err)
 		return
 	}
-	if err := p.link.Deliver(&req.Message); err != nil {
-		_ = res.Fail(err)
-	}
-}
-
-// outcome keeps the error of a message that passes the outbound stage.
-type outcome struct {
-	discard
-	err error
-}
-
-// Fail implements route.Responder.
-func (o *outcome) Fail(err error) error {
-	o.err = err
-	return nil
+	_ = res.Reply(route.Body{})
 }

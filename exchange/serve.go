@@ -13,6 +13,9 @@ import (
 // reserved names are the node's own; nobody else can serve them.
 var reserved = map[string]bool{clientScheme: true, "node": true}
 
+// maxServeBody bounds what the node keeps, and lists, of one route of one server.
+const maxServeBody = 64 << 10
+
 // serveBody is the body of a serve message; see docs/reference/wire.md.
 type serveBody struct {
 	Version     string          `json:"version"`
@@ -71,7 +74,8 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 		return err
 	}
 	if verb == message.VerbUnserve {
-		return p.unserve(addr.Name, pattern)
+		p.unserve(addr.Name, pattern)
+		return nil
 	}
 	if reserved[addr.Name] || addr.Name == "*" || addr.Instance != "" || addr.Method != "" || addr.Query != "" {
 		return &message.Error{
@@ -90,6 +94,10 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 }
 
 func serveInfo(body []byte) (route.Info, error) {
+	if len(body) > maxServeBody {
+		return route.Info{}, message.NewError(message.CodeTooLarge, fmt.Sprintf("the description of the route has more than %d bytes", maxServeBody),
+			"Shorten the schemas, or leave them out.")
+	}
 	var b serveBody
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &b); err != nil {
@@ -109,7 +117,7 @@ func serveInfo(body []byte) (route.Info, error) {
 			return route.Info{}, err
 		}
 		info.Check = func(body []byte) error {
-			if body == nil {
+			if len(body) == 0 {
 				body = []byte("null")
 			}
 			if e := in.Validate(body); e != nil {
@@ -129,38 +137,31 @@ func (p *Peer) addRoute(name string, pattern route.Pattern, info route.Info) err
 		return &message.Error{Code: message.CodeCanceled, Message: "the connection is closed"}
 	case p.draining:
 		return message.NewError(message.CodeConflict, "this connection said that it drains", "Connect anew to serve.")
-	case p.serves >= p.x.cfg.MaxServes:
-		return message.NewError(message.CodeTooManyRoutes, fmt.Sprintf("this connection serves %d routes already", p.serves),
+	case p.x.table.Count(p) >= p.x.cfg.MaxServes:
+		return message.NewError(message.CodeTooManyRoutes, fmt.Sprintf("this connection serves %d routes already", p.x.cfg.MaxServes),
 			"Use patterns with {name}, * or **, or raise the limit in the node's configuration.")
 	}
 	// Under the lock, so that Gone takes back what it finds here.
 	if err := p.x.table.Serve(name, pattern, p, info); err != nil {
 		return err
 	}
-	if p.serves++; p.serves == 1 {
-		p.link.RefuseWhenFull()
-	}
+	p.link.RefuseWhenFull()
 	return nil
 }
 
-func (p *Peer) unserve(name string, pattern route.Pattern) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *Peer) unserve(name string, pattern route.Pattern) {
 	if pattern.String() == "/**" {
-		p.serves -= p.x.table.UnserveService(name, p)
-		return nil
+		p.x.table.UnserveService(name, p)
+	} else {
+		p.x.table.Unserve(name, pattern, p)
 	}
-	if p.x.table.Unserve(name, pattern, p) {
-		p.serves--
-	}
-	return nil
 }
 
 // Allowed says whether a peer may do something that is not for everybody: by
 // an error with a hint, or nil. It forbids when the configuration has nobody to
 // ask. The process itself may do everything.
 func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) error {
-	if _, connected := p.(*Peer); !connected {
+	if _, inside := p.(Local); inside {
 		return nil
 	}
 	if x.cfg.Allow == nil {

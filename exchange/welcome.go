@@ -55,6 +55,6 @@ func (p *Peer) Info() ClientInfo {
 	defer p.mu.Unlock()
 	return ClientInfo{
 		ID: p.ID(), Listener: p.Listener(), Transport: p.link.Transport(), RemoteAddr: p.RemoteAddr(),
-		Since: p.since, Calling: p.inFlight, Answering: p.InFlight(), Serves: p.serves, Draining: p.draining,
+		Since: p.since, Calling: p.inFlight, Answering: p.InFlight(), Serves: p.x.table.Count(p), Draining: p.draining,
 	}
 }

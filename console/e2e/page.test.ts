@@ -222,6 +222,51 @@ describe("the live view", () => {
   });
 });
 
+describe("the look", () => {
+  const wide = { width: 1440, height: 900 };
+
+  afterAll(() => page.setViewportSize(wide));
+
+  it.each([[390, 844], [800, 1000], [1199, 800], [1440, 900]])("fits %s by %s", async (width, height) => {
+    await page.setViewportSize({ width, height });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+  });
+
+  it("shows all cards at once on a large screen", async () => {
+    await page.setViewportSize(wide);
+    expect(await page.evaluate(() => document.documentElement.scrollHeight)).toBe(wide.height);
+    for (const id of ["call", "gather", "messages", "report", "live"]) expect(await page.locator(`#${id}`).isVisible()).toBe(true);
+  });
+
+  it("follows the system, until somebody chooses", async () => {
+    const ground = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.emulateMedia({ colorScheme: "light" });
+    const light = await ground();
+    await page.emulateMedia({ colorScheme: "dark" });
+    const dark = await ground();
+    expect(dark).not.toBe(light);
+    const button = page.getByRole("button", { name: /^Colours/ });
+    await button.click();
+    expect(await ground()).toBe(light);
+    await button.click();
+    await button.click();
+    expect(await ground()).toBe(dark);
+    await page.emulateMedia({ colorScheme: "light" });
+  });
+
+  it("can be used by the keyboard alone", async () => {
+    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    const reached = new Set<string>();
+    for (let i = 0; i < 80; i++) {
+      await page.keyboard.press("Tab");
+      reached.add(await page.evaluate(() => document.activeElement?.id ?? ""));
+    }
+    for (const id of ["mul-a", "up-text", "any-address", "any-body", "gather-a", "command", "compose", "report-server", "report-start", "pause"]) {
+      expect([...reached]).toContain(id);
+    }
+  });
+});
+
 describe("all of this", () => {
   it("went over one WebSocket, and asked nobody else", () => {
     expect(watched.sockets).toHaveLength(1);

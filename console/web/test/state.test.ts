@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { empty, read, receive, send, settle, textOf } from "../src/model/inbox";
 import { advance, begin, finish, idle, percent, stop } from "../src/model/report";
 import { marked, present, serversOf, standing, update } from "../src/model/roster";
-import { blank, kept, own, record } from "../src/model/tap";
+import { blank, kept, own, record, share } from "../src/model/tap";
 import type { Tapped } from "../src/model/wire";
 
 describe("the roster", () => {
@@ -122,6 +122,17 @@ describe("the tape", () => {
     expect(record(blank, batch, false)).toBe(blank);
     expect(record(blank, batch, true).lines).toHaveLength(3);
   });
+
+  it.each([
+    [1, 10, 1000, 1], // a few: all of them
+    [1, 500, 50, 0.02], // 10,000 a second: a sample of 200
+    [0.02, 200, 1000, 0.02], // that is how many came: it stays
+    [0.02, 10, 1000, 1], // 500 a second: all of them again
+    [0.02, 5000, 1000, 0.0008], // still too many
+    [0.0005, 10, 1000, 0.01], // too few: more of them
+    [1, 1e9, 1, 0.0001], // never nothing
+    [1, 0, 0, 1],
+  ])("of a share of %s with %s in %s ms asks for %s", (present, came, ms, want) => expect(share(present, came, ms)).toBeCloseTo(want, 6));
 
   it("is bounded, and says what is missing", () => {
     const tape = record(blank, Array.from({ length: 1000 }, () => tapped("math:/a", { missed: 1 })), false);

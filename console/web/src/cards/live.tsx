@@ -1,7 +1,7 @@
 import { clock, duration, size } from "../model/format";
 import { blank, type Line } from "../model/tap";
 import { online } from "../state/rope";
-import { paused, tape, withOwn } from "../state/tap";
+import { paused, sample, tape, withOwn } from "../state/tap";
 import { Card } from "../ui/card";
 import { Icon } from "../ui/icon";
 import { Who } from "../ui/who";
@@ -23,7 +23,9 @@ export function LiveCard() {
           <input type="checkbox" checked={withOwn.value} onChange={(e) => (withOwn.value = e.currentTarget.checked)} />
           <span>also calls to <code>node:/</code></span>
         </label>
-        {missed > 0 && <span class="note">{missed} came too fast to show</span>}
+        {sample.value < 1
+          ? <span class="note">busy: shows about 1 in {Math.round(1 / sample.value)}</span>
+          : missed > 0 && <span class="note">{missed} came too fast to show</span>}
       </div>
     </Card>
   );

@@ -51,6 +51,19 @@ export function record(tape: Tape, batch: readonly Tapped[], withOwn: boolean): 
   return { lines: shown, total: tape.total + lines.length, missed, next };
 }
 
+/** More messages a second than this, and the page asks for a sample; nobody reads so fast. */
+const most = 1_000;
+/** How many a second a sample is meant to have. */
+const wanted = 200;
+
+/** The share of messages to ask for, from 0 to 1, after so many of the present share came in so many milliseconds. */
+export function share(present: number, came: number, ms: number): number {
+  const shown = (came * 1000) / Math.max(ms, 1);
+  const all = shown / present;
+  if (all < most) return 1;
+  return shown > most || shown < wanted / 4 ? Math.max(wanted / all, 0.0001) : present;
+}
+
 function line(key: number, t: Tapped): Line {
   return {
     key, at: new Date(t.at), verb: t.verb, address: t.route || t.to, from: idOf(t.from ?? ""),
