@@ -46,7 +46,9 @@ type Node struct {
 	edge    *edge.Server
 	runners []*service.Runner
 	stopped bool
-	stop    func() error // ends what Start began
+
+	ended    chan struct{} // closed when the edge serves no more
+	serveErr error         // why; valid then
 }
 
 // New makes a node. Nothing listens until [Node.Start] or [Node.Run]. Errors
@@ -59,14 +61,13 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: message.NewNodeID(), log: log, registry: cfg.Registry, started: time.Now()}
+	n := &Node{cfg: cfg, id: message.NewNodeID(), log: log, registry: cfg.Registry, started: time.Now(), ended: make(chan struct{})}
 	if n.registry == nil {
 		n.registry = prometheus.NewRegistry()
 		n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	if err := n.build(); err != nil {
-		n.close()
-		return nil, err
+		return nil, errors.Join(err, n.close(context.Background()))
 	}
 	return n, nil
 }
@@ -135,16 +136,20 @@ func (n *Node) Name() string { return n.cfg.Name }
 // any time.
 func (n *Node) Middleware() *route.Stack { return n.x.Stack() }
 
-// Serve has the node answer for a service in this process.
+// Serve has the node answer for a service in this process, until
+// [Node.Shutdown].
 func (n *Node) Serve(svc *Service) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return errors.New("the node was shut down")
+	}
 	run := svc.Runner(context.Background(), n.log)
 	if _, err := n.x.Serve(svc, run); err != nil {
 		run.Close()
 		return err
 	}
-	n.mu.Lock()
 	n.runners = append(n.runners, run)
-	n.mu.Unlock()
 	return nil
 }
 
@@ -179,9 +184,10 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	n.edge = srv
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(context.Background()) }()
-	n.stop = func() error { return <-served }
+	go func() {
+		n.serveErr = srv.Serve(context.Background())
+		close(n.ended)
+	}()
 	n.ready.Store(true)
 	return nil
 }
@@ -215,7 +221,10 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.Start(ctx); err != nil {
 		return errors.Join(err, n.Shutdown(ctx))
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-n.ended: // it could not go on; Shutdown returns why
+	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Shutdown.Or(DefaultShutdown))
 	defer cancel()
 	return n.Shutdown(end)
@@ -223,8 +232,9 @@ func (n *Node) Run(ctx context.Context) error {
 
 // Shutdown stops accepting connections and calls, waits until the calls in
 // flight have had their answers, and closes all connections with a code that
-// tells clients to come back. When ctx ends first it stops waiting and returns
-// ctx's error. It may be called more than once.
+// tells clients to come back. When ctx ends first it stops waiting, ends the
+// contexts of handlers, and returns ctx's error; handlers that do not return
+// soon after that are left behind. It may be called more than once.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.mu.Lock()
 	if n.stopped {
@@ -232,7 +242,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	n.stopped = true
-	srv, stop := n.edge, n.stop
+	srv := n.edge
 	n.mu.Unlock()
 	n.ready.Store(false)
 
@@ -244,21 +254,47 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)
 	}
 	if srv != nil {
-		err = errors.Join(err, srv.Shutdown(ctx), stop())
+		err = errors.Join(err, srv.Shutdown(ctx))
+		<-n.ended
+		err = errors.Join(err, n.serveErr)
 	}
-	n.close()
-	return err
+	return errors.Join(err, n.close(ctx))
 }
 
-// close ends what New began.
-func (n *Node) close() {
-	for _, r := range n.runners {
-		r.Close()
+// close ends what New began. Handlers have until the end of ctx, and at least
+// handlerGrace, to return.
+func (n *Node) close(ctx context.Context) error {
+	if n.x == nil { // New came to nothing
+		return nil
 	}
-	if n.x != nil {
-		n.x.Close()
+	var runners sync.WaitGroup
+	for _, r := range n.runners {
+		runners.Go(r.Close)
+	}
+	returned := make(chan struct{})
+	go func() {
+		runners.Wait()
+		close(returned)
+	}()
+	defer n.x.Close()
+	grace := time.NewTimer(handlerGrace)
+	defer grace.Stop()
+	select {
+	case <-returned:
+		return nil
+	case <-grace.C:
+	}
+	select {
+	case <-returned:
+		return nil
+	case <-ctx.Done():
+		return errors.New("handlers have not returned although their contexts have ended; the node went without them")
 	}
 }
+
+// handlerGrace is how long handlers have to return after their contexts ended,
+// when the time to shut down is over.
+const handlerGrace = time.Second
 
 // handler answers the HTTP requests that are no connections.
 func (n *Node) handler() http.Handler {

@@ -34,7 +34,6 @@ var scratchPool = sync.Pool{New: func() any { return newScratch() }}
 func (c *Conn) take(w *scratch) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listed = false
 	if c.writing || c.blocked || len(c.pending) == 0 || state(c.state.Load()) == stateDead {
 		return false
 	}
@@ -218,6 +217,9 @@ func (s *Server) flush(w *scratch) bool {
 	for c != nil {
 		next := c.dirtyNext
 		c.dirtyNext = nil
+		c.mu.Lock()
+		c.listed = false
+		c.mu.Unlock()
 		c.link.flush(c, w)
 		c = next
 	}

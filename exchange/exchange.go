@@ -282,6 +282,13 @@ func (x *Exchange) Peers() []*Peer {
 	return slices.Collect(maps.Values(x.peers))
 }
 
+// Connected is the number of peers.
+func (x *Exchange) Connected() int {
+	x.peersMu.RLock()
+	defer x.peersMu.RUnlock()
+	return len(x.peers)
+}
+
 // draft is a message on its way out, with room for an id or an error. Messages
 // reach links through an interface and so would be allocated each time.
 type draft struct {

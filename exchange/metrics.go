@@ -50,11 +50,7 @@ func (m *Metrics) watch(x *Exchange) {
 		}, func() float64 { return float64(x.active.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "ropewalk_peers", Help: "Connections that were welcomed and have not ended.",
-		}, func() float64 {
-			x.peersMu.RLock()
-			defer x.peersMu.RUnlock()
-			return float64(len(x.peers))
-		}),
+		}, func() float64 { return float64(x.Connected()) }),
 	)
 }
 

@@ -78,6 +78,9 @@ func (p *Peer) InFlight() int { return int(p.answering.Load()) }
 // Local implements route.Endpoint: its connection ends at this node.
 func (p *Peer) Local() bool { return true }
 
+// Since is when the connection was made.
+func (p *Peer) Since() time.Time { return p.since }
+
 // Receive takes a message that the peer sent. m and its body are valid until
 // Receive returns.
 func (p *Peer) Receive(m *message.Message) {

@@ -9,14 +9,16 @@ import (
 
 // TapEvent is what a tap sees of one message.
 type TapEvent struct {
-	At    time.Time
-	Verb  message.Verb
-	To    string
-	From  string
-	Mid   string
-	Route string
-	Seq   uint64
-	Took  time.Duration // of final answers: since the call was read
+	At   time.Time
+	Verb message.Verb
+	To   string
+	From string
+	Mid  string
+	// Called is the address of the call, of its answers; they go To its caller.
+	Called string
+	Route  string
+	Seq    uint64
+	Took   time.Duration // of final answers: since the call was read
 	// Body is valid until the tap's function returns.
 	Body        []byte
 	ContentType string
@@ -80,10 +82,13 @@ func (x *Exchange) tapRequest(req *route.Request) {
 // tapAnswer is called with c.mu held.
 func (x *Exchange) tapAnswer(c *Call, a answer) {
 	now := time.Now()
-	in := &c.state.req.Message
+	in, called := &c.state.req.Message, c.to
+	if c.settled { // it may have had wildcards
+		called = in.To
+	}
 	e := TapEvent{
 		At: now, Verb: a.verb, To: string(in.From), From: string(c.address()), Mid: string(in.Mid),
-		Route: c.route, Seq: a.seq, Body: a.body, ContentType: a.contentType, Err: a.err,
+		Called: string(called), Route: c.route, Seq: a.seq, Body: a.body, ContentType: a.contentType, Err: a.err,
 	}
 	if a.verb != message.VerbPart {
 		e.Took = now.Sub(c.received)

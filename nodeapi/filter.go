@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -16,7 +17,7 @@ import (
 type filter struct{ name, path string }
 
 func (f filter) matches(e exchange.TapEvent) bool {
-	to := e.Route // an answer goes to a client, but belongs to its route
+	to := e.Called // an answer goes to a client, but belongs to what was called
 	if to == "" {
 		to = e.To
 	}
@@ -50,7 +51,12 @@ func pathMatches(pattern, path string) bool {
 // secret are names of fields whose values nobody should read over a shoulder.
 var secret = regexp.MustCompile(`(?i)passw|secret|token|authori[sz]ation|api.?key|credential|cookie|private`)
 
-const redacted = "[redacted]"
+const (
+	redacted = "[redacted]"
+	// maxRedacted is the largest body that is searched for secrets: it happens
+	// where messages pass, and they must not wait.
+	maxRedacted = 64 << 10
+)
 
 // redact returns the beginning of a body with the values of secret fields
 // masked. A body that is not JSON is not shown, because it cannot be searched.
@@ -59,7 +65,10 @@ func redact(body []byte, contentType string, limit int) string {
 		return ""
 	}
 	if contentType != "" {
-		return "[" + contentType + "]"
+		return "[" + cut(contentType, limit) + "]"
+	}
+	if len(body) > maxRedacted {
+		return "[" + strconv.Itoa(len(body)) + " bytes]"
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()

@@ -4,8 +4,10 @@
 package nodeapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,8 +40,8 @@ func New(h Host) *service.Service {
 	s := service.New(Name, service.WithVersion(h.Version))
 	about := service.WithDescription
 	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."))
-	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom."))
-	s.Handle("/clients", service.Handle(h.clients), about("Every connection."))
+	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom; at most 2,000 from ?skip=N on."))
+	s.Handle("/clients", service.Handle(h.clients), about("Every connection, the oldest first; at most 2,000 from ?skip=N on."))
 	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."))
 	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."))
 	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."))
@@ -77,21 +79,50 @@ func (h Host) info(context.Context, none) (Info, error) {
 	x := h.Exchange
 	return Info{
 		ID: h.ID, Name: h.NodeName, Version: h.Version, Go: runtime.Version(), Started: h.Started,
-		Listeners: h.Listeners(), Clients: len(x.Peers()), Routes: x.Table().Len(), InFlight: x.InFlight(),
+		Listeners: h.Listeners(), Clients: x.Connected(), Routes: x.Table().Len(), InFlight: x.InFlight(),
 	}, nil
 }
 
-func (h Host) services(context.Context, none) ([]route.ServiceInfo, error) {
-	return h.Exchange.Table().Services(), nil
+// MaxListed is how many routes or clients one call lists: a reply has to fit
+// into a frame.
+const MaxListed = 2000
+
+// Page is the input of node:/services and node:/clients: which of many to list.
+// node:/info tells how many there are.
+type Page struct {
+	Skip  int `json:"skip,omitempty" query:"skip"`
+	Limit int `json:"limit,omitempty" query:"limit"` // 0: MaxListed
 }
 
-func (h Host) clients(context.Context, none) ([]exchange.ClientInfo, error) {
+// of returns the page of a list of so many.
+func (p Page) of(total int) (from, to int, err error) {
+	if p.Skip < 0 || p.Limit < 0 || p.Limit > MaxListed {
+		return 0, 0, message.NewError(message.CodeInvalidInput, fmt.Sprintf("there is no page of %d behind %d", p.Limit, p.Skip),
+			fmt.Sprintf("Set skip to 0 or more, and limit to at most %d.", MaxListed))
+	}
+	from = min(p.Skip, total)
+	return from, min(from+cmp.Or(p.Limit, MaxListed), total), nil
+}
+
+func (h Host) services(_ context.Context, in Page) ([]route.ServiceInfo, error) {
+	all := h.Exchange.Table().Services()
+	from, to, err := in.of(len(all))
+	return all[from:to], err
+}
+
+func (h Host) clients(_ context.Context, in Page) ([]exchange.ClientInfo, error) {
 	peers := h.Exchange.Peers()
-	out := make([]exchange.ClientInfo, 0, len(peers))
-	for _, p := range peers {
+	slices.SortFunc(peers, func(a, b *exchange.Peer) int {
+		return cmp.Or(a.Since().Compare(b.Since()), cmp.Compare(a.ID(), b.ID()))
+	})
+	from, to, err := in.of(len(peers))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]exchange.ClientInfo, 0, to-from)
+	for _, p := range peers[from:to] {
 		out = append(out, p.Info())
 	}
-	slices.SortFunc(out, func(a, b exchange.ClientInfo) int { return a.Since.Compare(b.Since) })
 	return out, nil
 }
 

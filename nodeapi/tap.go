@@ -62,6 +62,10 @@ func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd,
 		if !match(e) || (in.Sample > 0 && rand.Float64() >= in.Sample) { //nolint:gosec // sampling is no secret
 			return
 		}
+		if len(queue) == cap(queue) { // before the work of making it fit to be seen
+			missed.Add(1)
+			return
+		}
 		select {
 		case queue <- shown(e, in.Body):
 		default:
@@ -73,6 +77,8 @@ func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd,
 		select {
 		case <-ctx.Done():
 			return TapEnd{}, ctx.Err()
+		case <-h.Exchange.Draining(): // which would wait for the watcher
+			return TapEnd{}, message.NewError(message.CodeShuttingDown, "the node is stopping", "Tap it again when it is back.")
 		case t := <-queue:
 			t.Missed = missed.Swap(0)
 			if err := send(t); err != nil {

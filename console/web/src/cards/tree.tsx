@@ -2,6 +2,9 @@ import { tree, type Known } from "../model/address";
 import { count } from "../model/format";
 import { addresses } from "../state/world";
 
+// On a telephone the other cards would be far away.
+const roomy = matchMedia("(min-width: 800px)").matches;
+
 /** Everything that can be called, to choose from. */
 export function Tree({ onPick }: { onPick: (known: Known) => void }) {
   const branches = tree(addresses.value);
@@ -10,7 +13,7 @@ export function Tree({ onPick }: { onPick: (known: Known) => void }) {
     <div class="tree" id="tree">
       <p class="label">Served here; choose one to call it above</p>
       {branches.map((b) => (
-        <details key={b.name} open={b.name !== "node"}>
+        <details key={b.name} open={roomy && b.name !== "node"}>
           <summary><span class="mono">{b.name}:</span><span class="note">{count(b.servers, "server")}</span></summary>
           <ul>
             {b.paths.map((k) => (
