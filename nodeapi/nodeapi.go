@@ -40,8 +40,8 @@ func New(h Host) *service.Service {
 	s := service.New(Name, service.WithVersion(h.Version))
 	about := service.WithDescription
 	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."))
-	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom; at most 2,000 from ?skip=N on."))
-	s.Handle("/clients", service.Handle(h.clients), about("Every connection, the oldest first; at most 2,000 from ?skip=N on."))
+	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom."))
+	s.Handle("/clients", service.Handle(h.clients), about("Every connection."))
 	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."))
 	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."))
 	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."))
