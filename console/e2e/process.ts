@@ -12,7 +12,7 @@ export class Process {
 
   constructor(args: string[], cwd: string) {
     // What a page watches ends only with the connection, so a node that stops is not given long.
-    const env = { ...process.env, ROPEWALK_SHUTDOWN: "500ms", NO_COLOR: "1" };
+    const env = { ...process.env, NO_COLOR: "1" };
     this.#child = spawn(inject("program"), args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
     const heard = (data: Buffer): void => {
       this.#said += data.toString();
