@@ -11,7 +11,6 @@ export class Process {
   #look: (() => void)[] = [];
 
   constructor(args: string[], cwd: string) {
-    // What a page watches ends only with the connection, so a node that stops is not given long.
     const env = { ...process.env, NO_COLOR: "1" };
     this.#child = spawn(inject("program"), args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
     const heard = (data: Buffer): void => {
