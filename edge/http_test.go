@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,6 +264,46 @@ func TestSlowStreamAndPoll(t *testing.T) {
 				http.StatusGone)
 		})
 	}
+}
+
+// A poll takes frames on its own, while senders mark the connection dirty:
+// nobody loses a frame by that, and order stays.
+func TestBroadcastToPolls(t *testing.T) {
+	t.Parallel()
+	const senders, frames = 4, 300
+	rec := newRecorder()
+	n := start(t, edge.Config{Limits: edge.Limits{PendingFrames: 1 << 16}}, rec)
+	other := n.ws(t)
+	tokens := []string{n.open(t, "split"), n.open(t, "split")}
+	var wg sync.WaitGroup
+	wg.Go(func() { checkBroadcast(t, other, senders, frames) })
+	for _, token := range tokens {
+		wg.Go(func() {
+			ack, got := "0", 0
+			for got < senders*frames {
+				res := n.request(t, "POST", "/ropewalk/v1/poll", "", "Ropewalk-Connection", token, "Ropewalk-Ack", ack)
+				ack = res.Header.Get("Ropewalk-Batch")
+				body, err := io.ReadAll(res.Body)
+				if err != nil || res.StatusCode != http.StatusOK {
+					t.Errorf("poll: %d %v", res.StatusCode, err)
+					return
+				}
+				got += strings.Count(string(body), "\n")
+			}
+		})
+	}
+	for s := range senders {
+		wg.Go(func() {
+			for i := range frames {
+				for c := range n.Conns() {
+					if err := send(c, fmt.Appendf(nil, "%d %d %s", s, i, strings.Repeat("b", i*s))); err != nil {
+						t.Errorf("Send: %v", err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // What is pending when the node closes is still fetched by the next poll.
