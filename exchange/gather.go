@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 )
 
 const (
+	// gatherFactor is how many servers the gathers of a connection may ask at a
+	// time, for each call that it may have in flight.
+	gatherFactor = 16
 	// maxGatherBytes bounds the reply to a caller in the process; one on a
 	// connection has its largest frame.
 	maxGatherBytes = 64 << 20
@@ -23,6 +27,7 @@ const (
 // canceled and the call gets its one reply.
 type gathering struct {
 	call    *Call
+	peer    *Peer // who asks; nil in the process
 	sel     route.Selection
 	targets []route.Target
 
@@ -53,14 +58,19 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 	}
 	x.metrics.gathers.Inc()
 	g := &gathering{call: callOf(res), sel: sel, targets: targets, state: route.NewGather(sel, targets)}
-	if g.state.Done() { // there are too few servers for what was asked
-		g.begun, g.done = true, true
-		g.settle(res)
-		return
-	}
 	g.room = maxGatherBytes
 	if p, ok := req.Peer.(*Peer); ok {
-		g.room = p.maxFrame
+		if err := p.mayGather(len(targets)); err != nil {
+			_ = res.Fail(err)
+			return
+		}
+		g.peer, g.room = p, p.maxFrame
+	}
+	if g.state.Done() { // there are too few servers for what was asked
+		g.begun, g.done = true, true
+		res.OnFinish(g)
+		g.settle(res)
+		return
 	}
 	for i := range targets {
 		t := &targets[i]
@@ -82,6 +92,18 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 	g.begun = true
 	g.mu.Unlock()
 	g.settle(res)
+}
+
+// mayGather counts the servers of a gather in, unless the peer's gathers ask
+// too many already. One gather alone is always let through.
+func (p *Peer) mayGather(servers int) *message.Error {
+	most := int64(p.x.cfg.MaxCalls) * gatherFactor
+	if now := p.gathering.Add(int64(servers)); now > most && now > int64(servers) {
+		p.gathering.Add(-int64(servers))
+		return message.NewError(message.CodeTooManyCalls, fmt.Sprintf("the gathers of this connection would ask %d servers at a time", now),
+			"Wait for answers before you gather again, or ask fewer servers.")
+	}
+	return nil
 }
 
 // newLeg makes the call to one server of a gather. It is not refused when the
@@ -217,6 +239,9 @@ func (g *gathering) Finished(route.Outcome) {
 	g.mu.Lock()
 	g.done, g.settled = true, true
 	g.mu.Unlock()
+	if g.peer != nil {
+		g.peer.gathering.Add(-int64(len(g.targets)))
+	}
 	for _, c := range g.legs {
 		_ = c.Fail(&message.Error{Code: message.CodeCanceled, Message: "the gather is over"})
 	}

@@ -47,7 +47,13 @@ type Peer struct {
 	maxFrame int // of what is delivered, in bytes
 
 	answering atomic.Int32 // calls it is answering: how busy it is
-	strikes   atomic.Int32 // bad messages
+
+	// Messages that could not be understood, in the minute from struck on. Of
+	// the goroutine that owns the connection.
+	strikes int
+	struck  time.Time
+
+	gathering atomic.Int64 // servers that its gathers in flight ask
 
 	mu       sync.Mutex
 	closed   bool
@@ -59,8 +65,8 @@ type Peer struct {
 }
 
 // maxStrikes is how many messages that cannot be understood a connection may
-// send before it is closed: enough for a person who tries things by hand,
-// little for a flood.
+// send in a minute before it is closed: enough for a person who tries things by
+// hand, little for a flood.
 const maxStrikes = 100
 
 // ID implements route.Peer and route.Endpoint.
@@ -104,10 +110,13 @@ func (p *Peer) Receive(m *message.Message) {
 }
 
 // Malformed answers bytes that could not be decoded, or a message that makes
-// no sense. m holds what could be read of it.
+// no sense. m holds what could be read of it. It is called as Receive is.
 func (p *Peer) Malformed(m *message.Message, err error) {
 	p.x.metrics.refused(message.CodeOf(err))
-	if p.strikes.Add(1) > maxStrikes {
+	if now := time.Now(); now.Sub(p.struck) > time.Minute {
+		p.strikes, p.struck = 0, now
+	}
+	if p.strikes++; p.strikes > maxStrikes {
 		p.link.Close(CloseProtocol, "too many messages that cannot be understood")
 		return
 	}
@@ -174,6 +183,9 @@ func (p *Peer) receiveCancel(m *message.Message) {
 
 // answer implements asker.
 func (p *Peer) answer(c *Call, a answer) error {
+	if a.verb != message.VerbPart {
+		p.removeAsked(c) // before the peer can know and use the id again
+	}
 	m := p.x.borrow()
 	m.Verb, m.Seq = a.verb, a.seq
 	m.Rmid, m.From = c.state.req.Message.Mid, c.address()
@@ -220,7 +232,9 @@ func (p *Peer) tellDrain() {
 func (p *Peer) relief() <-chan struct{} { return p.link.Relief() }
 
 // ended implements asker.
-func (p *Peer) ended(c *Call) {
+func (p *Peer) ended(*Call) {}
+
+func (p *Peer) removeAsked(c *Call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for at, prev := p.asked[c.hash], (*Call)(nil); at != nil; prev, at = at, at.nextAsked {

@@ -120,7 +120,7 @@ func (x *Exchange) outbound(p *Peer, c *Call, m *message.Message) (err error) {
 			err = message.NewError(message.CodeInternal, "the node failed while it passed the answer on", "Its log has the details.")
 		}
 	}()
-	req := &route.Request{Message: *m, Peer: p, Server: p, Received: c.received, Deadline: c.state.req.Deadline}
+	req := &route.Request{Message: *m, Peer: p, Server: p, Received: c.received}
 	if c.settled {
 		req.Address, req.Route = c.state.req.Address, c.route
 	}

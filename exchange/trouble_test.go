@@ -448,3 +448,48 @@ func TestDrainTwice(t *testing.T) {
 		}
 	}
 }
+
+// An id may be used again as soon as its answer has come.
+func TestIDUsedAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, s := w.connect("c1"), w.connect("s1")
+	s.serve("x:/")
+	calls := make(chan message.Message)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m := range calls {
+			s.Receive(&message.Message{Verb: message.VerbReply, Rmid: m.Mid})
+		}
+	}()
+	for range 5000 {
+		c.send(`{"to":"x:/","mid":"1"}`)
+		calls <- s.next(t)
+		c.want(message.VerbReply, "1", "")
+	}
+	close(calls)
+	<-done
+}
+
+// The gathers of one connection ask a bounded number of servers at a time.
+func TestGathersInFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *exchange.Config) { c.MaxCalls = 2 })
+	c, s := w.connect("c1"), w.connect("s1")
+	for i := range 20 {
+		s.serve(fmt.Sprintf("x:/%d", i))
+	}
+	c.send(`{"to":"x:/*","mid":"1","str":"all"}`)
+	c.send(`{"to":"x:/*","mid":"2","str":"all"}`)
+	c.wantError("2", message.CodeTooManyCalls)
+	for range 20 {
+		s.send(`{"vrb":"reply","rmid":%q}`, s.next(t).Mid)
+	}
+	if m := c.next(t); m.Verb != message.VerbReply {
+		t.Errorf("%s %s", m.Verb, m.Body)
+	}
+	c.send(`{"to":"x:/*","mid":"3","str":"all"}`)
+	s.next(t)
+	c.none(t)
+}
