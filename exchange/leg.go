@@ -41,8 +41,7 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 		p.handSend(req, res)
 		return
 	}
-	l := legOf(res)
-	l.server, l.res = p, res
+	l := p.legOf(req, res)
 	if !p.addLeg(l) {
 		_ = res.Fail(errServiceLost(req, false))
 		return
@@ -86,18 +85,18 @@ func timeLeft(req *route.Request) time.Duration {
 }
 
 // legOf returns the leg that lies ready in a Call, or a new one when a
-// middleware wrapped the Call or sends the request a second time.
-func legOf(res route.Responder) *leg {
-	c, ok := res.(*Call)
-	if !ok {
-		return new(leg)
+// middleware wrapped the Call, sends the request a second time, or sends a copy
+// of it, which may outlive what lies in the Call.
+func (p *Peer) legOf(req *route.Request, res route.Responder) *leg {
+	if c, ok := res.(*Call); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if l := &c.state.leg; c.over == nil && l.server == nil && req == &c.state.req {
+			l.server, l.res = p, res
+			return l
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over != nil || c.state.leg.server != nil {
-		return new(leg)
-	}
-	return &c.state.leg
+	return &leg{server: p, res: res}
 }
 
 // forward fills m with what a server or client gets to see of a request. The
