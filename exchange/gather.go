@@ -86,6 +86,9 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 	}
 	res.OnFinish(g)
 	for _, c := range g.legs {
+		if c.isOver() { // the gather was canceled meanwhile
+			break
+		}
 		c.dispatch(x.calls)
 	}
 	g.mu.Lock()
