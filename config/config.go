@@ -120,7 +120,7 @@ func readFile(path string) ([]byte, *Problem) {
 	info, err := os.Stat(path)
 	switch {
 	case os.IsNotExist(err):
-		return nil, &Problem{File: path, Message: "there is no such file", Hint: "Check the path after --config."}
+		return nil, &Problem{File: path, Message: "there is no such file", Hint: "Check the path."}
 	case err != nil:
 		return nil, &Problem{File: path, Message: cause(err), Hint: "Check the path and its permissions."}
 	case info.IsDir():

@@ -259,7 +259,7 @@ func insert(list []Entry, to Stage, e Entry, at Position) ([]Entry, error) {
 		return nil, message.NewError(message.CodeInvalidInput, "a middleware needs a name and a function", "Set Entry.Name and Entry.Middleware.")
 	case slices.ContainsFunc(list, func(have Entry) bool { return have.Name == e.Name }):
 		return nil, message.NewError(message.CodeConflict, fmt.Sprintf("stage %s has a middleware %q already", to, e.Name),
-			"Give it another name, or use Replace.")
+			"Give it another name, or replace the one that is there.")
 	}
 	if e.Kind == "" {
 		e.Kind = e.Name

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -29,7 +31,7 @@ const exitCodes = `Exit codes:
   2    the command line or the configuration is wrong
   3    there is no connection to the node
   4    there was no answer in time
-  130  interrupted (dev, serve and hello: 0, after calls in flight are finished)
+  130  interrupted (dev, serve, hello: 0, after calls in flight are finished; bench: 0)
 `
 
 // grammar is the command line. Fields of type struct with the tag cmd are verbs.
@@ -115,19 +117,29 @@ func run(ctx context.Context, args []string, w *world) int {
 	if err == nil {
 		return exitOK
 	}
+	if f := new(failure); errors.As(err, &f) && f.err == nil {
+		return f.code
+	}
 	if ctx.Err() != nil && message.CodeOf(err) == message.CodeCanceled {
 		err = fail(exitInterrupted, err)
 	}
 	return w.fail(err)
 }
 
-// failure is an error with the exit code that it asks for.
+// failure is an error with the exit code that it asks for. With no error within
+// there is nothing to say.
 type failure struct {
 	code int
 	err  error
 }
 
-func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Error() string {
+	if f.err == nil {
+		return "exit " + strconv.Itoa(f.code)
+	}
+	return f.err.Error()
+}
+
 func (f *failure) Unwrap() error { return f.err }
 
 func fail(code int, err error) error { return &failure{code, err} }
@@ -146,7 +158,34 @@ func usageOf(err error) error {
 			command += " " + strings.TrimPrefix(n.FullPath(), "ropewalk ")
 		}
 	}
-	return usage(err.Error(), fmt.Sprintf("Run \"%s --help\" to see how it is used.", command))
+	text := inOurWords(err.Error())
+	if command == "ropewalk" {
+		text = strings.Replace(text, "unexpected argument", "there is no command", 1)
+	}
+	return usage(text, fmt.Sprintf("Run \"%s --help\" to see how it is used.", command))
+}
+
+// parserWords are what the parser says, and what we say.
+var parserWords = []struct {
+	theirs *regexp.Regexp
+	ours   string
+}{
+	{regexp.MustCompile(`^expected "(<[^"]*>)"$`), "$1 is missing"},
+	{regexp.MustCompile(`^expected (?:one of )?"(.*)"$`), `a command is missing: "$1"`},
+	{regexp.MustCompile(`^(.*): expected duration but got (".*?").*$`), "$1: $2 is not a time; write it like 500ms, 30s or 1h30m"},
+	{regexp.MustCompile(`^(.*): expected \w+ value but got "(-.*?)" \(short flag\).*$`), "$1: $2 is negative"},
+	{regexp.MustCompile(`^(.*): expected a valid .*int but got (".*")$`), "$1: $2 is not a whole number"},
+	{regexp.MustCompile(`^(.*): expected "<key>=<value>" but got (".*")$`), "$1: $2 is not NAME=VALUE"},
+}
+
+// inOurWords makes an error of the parser readable.
+func inOurWords(text string) string {
+	for _, w := range parserWords {
+		if w.theirs.MatchString(text) {
+			return w.theirs.ReplaceAllString(text, w.ours)
+		}
+	}
+	return text
 }
 
 // exitCode returns the exit code for an error.

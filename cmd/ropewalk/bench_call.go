@@ -30,6 +30,9 @@ func (*benchCallCmd) Help() string {
 
 // Run calls again and again.
 func (b *benchCallCmd) Run(ctx context.Context, w *world) error {
+	if err := checkAddress(b.Address); err != nil {
+		return err
+	}
 	body, err := b.read(w)
 	if err != nil {
 		return err

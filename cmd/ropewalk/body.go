@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -47,6 +48,9 @@ func (i *input) read(w *world) (any, error) {
 	}
 	if i.ContentType != "" {
 		return text, nil
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, usage("the body is empty", "Leave the body out to send none.")
 	}
 	if !message.ValidJSON(text) {
 		return nil, usage("the body is not JSON: "+short(printable(string(text)), 60),

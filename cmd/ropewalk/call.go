@@ -38,6 +38,17 @@ const partBuffer = 65536
 
 // Run calls.
 func (c *callCmd) Run(ctx context.Context, w *world) error {
+	err := c.run(ctx, w)
+	if err != nil && !c.Raw {
+		_ = w.line(item{Type: "error", Error: errorJSON(explained(err))})
+	}
+	return err
+}
+
+func (c *callCmd) run(ctx context.Context, w *world) error {
+	if err := checkAddress(c.Address); err != nil {
+		return err
+	}
 	body, err := c.read(w)
 	if err != nil {
 		return err
@@ -50,13 +61,7 @@ func (c *callCmd) Run(ctx context.Context, w *world) error {
 	if c.Idempotent {
 		opts = append(opts, call.WithIdempotent())
 	}
-	if err := c.call(ctx, w, body, opts); err != nil {
-		if !c.Raw {
-			_ = w.line(item{Type: "error", Error: errorJSON(explained(err))})
-		}
-		return err
-	}
-	return nil
+	return c.call(ctx, w, body, opts)
 }
 
 func (c *callCmd) call(ctx context.Context, w *world, body any, opts []call.Option) error {

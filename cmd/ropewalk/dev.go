@@ -55,7 +55,7 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	if err := d.introduce(ctx, w, n, &cfg, p); err != nil {
+	if err := d.introduce(ctx, w, n, &cfg, p); err != nil && ctx.Err() == nil {
 		_ = n.Shutdown(ctx)
 		return err
 	}
@@ -71,6 +71,25 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 		cfg.Log.Level = "warn"
 	}
 	cfg.HTTP = page(cfg.Name)
+	if cfg.Middleware == nil {
+		cfg.Middleware = devMiddleware(cfg.Trace.Endpoint != "")
+	}
+}
+
+// devMiddleware is the middleware of a node that is told of none, but for one
+// thing: report:/long is slow on purpose, and no warning.
+func devMiddleware(trace bool) []ropewalk.Middleware {
+	call := string(route.StageCall)
+	list := []ropewalk.Middleware{
+		{Stage: string(route.StageInbound), Kind: route.KindRecover},
+		{Stage: call, Kind: route.KindMetrics},
+	}
+	if trace {
+		list = append(list, ropewalk.Middleware{Stage: call, Kind: route.KindTrace})
+	}
+	return append(list, ropewalk.Middleware{
+		Stage: call, Kind: route.KindLog, Settings: map[string]any{"except": []string{"node:/tap", "report:/long"}},
+	})
 }
 
 // start makes and starts the node; if its port is taken, on the next free one.

@@ -33,6 +33,9 @@ Examples:
 
 // Run asks.
 func (g *gatherCmd) Run(ctx context.Context, w *world) error {
+	if err := checkAddress(g.Address); err != nil {
+		return err
+	}
 	body, err := g.read(w)
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -151,18 +150,33 @@ func placed(err error, report *config.Report) error {
 // start has the node accept connections.
 func start(ctx context.Context, n *runningNode) error {
 	err := n.Start(ctx)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		e := message.NewError(message.CodeConflict, "another program listens there already: "+err.Error(),
-			"Stop it, or choose another address with --listen.")
-		e.Cause = err
-		return e
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, os.ErrNotExist):
-		return message.NewError(message.CodeConflict, err.Error(), "Choose an address of this machine with --listen; ports below 1024 need rights.")
+	var (
+		op   *net.OpError
+		addr *net.AddrError
+		dns  *net.DNSError
+	)
+	if err == nil || !errors.As(err, &op) {
+		return err
 	}
-	return err
+	e := message.NewError(message.CodeConflict, "cannot listen: "+op.Err.Error(), "Choose another address with --listen.")
+	if op.Addr != nil {
+		e.Message = fmt.Sprintf("cannot listen on %s: %v", op.Addr, op.Err)
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		e.Message = fmt.Sprintf("another program listens on %v already", op.Addr)
+		e.Hint = "Stop it, or choose another address with --listen."
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.Hint = "Choose an address of this machine with --listen; ports below 1024 need rights."
+	case errors.As(err, &addr), errors.As(err, &dns):
+		e.Code = message.CodeInvalidInput
+		e.Hint = "Write it like 127.0.0.1:7420, with a port of at most 65535; port 0 takes a free one."
+	}
+	e.Cause = err
+	if e.Code == message.CodeInvalidInput {
+		return fail(exitUsage, e)
+	}
+	return e
 }
 
 // address returns the URL of the listener that people are told: main, else the

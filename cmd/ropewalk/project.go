@@ -50,7 +50,11 @@ func openProject(dir string) (project, error) {
 	case !empty:
 		return project{}, nil
 	}
-	return makeProject(dir)
+	p, err := makeProject(dir)
+	if err != nil {
+		return p, usage("cannot make a project: "+err.Error(), "Name a directory that you may write to, as in: ropewalk dev my-project")
+	}
+	return p, nil
 }
 
 // isEmpty passes over what begins with a dot, such as .git. A directory that

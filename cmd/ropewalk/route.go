@@ -30,6 +30,9 @@ type explanation struct {
 
 // Run explains. An address that nobody can answer for is an error.
 func (e *explainCmd) Run(ctx context.Context, w *world) error {
+	if err := checkAddress(e.Address); err != nil {
+		return err
+	}
 	var unanswered error
 	err := show(ctx, w, &e.target, "/route/explain", nodeapi.Explain{Address: e.Address, Strategy: e.Strategy},
 		func(x explanation) error {

@@ -28,6 +28,9 @@ Examples:
 
 // Run sends.
 func (s *sendCmd) Run(ctx context.Context, w *world) error {
+	if err := checkAddress(s.Address); err != nil {
+		return err
+	}
 	body, err := s.read(w)
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,18 +19,28 @@ type servicesCmd struct {
 
 // Run lists.
 func (s *servicesCmd) Run(ctx context.Context, w *world) error {
-	return show(ctx, w, &s.target, "/services", nil, func(list []route.ServiceInfo) error {
-		return printServices(w, list, s.Filter, time.Now())
-	})
+	a, err := s.ask(ctx, "/services", nil)
+	if err != nil {
+		return err
+	}
+	if w.json && s.Filter == "" {
+		return w.line(json.RawMessage(a.Body))
+	}
+	var list []route.ServiceInfo
+	if err := a.Decode(&list); err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(i route.ServiceInfo) bool { return !strings.HasPrefix(i.Name+":"+i.Path, s.Filter) })
+	if w.json {
+		return w.line(list)
+	}
+	return printServices(w, list, s.Filter, time.Now())
 }
 
 func printServices(w *world, list []route.ServiceInfo, filter string, now time.Time) error {
 	t := newTable("ADDRESS", "SERVER", "VERSION", "WHERE", "BUSY", "SINCE", "DESCRIPTION")
 	for _, s := range list {
 		address := s.Name + ":" + s.Path
-		if !strings.HasPrefix(address, filter) {
-			continue
-		}
 		for i, server := range s.Servers {
 			if i > 0 {
 				address = ""

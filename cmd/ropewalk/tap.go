@@ -40,6 +40,9 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 	if t.Sample <= 0 || t.Sample > 1 {
 		return usage("--sample is a share: more than 0, at most 1", "Write --sample 0.1 for every tenth message.")
 	}
+	if err := checkAddress(t.Pattern); err != nil {
+		return err
+	}
 	c, err := t.dial(ctx)
 	if err != nil {
 		return err
@@ -50,7 +53,10 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 	}
 	for {
 		err := t.watch(ctx, w, c)
-		if message.CodeOf(err) != message.CodeDeadlineExceeded || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return fail(exitInterrupted, nil) // what everybody does who has seen enough
+		}
+		if message.CodeOf(err) != message.CodeDeadlineExceeded {
 			return err
 		}
 	}

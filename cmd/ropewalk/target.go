@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/ropewalk/ropewalk/call"
@@ -26,6 +28,15 @@ type target struct {
 // notConfig are the variables of the environment that belong to the verbs, and
 // not to the configuration of a node.
 var notConfig = []string{"ROPEWALK_URL", "ROPEWALK_TOKEN"}
+
+// checkAddress finds what is no address at all, which people write first.
+func checkAddress(text string) error {
+	if strings.Contains(text, ":") {
+		return nil
+	}
+	return usage(fmt.Sprintf("%q is not an address: it has no colon", text),
+		"Write the name of the service, a colon and the path, such as math:/decimal/mul.")
+}
 
 // dial connects to the node.
 func (t *link) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/config"
@@ -107,10 +108,32 @@ func (w *world) fail(err error) int {
 	}
 	word := paint(w.colorErr, red, "error:")
 	fmt.Fprintf(w.err, "%s %s (%s)\n", word, printable(e.Message), printable(string(e.Code)))
+	for _, also := range furtherProblems(e) {
+		fmt.Fprintf(w.err, "  Also: %s\n", printable(also))
+	}
 	if e.Hint != "" {
 		fmt.Fprintf(w.err, "  %s\n", printable(e.Hint))
 	}
 	return code
+}
+
+// furtherProblems are those of an input after the first, which is the message.
+func furtherProblems(e *message.Error) []string {
+	var details struct {
+		Problems []struct {
+			Message string `json:"message"`
+		} `json:"problems"`
+	}
+	if len(e.Details) == 0 || json.Unmarshal(e.Details, &details) != nil {
+		return nil
+	}
+	var list []string
+	for i, p := range details.Problems {
+		if i > 0 && p.Message != "" {
+			list = append(list, p.Message)
+		}
+	}
+	return list
 }
 
 func (w *world) failConfig(c *config.Error) {
@@ -121,7 +144,9 @@ func (w *world) failConfig(c *config.Error) {
 			fmt.Fprintf(w.err, "  %s\n", printable(p.Hint))
 		}
 	}
-	fmt.Fprintln(w.err, `"ropewalk config doc" prints all fields.`)
+	if slices.ContainsFunc(c.Problems, func(p config.Problem) bool { return p.Path != "" }) {
+		fmt.Fprintln(w.err, `"ropewalk config doc" prints all fields.`)
+	}
 }
 
 // explained returns an error with code, message and hint, whatever it was. The
