@@ -20,11 +20,14 @@ func TestShutdownWhileTapped(t *testing.T) {
 		c.Services = map[string]ropewalk.BuiltIn{"echo": {Kind: "echo"}}
 	})
 	st := dial(t, url).Stream(t.Context(), "node:/tap", nodeapi.Tap{})
-	seen := make(chan struct{})
+	seen, ended := make(chan struct{}, 1), make(chan struct{})
 	go func() {
-		defer close(seen)
+		defer close(ended)
 		for range st.Parts() {
-			break
+			select {
+			case seen <- struct{}{}:
+			default:
+			}
 		}
 	}()
 	for there := false; !there; {
@@ -40,6 +43,7 @@ func TestShutdownWhileTapped(t *testing.T) {
 	if err := n.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
+	<-ended
 	if _, err := st.Answer(); message.CodeOf(err) != message.CodeShuttingDown {
 		t.Errorf("the tap ended with %v", err)
 	}
