@@ -70,7 +70,11 @@ func (e *Error) Unwrap() error {
 	if n := len(e.Problems); n > 1 {
 		text = fmt.Sprintf("the configuration has %d problems; the first is at %s", n, text)
 	}
-	err := message.NewError(message.CodeInvalidInput, text, p.Hint)
+	hint := p.Hint
+	if hint == "" {
+		hint = "Correct the value there."
+	}
+	err := message.NewError(message.CodeInvalidInput, text, hint)
 	err.Path = p.Path
 	err.Details, _ = json.Marshal(e.Problems) //nolint:errchkjson // strings and numbers only
 	return err

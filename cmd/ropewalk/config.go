@@ -92,6 +92,9 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	if err := checkName(cfg.Name); err != nil {
 		return err
 	}
+	if err := check(&cfg, report); err != nil {
+		return err
+	}
 	for _, name := range report.Unused {
 		w.warnf("the variable %s sets no field of the configuration", name)
 	}

@@ -50,7 +50,7 @@ type middlewareInsertCmd struct {
 // Run inserts.
 func (m *middlewareInsertCmd) Run(ctx context.Context, w *world) error {
 	if m.Settings != "" && !message.ValidJSON([]byte(m.Settings)) {
-		return usage("the settings are not JSON: "+short(m.Settings, 60), `Put JSON into single quotes, as in '{"max":10}'.`)
+		return usage("the settings are not JSON: "+short(m.Settings, 60), `Put JSON into single quotes, as in '{"calls":10}'.`)
 	}
 	return showStages(ctx, w, &m.target, "/middleware/insert", nodeapi.Insert{
 		Stage: route.Stage(m.Stage), Kind: m.Kind, Name: m.As, Settings: json.RawMessage(m.Settings), Place: m.wire(),

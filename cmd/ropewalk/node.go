@@ -54,7 +54,10 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 		}
 	}
 	f.listeners(&cfg, report)
-	return cfg, report, checkName(cfg.Name)
+	if err := checkName(cfg.Name); err != nil {
+		return cfg, report, err
+	}
+	return cfg, report, check(&cfg, report)
 }
 
 func (f *nodeFlags) listeners(cfg *ropewalk.Config, report *config.Report) {

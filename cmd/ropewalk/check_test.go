@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCheckFindsAll gives a configuration in which nearly every value is wrong.
+func TestCheckFindsAll(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "bad.jsonc")
+	text := `{
+  "listeners": {
+    "a": {"address": "0.0.0.0", "driver": "x"},
+    "b": {"address": "127.0.0.1:99999", "certFile": "/nowhere", "keyFile": "/nowhere"},
+    "c": {"address": "127.0.0.1:0", "certFile": "/nowhere"},
+  },
+  "services": {"Two words": {"kind": "echo"}, "node": {"kind": "echo"}, "echo": {"kind": "ecko"}},
+  "calls": {"strategy": "lest-busy", "routes": {"math:/**": "mots-busy"}},
+  "limits": {"frame": -1},
+  "log": {"level": "loud", "format": "xml"},
+  "middleware": [{"stage": "x", "kind": "log", "settings": {"slw": 1}}, {"kind": "lg"}],
+}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"config", "check", file}, {"serve", "--config", file}} {
+		o := try(t, nil, "", args...)
+		wantCode(t, o, exitUsage)
+		wantText(t, o.err,
+			`bad.jsonc:3:22: listeners.a.address: "0.0.0.0" is not HOST:PORT`,
+			`listeners.a.driver: "x" is none of auto, poller, goroutine`,
+			`listeners.b.address: "99999" is no port`,
+			`listeners.b.certFile: the certificate cannot be used: open /nowhere`,
+			`listeners.c: certFile and keyFile belong together`,
+			`services.Two words: "Two words" cannot be the name of a service`,
+			`services.node: node is the service of the node itself`,
+			`services.echo.kind: there is no built-in service "ecko"`,
+			`calls.strategy: there is no strategy "lest-busy"`,
+			`calls.routes: math:/**: there is no strategy "mots-busy"`,
+			`limits.frame: -1 is negative`,
+			`log.level: "loud" is none of debug, info, warn, error`,
+			`log.format: "xml" is none of text, json`,
+			`middleware[0].stage: "x" is none of inbound, call, serve, deliver, outbound`,
+			`middleware[0]: the settings cannot be read: unknown field "slw"`,
+			`middleware[1]: stage is missing`,
+			`middleware[1]: there is no middleware of the kind "lg"`,
+		)
+		if n := strings.Count(o.err, "error: "); n != 17 {
+			t.Errorf("%d errors, want 17:\n%s", n, o.err)
+		}
+	}
+	o := try(t, nil, "", "config", "check", "--json", file)
+	wantText(t, o.err, `"file":"`+file+`","line":10,"column":20,"path":"log.level"`, `"hint":"Correct the value there."`)
+}
