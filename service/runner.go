@@ -44,6 +44,7 @@ type Runner struct {
 	waiting  list
 	coming   int // admitted, but not yet in waiting
 	draining bool
+	aborted  bool          // and nothing is begun any more
 	idle     chan struct{} // made by Drain, closed when nothing runs or waits
 }
 
@@ -108,6 +109,12 @@ func (r *Runner) admit() error {
 func (r *Runner) enqueue(j *job) {
 	r.mu.Lock()
 	r.coming--
+	if r.aborted { // since it was admitted
+		r.checkIdle()
+		r.mu.Unlock()
+		_ = j.Fail(errShuttingDown())
+		return
+	}
 	if r.running.n >= r.max {
 		r.waiting.push(j)
 		r.mu.Unlock()
@@ -210,7 +217,7 @@ func (r *Runner) Close() {
 // abort ends everything without waiting.
 func (r *Runner) abort() {
 	r.mu.Lock()
-	r.draining = true
+	r.draining, r.aborted = true, true
 	var waiting, running []*job
 	for j := r.waiting.first; j != nil; j = r.waiting.first {
 		r.waiting.remove(j)
