@@ -80,7 +80,7 @@ type Listener struct {
 }
 
 // Limits bound what connections may use. Each has an error code, and counts in
-// ropewalk_limit_hits_total.
+// ropewalk_edge_limit_hits_total.
 type Limits struct {
 	// Frame is the largest frame in bytes, in and out. Default: 1 MiB.
 	Frame int `json:"frame,omitempty"`

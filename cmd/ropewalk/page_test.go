@@ -28,7 +28,7 @@ One program is the node and the tool to look at nodes and to talk to them. This 
 | 2 | the command line, the configuration or the body is wrong: nothing was done |
 | 3 | there is no connection to the node: none could be made, or it was lost |
 | 4 | there was no answer in time |
-| 130 | a Ctrl-C or SIGTERM ended it; for dev, serve and hello that is 0, after calls in flight were finished |
+| 130 | a Ctrl-C or SIGTERM ended it; for dev, serve and hello that is 0, after calls in flight were finished; for bench 0, too |
 
 Results go to standard output. Errors, progress and the log go to standard error. An error is a line with what happened
 and its [code](errors.md), and a line with what to do about it:
