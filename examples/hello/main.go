@@ -15,6 +15,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/client"
 	"github.com/ropewalk/ropewalk/examples/hello/hello"
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/service"
 )
 
@@ -26,7 +27,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := serve(ctx, *url, hello.WithPace(*pace)...); err != nil {
-		fmt.Fprintln(os.Stderr, "hello:", err)
+		e := message.AsError(err)
+		fmt.Fprintf(os.Stderr, "hello: %s\n  %s\n", e.Message, e.Hint)
 		os.Exit(1) //nolint:gocritic // stop only gives the signals back
 	}
 }
