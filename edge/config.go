@@ -81,7 +81,8 @@ type Limits struct {
 	// Default 25 s.
 	Poll time.Duration
 	// Unread is how long a connection over HTTP may be neither streamed nor
-	// polled, and how long writing to it may take. Default 40 s.
+	// polled, how long writing to it may take, and how long the body of any HTTP
+	// request, if that is less than 30 s. Default 40 s.
 	Unread time.Duration
 	// Close is how long the other end may take to answer a close. Default 5 s.
 	Close time.Duration

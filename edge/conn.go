@@ -178,8 +178,8 @@ func (c *Conn) Pending() (frames, bytes int) {
 func (c *Conn) Send(f *Frame) error { return c.send(f, false) }
 
 // Offer is Send for what can wait, such as the parts of a long answer: it fails
-// with CodeOverloaded as soon as half of the list is taken, whatever the
-// [Policy], so that there is always room for final answers. [Conn.Relief] tells
+// with CodeOverloaded as soon as half of the list is taken, or f does not fit,
+// whatever the [Policy], so that there is always room for final answers. [Conn.Relief] tells
 // when to try again.
 func (c *Conn) Offer(f *Frame) error { return c.send(f, true) }
 
@@ -189,9 +189,13 @@ func (c *Conn) send(f *Frame, canWait bool) error {
 	case state(c.state.Load()) != stateOpen:
 		c.mu.Unlock()
 		return ErrClosed
-	case canWait && c.crowded(2):
-		c.mu.Unlock()
-		return errFull
+	case canWait:
+		// Whoever has a quarter or less pending can take one of any size: it would
+		// get no relief to wait for.
+		if c.crowded(2) || c.crowded(4) && c.full(len(f.Payload)) {
+			c.mu.Unlock()
+			return errFull
+		}
 	case c.full(len(f.Payload)):
 		return c.overflow()
 	}
@@ -309,7 +313,18 @@ func (c *Conn) control(f *Frame) {
 // over. [Handler.Closed] is called soon, without waiting for that. The reason
 // is cut at 123 bytes. Only the first Close counts.
 func (c *Conn) Close(code CloseCode, reason string) {
-	c.closeWith(&CloseError{Code: code, Reason: reason}, newClose(code, reason))
+	err := &CloseError{Code: code, Reason: reason}
+	c.mu.Lock()
+	early := state(c.state.Load()) == stateHandshake
+	if early { // the other end would not understand a frame yet
+		c.doomLocked(err)
+	}
+	c.mu.Unlock()
+	if early {
+		c.link.nudge(c)
+		return
+	}
+	c.closeWith(err, newClose(code, reason))
 }
 
 // closeWith begins to close; last is the last frame to be sent.

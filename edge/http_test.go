@@ -330,6 +330,7 @@ func TestHTTPRefusals(t *testing.T) {
 	rec := newRecorder()
 	n := start(t, edge.Config{
 		Listeners: []edge.ListenerConfig{{Origins: []string{"https://good.example"}, Admit: admitBad}},
+		Limits:    edge.Limits{Unread: time.Hour}, // others may have the machine first
 	}, rec)
 	token := n.open(t, "split")
 	forged := token[:len(token)-1] + string(token[len(token)-1]^1)

@@ -20,8 +20,6 @@ const (
 	headerBatch      = "Ropewalk-Batch"
 	headerAck        = "Ropewalk-Ack"
 
-	// bodyTime is how long the body of a request may take.
-	bodyTime = 30 * time.Second
 	// bodyExtra is how much longer than one frame of the largest size a batch may be.
 	bodyExtra = 1 << 20
 )
@@ -167,7 +165,6 @@ func (w *web) send(rw http.ResponseWriter, req *http.Request, l *httpLink) {
 			"the header "+headerSeq+" is no number from 1 on", "Count the batches of the connection."))
 		return
 	}
-	_ = http.NewResponseController(rw).SetReadDeadline(time.Now().Add(bodyTime))
 	limit := w.srv.cfg.Limits.Frame
 	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, int64(limit)+bodyExtra))
 	var tooLarge *http.MaxBytesError

@@ -18,6 +18,9 @@ func (c *Conn) onTimer() {
 		c.kill = true
 	case stateOpen:
 		if c.via() != viaWebSocket {
+			if l, ok := c.link.(*httpLink); ok && l.readers > 0 {
+				break // somebody has begun to read while this waited for the lock
+			}
 			c.srv.metrics.hit(limitUnread)
 			c.doomLocked(&CloseError{Code: CloseAbnormal, Reason: "it was neither streamed nor polled"})
 			break

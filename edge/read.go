@@ -135,7 +135,7 @@ func (c *Conn) dataFrame(h *header, payload []byte) bool {
 		return false
 	}
 	if size > cap(c.whole.b) {
-		g := getBuffer(size)
+		g := getBuffer(min(max(size, 2*cap(c.whole.b)), c.srv.cfg.Limits.Frame))
 		g.b = append(g.b, c.whole.b...)
 		c.whole.free()
 		c.whole = g

@@ -30,7 +30,7 @@ type web struct {
 func newWeb(s *Server) *web {
 	w := &web{srv: s, conns: make(chan net.Conn), closed: make(chan struct{}), links: make(map[string]*httpLink)}
 	w.http = &http.Server{
-		Handler:           w.handler(),
+		Handler:           w.timed(w.handler()),
 		ReadHeaderTimeout: s.cfg.Limits.HandshakeTime,
 		MaxHeaderBytes:    s.cfg.Limits.HandshakeBytes,
 		IdleTimeout:       webIdle,
