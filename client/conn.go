@@ -87,11 +87,12 @@ func (c *Client) attach(ctx context.Context, cn *conn) error {
 // online makes a connection the one in use. It fails if the client has been
 // closed.
 func (c *Client) online(ctx context.Context, tr transport, hello *welcome) (*conn, error) {
-	if c.ended() {
+	c.mu.Lock()
+	if c.session.shut != nil {
+		c.mu.Unlock()
 		tr.kill()
 		return nil, message.NewError(message.CodeNotReady, "the client was closed", "")
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
 	c.conn, c.id, c.last, c.via = cn, hello.ID, nil, tr.name()

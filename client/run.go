@@ -187,9 +187,7 @@ func (c *Client) giveUp(err error) {
 func (c *Client) become(s State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != Closed {
-		c.setState(s)
-	}
+	c.setState(s)
 }
 
 // welcome is the body of the node's first message.

@@ -144,7 +144,7 @@ func (s *session) admit(o *outgoing) *message.Error {
 		return s.shut
 	case f != nil && f.phase != fresh:
 		return errAbandoned
-	case o.noWait && !s.online:
+	case o.noWait && (!s.online || s.draining):
 		return errNotReady
 	case s.queue.full(s.limits, o.cost):
 		return errFull

@@ -62,9 +62,9 @@ func (c *Client) OnState(f func(State)) {
 	c.watch.funcs = append(slices.Clip(c.watch.funcs), f)
 }
 
-// setState changes the state; c.mu is held.
+// setState changes the state, unless it is the last one; c.mu is held.
 func (c *Client) setState(s State) {
-	if c.state == s {
+	if c.state == s || c.state == Closed {
 		return
 	}
 	c.state = s

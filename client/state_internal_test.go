@@ -1,0 +1,63 @@
+package client
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// The loop that connects may find out that a connection was lost, or has been
+// made, just when the client is closed: closed is the end all the same.
+func TestClosedIsTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := defaults()
+		cfg.lazy = true
+		cfg.dial = func(ctx context.Context) (transport, *welcome, error) {
+			<-ctx.Done()
+			return nil, nil, ctx.Err()
+		}
+		c, err := start(t.Context(), nil, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []State{Offline, Connecting, Online, Draining} {
+			c.mu.Lock()
+			c.setState(s)
+			c.mu.Unlock()
+			if got := c.State(); got != Closed {
+				t.Errorf("after Close and %v the state is %v", s, got)
+			}
+		}
+	})
+}
+
+// A message that must not wait for a connection does not wait for the next one
+// while the node drains this one either.
+func TestNoWaitWhileDraining(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name             string
+		online, draining bool
+		code             message.Code
+	}{
+		{"ok", true, false, ""},
+		{"offline", false, false, message.CodeNotReady},
+		{"draining", true, true, message.CodeNotReady},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(limits{messages: 8, bytes: 1 << 20, frame: 1 << 20})
+			s.online, s.draining = tc.online, tc.draining
+			err := s.admit(&outgoing{noWait: true, cost: 1})
+			if (err == nil) != (tc.code == "") || err != nil && err.Code != tc.code {
+				t.Errorf("admit: %v", err)
+			}
+		})
+	}
+}
