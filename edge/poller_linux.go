@@ -124,7 +124,7 @@ func (p *poller) poll() int {
 		return p.epoll()
 	}
 	if err := p.raw.Read(p.ready); err != nil {
-		panic("wait for epoll: " + err.Error()) // the descriptor itself is broken
+		panic("wait for epoll: " + err.Error()) //nolint:forbidigo // the descriptor itself is broken
 	}
 	return p.got
 }

@@ -176,7 +176,8 @@ func (x *Exchange) tell(f route.Finisher, out route.Outcome) {
 }
 
 func (x *Exchange) logPanic(what string, p any) {
-	x.log.Error(what, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	x.log.Error(what, //nolint:sloglint // the callers' are constants
+		"err", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // Table says who serves what.

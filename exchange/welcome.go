@@ -31,7 +31,7 @@ func (x *Exchange) welcome(p *Peer, maxFrame int) []byte {
 		Limits: WelcomeLimits{Frame: maxFrame, Calls: x.cfg.MaxCalls},
 	})
 	if err != nil {
-		panic(err) // strings and numbers always marshal
+		panic(err) //nolint:forbidigo // strings and numbers always marshal
 	}
 	return b
 }
