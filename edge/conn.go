@@ -368,22 +368,18 @@ func (c *Conn) doomLocked(err *CloseError) {
 }
 
 // settle does what others have asked of the owner, who alone calls it: tell
-// the Handler of a close, and let the connection die. It reports whether the
-// connection is dead.
-func (c *Conn) settle() (dead bool) {
+// the Handler of a close, and let the connection die.
+func (c *Conn) settle() {
 	c.mu.Lock()
 	s, kill := state(c.state.Load()), c.kill
 	c.mu.Unlock()
 	switch {
 	case s == stateDead:
-		return true
 	case kill:
 		c.die(nil)
-		return true
 	case s == stateClosing:
 		c.tellClosed()
 	}
-	return false
 }
 
 func (c *Conn) tellClosed() {

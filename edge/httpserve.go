@@ -151,7 +151,7 @@ func (w *web) openLink(rw http.ResponseWriter, req *http.Request) {
 	c.settle()
 	l.input.Unlock()
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(struct {
+	_ = json.NewEncoder(rw).Encode(struct { //nolint:errchkjson // it is for a client that may have gone
 		Connection  string `json:"connection"`
 		PollSeconds int    `json:"pollSeconds"`
 	}{l.token(), int((s.cfg.Limits.Poll + time.Second - 1) / time.Second)})
