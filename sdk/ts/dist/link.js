@@ -27,6 +27,7 @@ export class Link {
     #heard = 0;
     #probed = 0; // when the unanswered probe was sent; 0 if there is none
     #tick;
+    #patience; // with a close that the node does not answer
     constructor(cfg, owner) {
         this.#cfg = cfg;
         this.#owner = owner;
@@ -99,7 +100,7 @@ export class Link {
         this.#transport?.close();
         const finish = this.#finish;
         if (finish)
-            setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
+            this.#patience = setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
     }
     #unreachable(end) {
         if (comeBack(end.code) === "no")
@@ -151,6 +152,7 @@ export class Link {
                     return;
                 over = true;
                 clearTimeout(timer);
+                clearTimeout(this.#patience); // it would keep a process from ending
                 clearInterval(this.#tick);
                 this.#transport?.abort();
                 this.#transport = this.#finish = undefined;

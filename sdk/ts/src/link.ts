@@ -71,6 +71,7 @@ export class Link {
   #heard = 0;
   #probed = 0; // when the unanswered probe was sent; 0 if there is none
   #tick: ReturnType<typeof setInterval> | undefined;
+  #patience: ReturnType<typeof setTimeout> | undefined; // with a close that the node does not answer
 
   constructor(cfg: LinkConfig, owner: LinkOwner) {
     this.#cfg = cfg;
@@ -147,7 +148,7 @@ export class Link {
     this.closing();
     this.#transport?.close();
     const finish = this.#finish;
-    if (finish) setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
+    if (finish) this.#patience = setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
   }
 
   #unreachable(end: End): RopewalkError {
@@ -200,6 +201,7 @@ export class Link {
         if (over) return;
         over = true;
         clearTimeout(timer);
+        clearTimeout(this.#patience); // it would keep a process from ending
         clearInterval(this.#tick);
         this.#transport?.abort();
         this.#transport = this.#finish = undefined;

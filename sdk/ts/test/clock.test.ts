@@ -33,6 +33,18 @@ afterEach(async () => {
   vi.unstubAllGlobals();
 });
 
+describe("close", () => {
+  it("leaves no timer that keeps a process from ending", async () => {
+    const rope = open();
+    await Socket.last.welcome();
+    const closed = rope.close();
+    await vi.advanceTimersByTimeAsync(0);
+    await Socket.last.drop();
+    await closed;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
 describe("coming back", () => {
   it("waits longer after each failure, up to the bound, and anything below it", async () => {
     const rope = open({ backoff: { base: 1000, max: 5000 } });
