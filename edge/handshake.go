@@ -20,6 +20,7 @@ type upgrade struct {
 	connection, websocket bool
 	framing               Framing
 	hasFraming            bool
+	twice                 bool // a field that there must be one of
 	deflate               bool
 }
 
@@ -63,18 +64,25 @@ func (u *upgrade) field(name, value []byte) {
 	case equalFold(name, "connection"):
 		u.connection = u.connection || hasToken(value, "upgrade")
 	case equalFold(name, "sec-websocket-key"):
-		u.key = value
+		u.once(&u.key, value)
 	case equalFold(name, "sec-websocket-version"):
-		u.version = value
+		u.once(&u.version, value)
 	case equalFold(name, "sec-websocket-protocol"):
 		u.protocols(value)
 	case equalFold(name, "sec-websocket-extensions"):
 		u.deflate = u.deflate || offersDeflate(value)
 	case equalFold(name, "origin"):
-		u.origin = value
+		u.once(&u.origin, value)
 	case equalFold(name, "host"):
-		u.host = value
+		u.once(&u.host, value)
 	}
+}
+
+// once keeps a field of which others on the way, who take the first or the
+// last, must not see another one than we do.
+func (u *upgrade) once(field *[]byte, value []byte) {
+	u.twice = u.twice || *field != nil
+	*field = value
 }
 
 // protocols takes the first one that we know.
@@ -95,7 +103,7 @@ func (u *upgrade) protocols(list []byte) {
 // lines to go with them.
 func (c *Conn) check(h *head, u *upgrade, wellFormed bool) (status int, err *message.Error, extra string) {
 	switch {
-	case !wellFormed || !u.connection || string(h.proto) != "HTTP/1.1" || len(u.host) == 0 || !validKey(u.key):
+	case !wellFormed || u.twice || !u.connection || string(h.proto) != "HTTP/1.1" || len(u.host) == 0 || !validKey(u.key):
 		return http.StatusBadRequest, message.NewError(message.CodeBadFrame,
 			"this is not a WebSocket handshake as RFC 6455 has it", "Use a WebSocket library."), ""
 	case string(u.version) != "13":

@@ -86,7 +86,7 @@ func (h *head) each(f func(name, value []byte) bool) bool {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte(crlf))
 		name, value, found := bytes.Cut(line, []byte(":"))
-		if !found || len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.ContainsAny(value, "\n\x00") {
+		if !found || len(name) == 0 || bytes.ContainsAny(name, " \t\r\n\x00") || bytes.ContainsAny(value, "\r\n\x00") {
 			return false
 		}
 		if !f(name, trim(value)) {
