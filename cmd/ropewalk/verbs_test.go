@@ -91,6 +91,12 @@ func TestLists(t *testing.T) {
 		t.Errorf("filtered list\n%s", o.out)
 	}
 	wantText(t, ask(t, url, "", "services", "none:").out, "nothing is served at none:")
+	if o := ask(t, url, "", "services", "none:", "--json"); o.out != "[]\n" {
+		t.Errorf("services none: --json prints %s", o.out)
+	}
+	if o := ask(t, url, "", "services", "text:", "--json"); !strings.HasPrefix(o.out, `[{"name":"text","path":"/up",`) || strings.Contains(o.out, "math") {
+		t.Errorf("services text: --json prints %s", o.out)
+	}
 	var list []route.ServiceInfo
 	if err := json.Unmarshal([]byte(ask(t, url, "", "services", "--json").out), &list); err != nil || len(list) < 10 {
 		t.Error(err, list)
@@ -177,6 +183,9 @@ func TestTap(t *testing.T) {
 	q.signal(syscall.SIGTERM)
 	if code := p.wait(); code != exitInterrupted {
 		t.Errorf("exit code %d\n%s", code, p.errs.all.String())
+	}
+	if errs := p.errs.all.String(); strings.Contains(errs, "error:") {
+		t.Errorf("a Ctrl-C is no error:\n%s", errs)
 	}
 	q.wait()
 	for l := range strings.Lines(p.out.all.String()) {
