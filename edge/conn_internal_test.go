@@ -3,7 +3,10 @@ package edge
 import (
 	"bytes"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/ropewalk/ropewalk/message"
 )
@@ -113,5 +116,44 @@ func TestManyFragmentsOfALargeMessage(t *testing.T) {
 	}
 	if grown > 30 {
 		t.Errorf("the buffer was made anew %d times", grown)
+	}
+}
+
+// answerTo is a response that notes the deadlines of its writes.
+type answerTo struct {
+	*httptest.ResponseRecorder
+
+	deadlines []time.Time
+}
+
+func (a *answerTo) SetWriteDeadline(at time.Time) error {
+	a.deadlines = append(a.deadlines, at)
+	return nil
+}
+
+// A stream whose connection has ended in order still has to write the end of
+// its response; only a write that is stuck is cut.
+func TestEndOfAStream(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		stuck bool
+	}{
+		{"ok", false},
+		{"a write is stuck", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := openBare(t, Limits{})
+			c.writing = tc.stuck
+			l := newHTTPLink(c)
+			c.link = l
+			rw := &answerTo{ResponseRecorder: httptest.NewRecorder()}
+			l.startReading(http.NewResponseController(rw))
+			c.die(&CloseError{Code: CloseGoingAway})
+			if (len(rw.deadlines) > 0) != tc.stuck {
+				t.Errorf("deadlines of the response: %v", rw.deadlines)
+			}
+		})
 	}
 }

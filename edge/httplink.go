@@ -36,7 +36,8 @@ type httpLink struct {
 	gone  chan struct{} // closed when the connection is dead
 
 	// Guarded by conn.mu.
-	readers int // streams and polls
+	readers int  // streams and polls
+	beating bool // the stream is writing a sign of life
 	stream  *http.ResponseController
 
 	// reading is held by the one stream or poll. Guarded by it:
@@ -105,14 +106,15 @@ func (l *httpLink) wait(*Conn) {}
 // halfClose implements [link]; a response ends by itself.
 func (l *httpLink) halfClose(*Conn) {}
 
-// leave implements [link]. It wakes a write that is blocked.
+// leave implements [link]. It wakes a write that is blocked; a stream that has
+// written everything is left to end its response in order.
 func (l *httpLink) leave(c *Conn) {
 	w := c.srv.web
 	w.mu.Lock()
 	delete(w.links, c.id)
 	w.mu.Unlock()
 	close(l.gone)
-	if l.stream != nil {
+	if l.stream != nil && (c.writing || l.beating) {
 		_ = l.stream.SetWriteDeadline(past)
 	}
 }

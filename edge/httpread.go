@@ -39,9 +39,7 @@ func (w *web) stream(rw http.ResponseWriter, req *http.Request, l *httpLink) {
 		case <-req.Context().Done():
 			err = req.Context().Err()
 		case <-beat.C:
-			l.writeDeadline(rc)
-			_, err = rw.Write([]byte("0\n"))
-			err = firstError(err, rc.Flush())
+			err = l.writeBeat(rw, rc)
 		case <-l.ready:
 			err = l.writeAll(rw, rc)
 		case <-l.gone:
@@ -51,6 +49,21 @@ func (w *web) stream(rw http.ResponseWriter, req *http.Request, l *httpLink) {
 			return
 		}
 	}
+}
+
+// writeBeat writes an empty frame.
+func (l *httpLink) writeBeat(rw http.ResponseWriter, rc *http.ResponseController) error {
+	l.writeDeadline(rc)
+	l.setBeating(true)
+	defer l.setBeating(false)
+	_, err := rw.Write([]byte("0\n"))
+	return firstError(err, rc.Flush())
+}
+
+func (l *httpLink) setBeating(on bool) {
+	l.conn.mu.Lock()
+	defer l.conn.mu.Unlock()
+	l.beating = on
 }
 
 // writeAll writes what is pending.
