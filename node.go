@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +119,9 @@ func (n *Node) serveBuiltIns() error {
 	for name, b := range n.cfg.Services {
 		if b.Kind != "echo" {
 			return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is \"echo\"", name, b.Kind)
+		}
+		if a, err := message.ParseStrict(name + ":/"); err != nil || a.Name != name || a.Instance != "" || strings.ContainsAny(name, "/*?[]{} ") {
+			return fmt.Errorf("services.%s: %q cannot be the name of a service; use letters, digits, - and _", name, name)
 		}
 		if err := n.Serve(newEcho(name)); err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)

@@ -160,6 +160,11 @@ func TestEcho(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	for _, name := range []string{"", "a b", "a/b", "i@x", "*", "a:b"} {
+		if _, err := ropewalk.New(ropewalk.Config{Services: map[string]ropewalk.BuiltIn{name: {Kind: "echo"}}}); err == nil {
+			t.Errorf("a service named %q was accepted", name)
+		}
+	}
 	if _, err := ropewalk.New(ropewalk.Config{Services: map[string]ropewalk.BuiltIn{"x": {Kind: "nothing"}}}); err == nil || !strings.Contains(err.Error(), "services.x.kind") {
 		t.Errorf("an unknown kind: %v", err)
 	}

@@ -49,7 +49,7 @@ func (m *Metrics) watch(x *Exchange) {
 			Name: "ropewalk_calls_in_flight", Help: "Calls and sends without a final answer yet.",
 		}, func() float64 { return float64(x.active.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "ropewalk_peers", Help: "Connections that were welcomed and have not ended.",
+			Name: "ropewalk_clients", Help: "Connections that were welcomed and have not ended.",
 		}, func() float64 { return float64(x.Connected()) }),
 	)
 }

@@ -69,7 +69,7 @@ func Kinds() []Kind {
 			build: hidden(configured(func(c SecretConfig, _ Env) route.Middleware { return Secret(c) })),
 		},
 		{
-			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by peer, address or route.",
+			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by client, address or route.",
 			Stages: []route.Stage{inbound, call, serve, deliver}, Settings: RateConfig{},
 			build: configured(func(c RateConfig, _ Env) route.Middleware { return RateLimit(c) }),
 		},

@@ -90,7 +90,7 @@ func TestRequestIsLeftAlone(t *testing.T) {
 	}))
 	for _, mw := range []route.Middleware{
 		middleware.Limit(quiet, middleware.LimitConfig{Calls: 8, Queue: 1000}),
-		middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByPeer}),
+		middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByClient}),
 		middleware.Deadline(middleware.DeadlineConfig{RouteDeadline: middleware.RouteDeadline{Max: seconds(0.01)}}),
 		middleware.Trace(middleware.OTel(noop.NewTracerProvider())),
 		middleware.Metrics(must(t, metrics, err)),

@@ -161,7 +161,7 @@ func passing(tb testing.TB) map[string]route.Middleware {
 		"limit":        middleware.Limit(nil, middleware.LimitConfig{Calls: 10}),
 		"limit/route":  middleware.Limit(nil, middleware.LimitConfig{Calls: 10, PerRoute: true}),
 		"rate":         middleware.RateLimit(middleware.RateConfig{Rate: 1e9}),
-		"rate/peer":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByPeer}),
+		"rate/peer":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByClient}),
 		"rate/ip":      middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByIP}),
 		"rate/route":   middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByRoute}),
 		"secret":       middleware.Secret(middleware.SecretConfig{Secrets: []string{"old", "s3cret"}}),

@@ -19,8 +19,8 @@ import (
 const (
 	// RateByAll counts everything together. It is the default.
 	RateByAll = "all"
-	// RateByPeer counts each connection. Who reconnects starts anew.
-	RateByPeer = "peer"
+	// RateByClient counts each connection. Who reconnects starts anew.
+	RateByClient = "client"
 	// RateByIP counts each IP address; of IPv6 the first 64 bits, which is what
 	// one customer has at least.
 	RateByIP = "ip"
@@ -38,7 +38,7 @@ type RateConfig struct {
 	// Burst is how many may come at once. Default: those of one second, and at
 	// least 1.
 	Burst int `json:"burst,omitempty"`
-	// By says what is counted on its own: all, peer, ip or route. Default: all.
+	// By says what is counted on its own: all, client, ip or route. Default: all.
 	By string `json:"by,omitempty"`
 	// Keys is how many peers or IP addresses are told apart; those that were
 	// not heard of for the longest are forgotten first. Default: 10000.
@@ -54,8 +54,8 @@ func (c RateConfig) Validate() error {
 		return invalid("burst", "the burst is negative", "Leave it out for that of one second.")
 	case c.Keys < 0:
 		return invalid("keys", "the number of keys is negative", "Leave it out for 10000.")
-	case c.By != "" && !slices.Contains([]string{RateByAll, RateByPeer, RateByIP, RateByRoute}, c.By):
-		return invalid("by", fmt.Sprintf("a rate cannot be counted by %q", c.By), "Set by to all, peer, ip or route.")
+	case c.By != "" && !slices.Contains([]string{RateByAll, RateByClient, RateByIP, RateByRoute}, c.By):
+		return invalid("by", fmt.Sprintf("a rate cannot be counted by %q", c.By), "Set by to all, client, ip or route.")
 	}
 	return nil
 }
@@ -64,8 +64,8 @@ func (c RateConfig) Validate() error {
 // [message.CodeRateLimited], which says when to try again. Nothing waits. An
 // invalid configuration panics; see [RateConfig.Validate].
 //
-// By peer, ip or all it fits every stage but outbound, best inbound; by route
-// the stages call and serve. It costs a mutex, and by peer or ip a look-up
+// By client, ip or all it fits every stage but outbound, best inbound; by route
+// the stages call and serve. It costs a mutex, and by client or ip a look-up
 // under another one.
 func RateLimit(cfg RateConfig) route.Middleware {
 	must(cfg.Validate())
@@ -98,7 +98,7 @@ func finder(cfg RateConfig, create func(string) *rate.Limiter) func(*route.Reque
 		keys = DefaultRateKeys
 	}
 	switch cfg.By {
-	case RateByPeer:
+	case RateByClient:
 		r := newRecent(keys, create)
 		return func(req *route.Request) *rate.Limiter { return r.get(peerOf(req).ID()) }
 	case RateByIP:

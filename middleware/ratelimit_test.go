@@ -30,9 +30,9 @@ func TestRateLimit(t *testing.T) {
 	}{
 		{"", at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), six, "b:/y"), true},
 		{middleware.RateByAll, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), six, "b:/y"), true},
-		{middleware.RateByPeer, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), one, "b:/y"), true},
-		{middleware.RateByPeer, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), two, "a:/x"), false},
-		{middleware.RateByPeer, at(time.Unix(1, 0), nil, "a:/x"), at(time.Unix(1, 0), two, "a:/x"), false},
+		{middleware.RateByClient, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), one, "b:/y"), true},
+		{middleware.RateByClient, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), two, "a:/x"), false},
+		{middleware.RateByClient, at(time.Unix(1, 0), nil, "a:/x"), at(time.Unix(1, 0), two, "a:/x"), false},
 		{middleware.RateByIP, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), two, "a:/x"), true},
 		{middleware.RateByIP, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), mapped, "a:/x"), true},
 		{middleware.RateByIP, at(time.Unix(1, 0), six, "a:/x"), at(time.Unix(1, 0), near, "a:/x"), true},
@@ -70,7 +70,7 @@ func TestRateLimitSaysWhenToComeBack(t *testing.T) {
 // Who comes back often keeps its count although many others pass.
 func TestRateLimitForgetsTheIdle(t *testing.T) {
 	t.Parallel()
-	h := middleware.RateLimit(middleware.RateConfig{Rate: 0.001, Burst: 100, By: middleware.RateByPeer, Keys: 20})(reply)
+	h := middleware.RateLimit(middleware.RateConfig{Rate: 0.001, Burst: 100, By: middleware.RateByClient, Keys: 20})(reply)
 	now, passed := time.Unix(1, 0), 0
 	for i := range 1000 {
 		if run(t, h, at(now, peer{id: "busy"}, "a:/x")).code() == "" {

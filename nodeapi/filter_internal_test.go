@@ -39,8 +39,10 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%q shows %q: %v, want %v", tc.pattern, tc.to, got, tc.want)
 		}
 	}
-	if _, err := newFilter("math"); message.CodeOf(err) != message.CodeBadAddress {
-		t.Errorf("a pattern that is no address: %v", err)
+	for _, bad := range []string{"math", "math:/{", "math:/**/x"} {
+		if _, err := newFilter(bad); message.CodeOf(err) != message.CodeBadAddress {
+			t.Errorf("the pattern %q: %v", bad, err)
+		}
 	}
 }
 

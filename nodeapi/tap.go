@@ -8,6 +8,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
 )
 
 // tapQueue is how many messages a tap holds for a watcher that is slower than
@@ -110,6 +111,9 @@ func newFilter(pattern string) (func(exchange.TapEvent) bool, error) {
 	}
 	want, err := message.ParseStrict(pattern)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := route.ParsePattern(want.Path); err != nil {
 		return nil, err
 	}
 	f := filter{name: want.Name, path: want.Path}

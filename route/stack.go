@@ -19,7 +19,7 @@ const (
 	// StageInbound runs for every message that asks for something: call, send,
 	// serve and unserve, from a connection or from the process itself, before
 	// its address is looked at: Request.Route is still empty. It is the place
-	// for what concerns the connection: recover, rate limits by peer,
+	// for what concerns the connection: recover, rate limits by client,
 	// authentication.
 	StageInbound Stage = "inbound"
 	// StageCall runs for every call, and every send to a service, once it is
