@@ -25,6 +25,8 @@ type gatherCmd struct {
 func (*gatherCmd) Help() string {
 	return `Put an address with * into quotes, or the shell may replace it.
 
+It exits with 0 when the answers are in, good or not; say with --quorum how many good ones you need.
+
 Examples:
 
   ropewalk gather 'math:/decimal/*' '{"a":8,"b":2}'
