@@ -46,7 +46,7 @@ func (m *Metrics) watch(x *Exchange) {
 	}
 	m.reg.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "ropewalk_calls_in_flight", Help: "Calls and sends without a final answer yet.",
+			Name: "ropewalk_requests_in_flight", Help: "Calls and sends without a final answer yet.",
 		}, func() float64 { return float64(x.active.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "ropewalk_clients", Help: "Connections that were welcomed and have not ended.",

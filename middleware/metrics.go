@@ -32,7 +32,7 @@ var callBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, 
 //
 //	ropewalk_calls_total{route,code}   calls that were finished; code "ok" for a reply
 //	ropewalk_call_seconds{route}       time from reading the call to its end
-//	ropewalk_calls_inflight{route}     calls that are not finished
+//	ropewalk_calls_in_flight{route}     calls that are not finished
 func NewCallMetrics(reg prometheus.Registerer) (*CallMetrics, error) {
 	m := &CallMetrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -42,7 +42,7 @@ func NewCallMetrics(reg prometheus.Registerer) (*CallMetrics, error) {
 			Name: "ropewalk_call_seconds", Help: "Time from reading a call to its end.", Buckets: callBuckets,
 		}, []string{"route"}),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "ropewalk_calls_inflight", Help: "Calls that are not finished, by route.",
+			Name: "ropewalk_calls_in_flight", Help: "Calls that are not finished, by route.",
 		}, []string{"route"}),
 	}
 	m.routes = newByRoute(m.ofRoute)

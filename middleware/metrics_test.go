@@ -36,12 +36,12 @@ ropewalk_calls_total{code="not_found",route="a:/{id}"} 2
 ropewalk_calls_total{code="ok",route="a:/{id}"} 3
 ropewalk_calls_total{code="ok",route="none"} 1
 ropewalk_calls_total{code="other",route="a:/{id}"} 2
-# HELP ropewalk_calls_inflight Calls that are not finished, by route.
-# TYPE ropewalk_calls_inflight gauge
-ropewalk_calls_inflight{route="a:/{id}"} 1
-ropewalk_calls_inflight{route="none"} 0
+# HELP ropewalk_calls_in_flight Calls that are not finished, by route.
+# TYPE ropewalk_calls_in_flight gauge
+ropewalk_calls_in_flight{route="a:/{id}"} 1
+ropewalk_calls_in_flight{route="none"} 0
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "ropewalk_calls_total", "ropewalk_calls_inflight"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "ropewalk_calls_total", "ropewalk_calls_in_flight"); err != nil {
 		t.Error(err)
 	}
 	if n := testutil.CollectAndCount(reg, "ropewalk_call_seconds"); n != 2 {
@@ -76,7 +76,7 @@ func TestMetricsAreBounded(t *testing.T) {
 	for i := range 1100 {
 		run(t, h, newCall(fmt.Sprint("evil:/", i)))
 	}
-	if n := testutil.CollectAndCount(reg, "ropewalk_calls_inflight"); n != 1001 {
+	if n := testutil.CollectAndCount(reg, "ropewalk_calls_in_flight"); n != 1001 {
 		t.Errorf("%d values of the label route, want 1000 and other", n)
 	}
 }
