@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,8 +119,8 @@ func (n *Node) serveBuiltIns() error {
 		if b.Kind != "echo" {
 			return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is \"echo\"", name, b.Kind)
 		}
-		if a, err := message.ParseStrict(name + ":/"); err != nil || a.Name != name || a.Instance != "" || strings.ContainsAny(name, "/*?[]{} ") {
-			return fmt.Errorf("services.%s: %q cannot be the name of a service; use letters, digits, - and _", name, name)
+		if err := service.CheckName(name); err != nil {
+			return fmt.Errorf("services.%s: %w", name, err)
 		}
 		if err := n.Serve(newEcho(name)); err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)

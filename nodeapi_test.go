@@ -160,7 +160,7 @@ func TestEcho(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, name := range []string{"", "a b", "a/b", "i@x", "*", "a:b"} {
+	for _, name := range []string{"", "a b", "a/b", "i@x", "*", "a:b", "httpd", strings.Repeat("x", 129)} {
 		if _, err := ropewalk.New(ropewalk.Config{Services: map[string]ropewalk.BuiltIn{name: {Kind: "echo"}}}); err == nil {
 			t.Errorf("a service named %q was accepted", name)
 		}

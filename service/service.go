@@ -11,6 +11,7 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -79,6 +80,16 @@ func badName(name string) string {
 		}
 	}
 	return ""
+}
+
+// CheckName tells whether a service may have a name, for names that come from
+// outside: [New] panics. The error is a *message.Error with CodeInvalidInput.
+func CheckName(name string) error {
+	if why := badName(name); why != "" {
+		return message.NewError(message.CodeInvalidInput, fmt.Sprintf("the service name %q %s", name, why),
+			"Use letters, digits, dots, - and _.")
+	}
+	return nil
 }
 
 // Name is what stands before the colon of the service's addresses.
