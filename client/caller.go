@@ -159,7 +159,7 @@ func (c *Client) outgoing(ctx context.Context, verb message.Verb, address string
 		o.msg.ContentType = []byte(b.ContentType)
 	}
 	if verb == message.VerbCall && s.Strategy != (route.Selection{}) {
-		o.msg.Strategy = appendSelection(nil, &s.Strategy)
+		o.msg.Strategy = s.Strategy.AppendJSON(nil)
 	}
 	if s.Type != "" {
 		o.msg.Type = []byte(s.Type)
@@ -263,27 +263,4 @@ func (c *Client) offer(o *outgoing) error {
 	}
 	c.nudge()
 	return nil
-}
-
-// appendSelection writes the field str: a word if that says it all.
-func appendSelection(dst []byte, s *route.Selection) []byte {
-	wire := struct {
-		By       string `json:"by,omitempty"`
-		Key      string `json:"key,omitempty"`
-		Instance string `json:"instance,omitempty"`
-		Quorum   int    `json:"quorum,omitempty"`
-		First    int    `json:"first,omitempty"`
-		Parts    bool   `json:"parts,omitempty"`
-	}(*s)
-	var b []byte
-	var err error
-	if *s == (route.Selection{By: s.By}) {
-		b, err = json.Marshal(s.By)
-	} else {
-		b, err = json.Marshal(wire)
-	}
-	if err != nil {
-		panic(err) //nolint:forbidigo // strings and numbers always marshal
-	}
-	return append(dst, b...)
 }

@@ -29,8 +29,11 @@ type asker interface {
 	relief() <-chan struct{}
 }
 
-// prompt is embedded by askers that always take parts.
+// prompt is embedded by askers that always take parts, and for which nothing is
+// left to do when the final answer was given.
 type prompt struct{}
+
+func (prompt) ended(*Call) {}
 
 func (prompt) relief() <-chan struct{} { return nil }
 

@@ -75,7 +75,7 @@ func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res rou
 	}
 	t, ok := route.ChooseTarget(strategy, targets, sel.KeyOr(req.Peer.ID()))
 	if !ok {
-		_ = res.Fail(message.NewError(message.CodeServiceDown, "the strategy "+strategy.Name()+" wants none of the servers of "+text(req.Message.To),
+		_ = res.Fail(message.NewError(message.CodeServiceDown, "the strategy "+strategy.Name()+" wants none of the servers of "+string(req.Message.To),
 			"Repeat the call later, or with another strategy."))
 		return
 	}

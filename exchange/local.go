@@ -53,8 +53,6 @@ func (f *feeder) answer(c *Call, a answer) error {
 	return nil
 }
 
-func (f *feeder) ended(*Call) {}
-
 // Stream implements call.Caller.
 func (l Local) Stream(ctx context.Context, address string, body any, opts ...call.Option) *call.Stream {
 	return l.ask(ctx, message.VerbCall, address, body, call.Collect(opts))

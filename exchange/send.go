@@ -41,8 +41,6 @@ func (s sender) answer(c *Call, a answer) error {
 	return nil
 }
 
-func (s sender) ended(*Call) {}
-
 // toClients delivers a send to one client, or to all for those who may.
 func (x *Exchange) toClients(ctx context.Context, req *route.Request, res route.Responder) {
 	if req.Message.EffectiveVerb() != message.VerbSend {

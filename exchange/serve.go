@@ -46,7 +46,6 @@ type server struct {
 }
 
 func (s server) answer(c *Call, a answer) error { return s.p.answer(c, a) }
-func (s server) ended(*Call)                    {}
 
 // changeRoutes carries out a serve or unserve that has passed the inbound stage.
 func (x *Exchange) changeRoutes(req *route.Request, res route.Responder) {

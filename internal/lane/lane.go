@@ -40,13 +40,9 @@ func (l *Lane) Context() context.Context { return l.ctx }
 // logged with its stack and ends only that goroutine. Go reports false, and
 // does not run f, after Close or Cancel.
 func (l *Lane) Go(name string, f func(ctx context.Context)) bool {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	if !l.enter() {
 		return false
 	}
-	l.wg.Add(1)
-	l.mu.Unlock()
 	go func() {
 		defer l.wg.Done()
 		defer l.recover(name)
@@ -58,18 +54,25 @@ func (l *Lane) Go(name string, f func(ctx context.Context)) bool {
 // Do runs f in a goroutine without name or labels: the cheap form of
 // [Lane.Go], for goroutines that are started once a message.
 func (l *Lane) Do(f func(ctx context.Context)) bool {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	if !l.enter() {
 		return false
 	}
-	l.wg.Add(1)
-	l.mu.Unlock()
 	go func() {
 		defer l.wg.Done()
 		defer l.recover("message")
 		f(l.ctx)
 	}()
+	return true
+}
+
+// enter counts a goroutine in, unless the Lane is closed.
+func (l *Lane) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.wg.Add(1)
 	return true
 }
 
