@@ -75,6 +75,9 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 		if !ok {
 			return out, fmt.Errorf("listeners.%s.driver: %q is none of auto, poller, goroutine", name, l.Driver)
 		}
+		if err := l.checkAdvertise(); err != nil {
+			return out, fmt.Errorf("listeners.%s.advertise: %w", name, err)
+		}
 		out.Listeners = append(out.Listeners, edge.ListenerConfig{
 			Name: name, Addr: l.Address, CertFile: l.CertFile, KeyFile: l.KeyFile,
 			Deflate: l.Compress, Origins: l.Origins, Driver: driver,

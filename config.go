@@ -63,6 +63,11 @@ type Config struct {
 type Listener struct {
 	// Address is HOST:PORT. Port 0 takes a free one.
 	Address string `json:"address"`
+	// Advertise is the URL by which clients of other nodes of the mesh find this
+	// listener, such as wss://a.example.com; "none" keeps it to those who know
+	// it. Default: made of Address, if that names one host rather than all
+	// addresses.
+	Advertise string `json:"advertise,omitempty"`
 	// CertFile and KeyFile are PEM files; together they switch TLS on.
 	CertFile string `json:"certFile,omitempty"`
 	// KeyFile is the key that belongs to CertFile.

@@ -18,10 +18,14 @@ type Config struct {
 	Listeners []ListenerConfig
 	// Limits apply to all listeners together. Zero fields get the defaults.
 	Limits Limits
-	// NodeID is written into the tokens of the HTTP transports, so that a
-	// proxy or another node can see where a connection lives. Default: a new
-	// random id.
+	// NodeID is written into the tokens of the HTTP transports, and its tag
+	// into the ids of clients, so that a proxy or another node can see where a
+	// connection lives. Default: a new random id.
 	NodeID string
+	// OriginAllowed, if set, is asked about an Origin that a listener's own
+	// Origins do not allow, so that the pages of other nodes may connect. It
+	// must not block.
+	OriginAllowed func(origin string) bool
 	// HTTP gets every request that does not make or use a connection: metrics,
 	// health, pages. Default: 404 for all.
 	HTTP http.Handler

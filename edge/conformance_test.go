@@ -77,7 +77,7 @@ func TestFramingIsNegotiated(t *testing.T) {
 			if kind, _ := read(t, c); kind != test.kind {
 				t.Errorf("%v frames on %v", kind, test.want)
 			}
-			if conn.Transport() != "websocket" || conn.Listener() != "main" || len(conn.ID()) != 13 ||
+			if conn.Transport() != "websocket" || conn.Listener() != "main" || len(conn.ID()) != 21 ||
 				!strings.HasPrefix(conn.RemoteAddr(), "127.0.0.1:") {
 				t.Errorf("%s %s %s %s", conn.Transport(), conn.Listener(), conn.ID(), conn.RemoteAddr())
 			}

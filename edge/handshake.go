@@ -170,7 +170,7 @@ func (c *Conn) accept(u *upgrade) {
 // open makes the connection known to the Handler. first, if any, is sent before
 // all else. Only the owner calls it.
 func (c *Conn) open(first *Frame) {
-	c.id = message.NewID()
+	c.id = message.NewClientID(c.srv.cfg.NodeID)
 	c.mu.Lock()
 	if state(c.state.Load()) != stateHandshake {
 		c.mu.Unlock()

@@ -329,8 +329,9 @@ func TestHTTPRefusals(t *testing.T) {
 	t.Parallel()
 	rec := newRecorder()
 	n := start(t, edge.Config{
-		Listeners: []edge.ListenerConfig{{Origins: []string{"https://good.example"}, Admit: admitBad}},
-		Limits:    edge.Limits{Unread: time.Hour}, // others may have the machine first
+		Listeners:     []edge.ListenerConfig{{Origins: []string{"https://good.example"}, Admit: admitBad}},
+		Limits:        edge.Limits{Unread: time.Hour}, // others may have the machine first
+		OriginAllowed: func(origin string) bool { return origin == "https://other-node.example" },
 	}, rec)
 	token := n.open(t, "split")
 	forged := token[:len(token)-1] + string(token[len(token)-1]^1)
@@ -341,6 +342,7 @@ func TestHTTPRefusals(t *testing.T) {
 	}{
 		{"ok", "POST", "open?framing=json", nil, 200},
 		{"allowed origin", "POST", "open?framing=json", []string{"Origin", "https://good.example"}, 200},
+		{"origin of another node", "POST", "open?framing=json", []string{"Origin", "https://other-node.example"}, 200},
 		{"same host", "POST", "open?framing=json", []string{"Origin", "http://" + n.addr}, 200},
 		{"other origin", "POST", "open?framing=json", []string{"Origin", "https://evil.example"}, 403},
 		{"null origin", "POST", "open?framing=json", []string{"Origin", "null"}, 403},

@@ -152,5 +152,6 @@ func (l *listener) originAllowed(origin, host string) bool {
 			return true
 		}
 	}
-	return false
+	ask := l.srv.cfg.OriginAllowed
+	return ask != nil && ask(origin)
 }

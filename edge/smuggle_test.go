@@ -6,7 +6,36 @@ import (
 	"testing"
 
 	"github.com/ropewalk/ropewalk/edge"
+	"github.com/ropewalk/ropewalk/message"
 )
+
+// The pages of other nodes may connect; an id says whose client it is.
+func TestOriginsAndIDs(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants(t) {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			const node = "0123456789abcdef0123456789abcdef"
+			rec := newRecorder()
+			n := start(t, edge.Config{
+				NodeID: node, Listeners: []edge.ListenerConfig{v.listener},
+				OriginAllowed: func(origin string) bool { return origin == "https://other.example" },
+			}, rec)
+			n.ws(t, "Origin: https://other.example\r\n")
+			c := n.tcp(t)
+			c.write(t, []byte(hello("Origin: https://evil.example\r\n")))
+			res, err := http.ReadResponse(c.in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, res, http.StatusForbidden)
+			_ = c.Close()
+			if tag, ok := message.TagOf((<-rec.opened).ID()); !ok || tag != node[:8] {
+				t.Errorf("the id begins with %q", tag)
+			}
+		})
+	}
+}
 
 // Heads that a proxy on the way may read in another way than we do.
 func TestAmbiguousHeads(t *testing.T) {

@@ -97,6 +97,7 @@ type Exchange struct {
 	idle      chan struct{} // signaled when active reaches 0 while draining
 	peersMu   sync.RWMutex
 	peers     map[string]*Peer
+	nodes     nodes
 	wheelDone chan struct{}
 }
 
@@ -248,7 +249,8 @@ func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
 	m := x.borrow()
 	m.Verb = message.VerbWelcome
 	m.To, m.From = p.address, x.address
-	m.Body = x.welcome(p, maxFrame)
+	list := x.nodes.list.Load()
+	m.Body = x.welcome(p, maxFrame, list)
 	_ = l.Deliver(&m.Message)
 	x.giveBack(m)
 	// Only now can others send to it: the welcome is what it gets first.
@@ -258,6 +260,7 @@ func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
 	if x.draining.Load() { // Drain may not have seen it
 		p.tellDrain()
 	}
+	x.catchUp(p, list) // nor SetNodes
 	return p
 }
 

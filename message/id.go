@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
-const idLen = 13 // 13 digits of base 36 are 67 bits
+const (
+	idLen  = 13 // 13 digits of base 36 are 67 bits
+	tagLen = 8  // of a node id, in those of its clients: no two nodes of a mesh share them, or nearly never
+)
 
-// NewID returns a new client id: 13 lower-case letters and digits with 67 bits
+// NewID returns a new random id: 13 lower-case letters and digits with 67 bits
 // of a cryptographic generator. It never repeats and cannot be guessed.
 func NewID() string {
 	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -30,6 +33,30 @@ func NewID() string {
 		}
 	}
 	return string(id[:])
+}
+
+// NodeTag returns the tag of a node: the first 8 digits of its id, or all of a
+// shorter one. The ids of its clients begin with it.
+func NodeTag(nodeID string) string { return nodeID[:min(tagLen, len(nodeID))] }
+
+// NewClientID returns a new id of a client of a node: the tag of the node, so
+// that a message to the client finds the node, and a [NewID].
+func NewClientID(nodeID string) string { return NodeTag(nodeID) + NewID() }
+
+// TagOf returns the tag of the node that gave a client its id, and whether the
+// id has the form of [NewClientID].
+func TagOf(clientID string) (tag string, ok bool) {
+	if len(clientID) != tagLen+idLen {
+		return "", false
+	}
+	for i := range len(clientID) {
+		c := clientID[i]
+		hexDigit := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if !hexDigit && (i < tagLen || c < 'g' || c > 'z') {
+			return "", false
+		}
+	}
+	return clientID[:tagLen], true
 }
 
 // NewNodeID returns a new id of a node: 32 lower-case hexadecimal digits.

@@ -40,6 +40,8 @@ const (
 	// VerbDrain tells the other end to start no new work on this connection,
 	// because the sender is about to close it.
 	VerbDrain
+	// VerbNodes tells a client which nodes it can connect to, when that changes.
+	VerbNodes
 )
 
 // Message is one message and its envelope.

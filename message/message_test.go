@@ -32,7 +32,7 @@ func TestEffectiveVerb(t *testing.T) {
 
 func TestVerbs(t *testing.T) {
 	t.Parallel()
-	for v := message.VerbNone; v <= message.VerbDrain; v++ {
+	for v := message.VerbNone; v <= message.VerbNodes; v++ {
 		text, err := v.MarshalText()
 		var again message.Verb
 		if err != nil || string(text) != v.String() || again.UnmarshalText(text) != nil || again != v {
@@ -43,7 +43,7 @@ func TestVerbs(t *testing.T) {
 			t.Errorf("%s: got %s, %v", v, got, ok)
 		}
 	}
-	bad := message.VerbDrain + 1
+	bad := message.VerbNodes + 1
 	_, err := bad.MarshalText()
 	code(t, err, message.CodeUnknownVerb)
 	code(t, bad.UnmarshalText([]byte("jump")), message.CodeUnknownVerb)
@@ -209,6 +209,8 @@ func TestIDs(t *testing.T) {
 		"NewID":     {message.NewID, "^[0-9a-z]{13}$"},
 		"NewNodeID": {message.NewNodeID, "^[0-9a-f]{32}$"},
 		"NewMid":    {message.NewMid, "^[0-9a-z]{1,13}$"},
+		"NewClientID": {func() string { return message.NewClientID("0123456789abcdef0123456789abcdef") },
+			"^01234567[0-9a-z]{13}$"},
 	} {
 		form, seen := regexp.MustCompile(c.form), map[string]bool{}
 		for range 1000 {
@@ -221,6 +223,27 @@ func TestIDs(t *testing.T) {
 	}
 	if got := string(message.AppendMid([]byte("m"), 36*36+35)); got != "m10z" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestTagOf(t *testing.T) {
+	t.Parallel()
+	node := message.NewNodeID()
+	if tag, ok := message.TagOf(message.NewClientID(node)); !ok || tag != node[:8] || tag != message.NodeTag(node) {
+		t.Errorf("got %q, %v, want the beginning of %s", tag, ok, node)
+	}
+	if got := message.NodeTag("abc"); got != "abc" {
+		t.Errorf("got %q", got)
+	}
+	for id, want := range map[string]bool{
+		"0123abcdz123456789abc": true, "0123abcd0123456789abc": true,
+		"": false, "2945p8eigxz": false, "0123abcg0123456789abc": false, "0123ABCD0123456789abc": false,
+		"0123abcd0123456789ab": false, "0123abcd0123456789abcd": false, "0123abcd0123456789ab-": false,
+		"0123abcd0123456789ab{": false, message.NewNodeID(): false, message.NewID(): false,
+	} {
+		if tag, ok := message.TagOf(id); ok != want || ok && tag != id[:8] || !ok && tag != "" {
+			t.Errorf("%q: got %q, %v", id, tag, ok)
+		}
 	}
 }
 

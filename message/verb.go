@@ -15,6 +15,7 @@ var verbs = [...]string{
 	VerbUnserve: "unserve",
 	VerbWelcome: "welcome",
 	VerbDrain:   "drain",
+	VerbNodes:   "nodes",
 }
 
 // verbHint names all verbs.
@@ -44,6 +45,8 @@ func ParseVerb(s string) (Verb, bool) {
 		return VerbWelcome, true
 	case "drain":
 		return VerbDrain, true
+	case "nodes":
+		return VerbNodes, true
 	default:
 		return VerbNone, false
 	}
