@@ -1,0 +1,99 @@
+package mesh
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// DefaultInterval is how often a node says that it is there. It is part of how
+// soon a lost node is noticed, and of what a mesh costs at rest.
+const DefaultInterval = 800 * time.Millisecond
+
+// Discovery makes nodes known to each other. [Broadcast] is the usual one; a
+// plug-in may use what an organization has for that. ropewalktest.TestDiscovery
+// is the test that it has to pass.
+type Discovery interface {
+	// Name is the word for it in configuration and logs.
+	Name() string
+	// Run spreads the card of this node, at least once an interval, and at once
+	// when it has changed, and tells d of the cards of others, until ctx ends.
+	// A node of which no card has come for several intervals counts as lost.
+	Run(ctx context.Context, d Directory)
+	// Trusts tells whether the node of a card that came over the backplane is
+	// taken into the mesh. It is called often, and must not block.
+	Trusts(c *Card) bool
+}
+
+// Directory is what a [Discovery] works with.
+type Directory interface {
+	// Interval is how often to spread the card.
+	Interval() time.Duration
+	// Card is what this node has to say now.
+	Card() Card
+	// Changed returns a channel that is closed when Card has changed.
+	Changed() <-chan struct{}
+	// Publish spreads the card over the backplane.
+	Publish()
+	// Seen tells the mesh of a card that came in another way than over the
+	// backplane. Cards that make no sense are refused with an error.
+	Seen(c Card) error
+}
+
+// Broadcast spreads cards over the backplane: whoever can reach it, with the
+// secret of the mesh, is a node of the mesh. Its name is "nats", because that is
+// what decides who can.
+func Broadcast() Discovery { return broadcast{} }
+
+type broadcast struct{}
+
+// Name implements Discovery.
+func (broadcast) Name() string { return "nats" }
+
+// Trusts implements Discovery.
+func (broadcast) Trusts(*Card) bool { return true }
+
+// Run implements Discovery.
+func (broadcast) Run(ctx context.Context, d Directory) {
+	ticker := time.NewTicker(d.Interval())
+	defer ticker.Stop()
+	for {
+		changed := d.Changed()
+		d.Publish()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-changed:
+		}
+	}
+}
+
+// Static is Broadcast among the nodes with these names; others are not taken
+// into the mesh.
+func Static(names ...string) Discovery { return static{names: names} }
+
+type static struct {
+	broadcast
+	names []string
+}
+
+// Name implements Discovery.
+func (static) Name() string { return "static" }
+
+// Trusts implements Discovery.
+func (s static) Trusts(c *Card) bool { return slices.Contains(s.names, c.Name) }
+
+// NoDiscovery leaves the node alone: it neither tells nor hears of others.
+func NoDiscovery() Discovery { return none{} }
+
+type none struct{}
+
+// Name implements Discovery.
+func (none) Name() string { return "none" }
+
+// Trusts implements Discovery.
+func (none) Trusts(*Card) bool { return false }
+
+// Run implements Discovery.
+func (none) Run(ctx context.Context, _ Directory) { <-ctx.Done() }

@@ -1,0 +1,208 @@
+package mesh
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+const (
+	// DefaultMaxPending bounds what waits for one node, in bytes: what a slow
+	// line takes in a few seconds.
+	DefaultMaxPending = 16 << 20
+	// window is how many bytes may be under way to a node and not yet
+	// acknowledged: more than is ever in flight on a good line, and far less
+	// than what a backplane holds for a slow receiver.
+	window = 4 << 20
+	// packetSize is when a packet is full. Larger ones save nothing.
+	packetSize = 64 << 10
+	// fragmentSize is what one packet carries of a frame that is larger.
+	fragmentSize = 256 << 10
+	// resendAfter is how long an acknowledgement may take at first: longer than
+	// acks are held back, with room for a busy machine.
+	resendAfter = 300 * time.Millisecond
+	// maxResendAfter is where doubling it ends.
+	maxResendAfter = 1200 * time.Millisecond
+)
+
+// packet is what one Send of the backplane carries. It is kept until the other
+// side has acknowledged it.
+type packet struct {
+	buf   []byte // headerLen bytes for the header, then frames
+	seq   uint64
+	sent  time.Time // last time
+	again bool      // it was sent more than once
+}
+
+var packets = sync.Pool{New: func() any { return &packet{buf: make([]byte, headerLen, 2048)} }}
+
+func newPacket() *packet { return packets.Get().(*packet) } //nolint:forcetypeassert // nothing else is put
+
+func (p *packet) free() {
+	const largest = 128 << 10 // the rare large ones are better collected
+	if cap(p.buf) > largest {
+		return
+	}
+	*p = packet{buf: p.buf[:headerLen]}
+	packets.Put(p)
+}
+
+// outbox is what waits for one node, and what it has not acknowledged yet:
+//
+//	open ──► sealed ──► sent ──► acknowledged
+//	 append     take      ack
+//
+// It is guarded by Node.mu.
+type outbox struct {
+	limit  int // bytes
+	open   *packet
+	sealed []*packet
+	sent   []*packet
+	bytes  int // in all of these
+	flying int // in sent
+	seq    uint64
+	relief chan struct{} // closed when there is room for parts again; nil if nobody waits
+	wait   time.Duration // until what is not acknowledged is sent again
+}
+
+// frame appends one frame, whose bytes put appends. part says that the caller
+// can wait, and leaves room for those who cannot.
+func (o *outbox) frame(part bool, put func(dst []byte) ([]byte, error)) error {
+	if o.bytes >= o.limit || part && o.bytes >= o.limit/4 {
+		return errFull
+	}
+	if o.open == nil {
+		o.open = newPacket()
+	}
+	p, before := o.open, len(o.open.buf)
+	buf, err := put(append(p.buf, 0, 0, 0, 0))
+	size := len(buf) - before - lengthLen
+	if err != nil {
+		p.buf = buf[:before]
+		return err
+	}
+	if size > fragmentSize {
+		p.buf = buf[:before]
+		o.fragments(buf[before+lengthLen:])
+		return nil
+	}
+	putLength(buf[before:], size)
+	p.buf = buf
+	o.bytes += lengthLen + size
+	if len(p.buf) >= packetSize {
+		o.seal()
+	}
+	return nil
+}
+
+func putLength(b []byte, n int) {
+	b[0], b[1], b[2], b[3] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n) //nolint:gosec // frames are smaller than that
+}
+
+// fragments appends a frame that is too large for a packet in several.
+func (o *outbox) fragments(frame []byte) {
+	o.seal()
+	for len(frame) > 0 {
+		n := min(len(frame), fragmentSize)
+		kind := byte(frameFragment)
+		if n == len(frame) {
+			kind = frameLast
+		}
+		p := &packet{buf: make([]byte, headerLen, headerLen+lengthLen+1+n)}
+		p.buf = append(p.buf, 0, 0, 0, 0, kind)
+		putLength(p.buf[headerLen:], 1+n)
+		p.buf = append(p.buf, frame[:n]...)
+		frame = frame[n:]
+		o.bytes += len(p.buf) - headerLen
+		o.open = p
+		o.seal()
+	}
+}
+
+// seal gives the open packet its number.
+func (o *outbox) seal() {
+	if o.open == nil || len(o.open.buf) == headerLen {
+		return
+	}
+	o.seq++
+	o.open.seq = o.seq
+	o.sealed = append(o.sealed, o.open)
+	o.open = nil
+}
+
+// take moves what may be sent now to what is sent, and appends it to list.
+func (o *outbox) take(list []*packet, now time.Time) []*packet {
+	o.seal()
+	n := 0
+	for n < len(o.sealed) && (o.flying < window || len(o.sent) == 0) {
+		p := o.sealed[n]
+		p.sent = now
+		o.flying += len(p.buf) - headerLen
+		o.sent = append(o.sent, p)
+		list = append(list, p)
+		n++
+	}
+	o.sealed = cut(o.sealed, n)
+	return list
+}
+
+// cut takes the first n off a queue and keeps its array.
+func cut(q []*packet, n int) []*packet {
+	m := copy(q, q[n:])
+	clear(q[m:])
+	return q[:m]
+}
+
+// overdue appends to list what has to be sent again because it was not
+// acknowledged in time, or because all is set and the other side asked for it.
+func (o *outbox) overdue(list []*packet, now time.Time, all bool) []*packet {
+	if len(o.sent) == 0 || !all && now.Sub(o.sent[0].sent) < o.wait {
+		return list
+	}
+	if !all {
+		o.wait = min(2*o.wait, maxResendAfter)
+	}
+	for _, p := range o.sent {
+		p.sent, p.again = now, true
+	}
+	return append(list, o.sent...)
+}
+
+// acknowledged forgets what the other side has, up to seq. It returns how many
+// packets that were.
+func (o *outbox) acknowledged(seq uint64) int {
+	n := 0
+	for n < len(o.sent) && o.sent[n].seq <= seq {
+		p := o.sent[n]
+		o.bytes -= len(p.buf) - headerLen
+		o.flying -= len(p.buf) - headerLen
+		p.free()
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	o.sent = cut(o.sent, n)
+	o.wait = resendAfter
+	if o.relief != nil && o.bytes < o.limit/8 {
+		close(o.relief)
+		o.relief = nil
+	}
+	return n
+}
+
+// drop empties the outbox and returns what was never sent.
+func (o *outbox) drop() []*packet {
+	o.seal()
+	unsent := o.sealed
+	o.sealed, o.sent, o.bytes, o.flying = nil, nil, 0, 0
+	if o.relief != nil {
+		close(o.relief)
+		o.relief = nil
+	}
+	return unsent
+}
+
+var errFull = message.NewError(message.CodeOverloaded, "too much waits to be sent to the other node",
+	"Try again later; the line between the nodes is slower than what is to go over it.")
