@@ -20,6 +20,7 @@ type Gathered struct {
 // Server names one server and the path it was asked for.
 type Server struct {
 	ID   string // its client id, or the node's for a service compiled in
+	Node string // the name of its node, if that is another one than the caller's
 	Name string // of the service
 	Path string
 }
@@ -49,6 +50,7 @@ func (a *ServerAnswer) Decode(v any) error {
 // wireAnswer is one answer in a gather's reply; docs/reference/wire.md.
 type wireAnswer struct {
 	Server      string          `json:"server"`
+	Node        string          `json:"node"`
 	Name        string          `json:"name"`
 	Path        string          `json:"path"`
 	Took        float64         `json:"took"`
@@ -57,7 +59,9 @@ type wireAnswer struct {
 	Error       json.RawMessage `json:"error"`
 }
 
-func (w *wireAnswer) server() Server { return Server{ID: w.Server, Name: w.Name, Path: w.Path} }
+func (w *wireAnswer) server() Server {
+	return Server{ID: w.Server, Node: w.Node, Name: w.Name, Path: w.Path}
+}
 
 func (w *wireAnswer) answer() (ServerAnswer, error) {
 	a := ServerAnswer{

@@ -70,6 +70,8 @@ type Call struct {
 
 	timer wheel.Timer
 
+	visiting bool // it came from another node: taps see it there
+
 	mu      sync.Mutex
 	over    *message.Error // nil while open; why answers are refused, after
 	settled bool           // the request's address and route do not change any more
@@ -86,7 +88,8 @@ type Call struct {
 type callState struct {
 	owners atomic.Int32
 	req    route.Request
-	leg    leg // used when the server is a connection and nobody wrapped the Call
+	leg    leg    // used when the server is not in this process and nobody wrapped the Call
+	origin origin // of a call that came from another node
 
 	// Guarded by Call.mu.
 	onDeadline func()         // nil: fail with CodeDeadlineExceeded
@@ -124,8 +127,8 @@ func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now 
 	return c
 }
 
-// start sets the deadline and sends the request on its way.
-func (c *Call) start() {
+// start sets the deadline and sends the request on its way through h.
+func (c *Call) start(h route.Handler) {
 	x, req := c.x, &c.state.req
 	left := req.Message.Timeout
 	if left <= 0 {
@@ -139,7 +142,7 @@ func (c *Call) start() {
 		x.release(c.state)
 		return
 	}
-	c.dispatch(x.inbound)
+	c.dispatch(h)
 }
 
 // dispatch sends the request on its way, once.
@@ -226,7 +229,7 @@ func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
 		return true, nil
 	}
 	c.parts++
-	if c.x.tapped() {
+	if c.x.tapped() && !c.visiting {
 		c.x.tapAnswer(c, a)
 	}
 	c.mu.Unlock()
@@ -272,7 +275,7 @@ func (c *Call) end(a answer, after *message.Error) error {
 		a = answer{verb: message.VerbError, err: after}
 		_ = c.asker.answer(c, a)
 	}
-	if c.x.tapped() {
+	if c.x.tapped() && !c.visiting {
 		c.x.tapAnswer(c, a)
 	}
 	c.over = after
@@ -324,7 +327,7 @@ func (c *Call) note(pattern string, server route.Endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over == nil {
-		c.settled, c.route, c.state.server = true, pattern, server
+		c.settled, c.route, c.state.server, c.state.from = true, pattern, server, nil
 	}
 }
 

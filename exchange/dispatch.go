@@ -2,14 +2,28 @@ package exchange
 
 import (
 	"context"
+	"slices"
 	"unsafe"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// clientScheme is the name under which connections are addressed.
-const clientScheme = "client"
+const (
+	// clientScheme is the name under which connections are addressed.
+	clientScheme = "client"
+	// nodeScheme is the name under which each node answers for itself.
+	nodeScheme = "node"
+)
+
+// meant returns what an address stands for to those who are connected here:
+// node: is this node, unless another is named.
+func (x *Exchange) meant(a message.Address) message.Address {
+	if a.Name == nodeScheme && a.Instance == "" {
+		a.Instance = x.cfg.NodeID
+	}
+	return a
+}
 
 // dispatch is the end of the inbound stage: it reads the address and finds
 // who could answer it.
@@ -51,9 +65,9 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		x.chooseTarget(ctx, req, res, sel)
 		return
 	}
-	match, err := x.table.Lookup(addr)
+	match, err := x.table.Lookup(x.meant(addr))
 	if err != nil {
-		_ = res.Fail(err)
+		_ = res.Fail(x.missing(addr, err))
 		return
 	}
 	req.Matched(match)
@@ -63,9 +77,9 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 // chooseTarget chooses one of all the servers and paths that an address with
 // wildcards stands for, and goes on as if the caller had written that one.
 func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res route.Responder, sel route.Selection) {
-	targets, err := x.table.Expand(req.Address)
+	targets, err := x.expand(x.meant(req.Address))
 	if err != nil {
-		_ = res.Fail(err)
+		_ = res.Fail(x.missing(req.Address, err))
 		return
 	}
 	strategy, err := x.strategies.For(sel, "")
@@ -84,6 +98,18 @@ func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res rou
 	x.calls.Handle(ctx, req, res)
 }
 
+// expand finds all targets of an address. Where the name is any service, node:
+// is this node alone.
+func (x *Exchange) expand(a message.Address) ([]route.Target, error) {
+	targets, err := x.table.Expand(a)
+	if a.Name != nodeScheme {
+		targets = slices.DeleteFunc(targets, func(t route.Target) bool {
+			return t.Name == nodeScheme && !t.Endpoint.Local()
+		})
+	}
+	return targets, err
+}
+
 // readdress puts a concrete name and path in place of wildcards.
 func readdress(req *route.Request, name, path string) {
 	req.Address.Name, req.Address.Path = name, path
@@ -92,6 +118,11 @@ func readdress(req *route.Request, name, path string) {
 
 // choose is the end of the call stage: it picks the server.
 func (x *Exchange) choose(ctx context.Context, req *route.Request, res route.Responder) {
+	x.give(ctx, req, res, nil)
+}
+
+// give chooses the server of a request, which others may have returned before.
+func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Responder, tried []route.Endpoint) {
 	sel, err := route.ParseSelection(req.Message.Strategy)
 	if err != nil {
 		_ = res.Fail(err)
@@ -99,12 +130,16 @@ func (x *Exchange) choose(ctx context.Context, req *route.Request, res route.Res
 	}
 	server, err := x.strategies.Choose(sel, *req.Match(), req.Peer.ID())
 	if err != nil {
-		_ = res.Fail(err)
+		_ = res.Fail(x.missing(req.Address, err))
 		return
 	}
 	req.Chosen(server)
 	if c := callOf(res); c != nil {
 		c.note(req.Route, server)
+	}
+	if far, ok := server.(*farServer); ok {
+		far.handle(req, res, tried)
+		return
 	}
 	x.serve.Handle(ctx, req, res)
 }

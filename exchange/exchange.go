@@ -59,6 +59,10 @@ type Config struct {
 	// Allow is asked for serve, broadcast, and the paths of node: that change
 	// the node or show what others say. nil forbids all of these.
 	Allow Allow
+	// Unreachable is asked about an address for which nobody was found: an
+	// error, if somebody may be there in a part of the mesh that is out of
+	// reach, else nil. nil: there is no such part. It must not block.
+	Unreachable func(a message.Address) *message.Error
 
 	Strategies *route.Strategies // nil: the built-in ones, least-busy by default
 	Stack      *route.Stack      // nil: an empty one
@@ -80,6 +84,7 @@ type Exchange struct {
 	strategies *route.Strategies
 
 	inbound   *route.Chain
+	arrivals  route.Handler // of calls and sends from other nodes
 	calls     *route.Chain
 	serve     *route.Chain
 	deliver   *route.Chain
@@ -93,10 +98,12 @@ type Exchange struct {
 	stop      context.CancelFunc
 	active    atomic.Int64 // calls that have no final answer yet
 	draining  atomic.Bool
+	resigned  atomic.Bool
 	stopping  chan struct{} // closed by Drain
 	idle      chan struct{} // signaled when active reaches 0 while draining
 	peersMu   sync.RWMutex
 	peers     map[string]*Peer
+	far       farNodes
 	nodes     nodes
 	wheelDone chan struct{}
 }
@@ -126,6 +133,7 @@ func New(cfg Config) *Exchange {
 	x.drafts.New = func() any { return new(draft) }
 	x.states.New = func() any { return new(callState) }
 	x.inbound = x.stack.Chain(route.StageInbound, route.HandlerFunc(x.dispatch))
+	x.arrivals = route.HandlerFunc(x.arrive)
 	x.calls = x.stack.Chain(route.StageCall, route.HandlerFunc(x.choose))
 	x.serve = x.stack.Chain(route.StageServe, route.HandlerFunc(hand))
 	x.deliver = x.stack.Chain(route.StageDeliver, route.HandlerFunc(hand))
@@ -246,6 +254,7 @@ func (x *Exchange) oneDone() {
 // passes its messages to the Peer and calls Gone when it has ended.
 func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
 	p := &Peer{x: x, link: l, address: []byte(l.ID() + "@client:/"), since: time.Now(), maxFrame: maxFrame}
+	p.asks.x, p.asks.to = x, p
 	m := x.borrow()
 	m.Verb = message.VerbWelcome
 	m.To, m.From = p.address, x.address
@@ -298,6 +307,17 @@ func (x *Exchange) Connected() int {
 type draft struct {
 	message.Message
 	room [512]byte
+}
+
+// take fills d with an answer.
+func (d *draft) take(a answer) {
+	d.Verb, d.Seq, d.Body = a.verb, a.seq, a.body
+	if a.contentType != "" {
+		d.ContentType = []byte(a.contentType)
+	}
+	if a.err != nil {
+		d.Body = message.AppendError(d.room[:0], a.err)
+	}
 }
 
 func (x *Exchange) borrow() *draft {

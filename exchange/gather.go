@@ -51,9 +51,9 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		})
 		return
 	}
-	targets, err := x.table.Expand(req.Address)
+	targets, err := x.expand(req.Address)
 	if err != nil {
-		_ = res.Fail(err)
+		_ = res.Fail(x.missing(req.Address, err))
 		return
 	}
 	x.metrics.gathers.Inc()
@@ -74,7 +74,7 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 	}
 	for i := range targets {
 		t := &targets[i]
-		g.room -= len(t.Endpoint.ID()) + len(t.Name) + len(t.Path) + answerRoom
+		g.room -= len(t.Endpoint.ID()) + len(t.Node()) + len(t.Name) + len(t.Path) + answerRoom
 	}
 	if g.call != nil {
 		g.call.gathers(g.expire)

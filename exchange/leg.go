@@ -1,78 +1,179 @@
 package exchange
 
 import (
-	"context"
-	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// leg is one request that was handed to a server over its connection: what is
-// needed to bring the server's answers back.
+// carrier takes a message to the other end of a connection or link. Its errors
+// are those of [Link.Deliver].
+type carrier interface {
+	carry(n Note, m *message.Message) error
+}
+
+// leg is one request that was handed to the other end of a connection or link:
+// what is needed to bring its answers back.
 type leg struct {
-	id     uint64 // the mid that the server knows it by
-	server *Peer
-	res    route.Responder
+	id   uint64        // the mid that the other end knows it by
+	desk *desk         // where it is kept
+	busy *atomic.Int32 // counts the requests that the server has
+	res  route.Responder
+
+	// Of requests that other nodes may return.
+	req    *route.Request   // belongs to the call, and is valid while that is open
+	server route.Endpoint   // that was chosen
+	tried  []route.Endpoint // that were chosen before and returned it
 }
 
 // Finished implements route.Finisher: the call is over. Unless the server
 // itself ended it, it is told that nobody waits any more.
 func (l *leg) Finished(route.Outcome) {
-	if !l.server.dropLeg(l.id) {
+	d := l.desk
+	if _, open := d.take(l.id); !open {
 		return
 	}
-	m := l.server.x.borrow()
+	m := d.x.borrow()
 	m.Verb = message.VerbCancel
 	m.Rmid = message.AppendMid(m.room[:0], l.id)
-	_ = l.server.link.Deliver(&m.Message) // a server that cannot take it has the deadline
-	l.server.x.giveBack(m)
+	_ = d.to.carry(Note{}, &m.Message) // a server that cannot take it has the deadline
+	d.x.giveBack(m)
 }
 
-// Handle sends a request to the server at the other end of this connection.
-// Peer implements route.Endpoint.
-func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder) {
-	if err := p.check(req); err != nil {
-		_ = res.Fail(err)
+// desk keeps the legs of one connection or link.
+type desk struct {
+	x  *Exchange
+	to carrier
+
+	mu     sync.Mutex
+	closed bool
+	open   map[uint64]*leg
+	last   uint64
+}
+
+// add enters a leg, unless the desk is closed.
+func (d *desk) add(l *leg) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	if d.open == nil {
+		d.open = make(map[uint64]*leg)
+	}
+	d.last++
+	l.id = d.last
+	d.open[l.id] = l
+	l.busy.Add(1)
+	return true
+}
+
+// find returns who waits for the answers of a leg, or nil.
+func (d *desk) find(id uint64) route.Responder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.open[id]; l != nil {
+		return l.res
+	}
+	return nil
+}
+
+// take forgets a leg and returns a copy of it: the leg itself may belong to
+// another call as soon as the lock is given back.
+func (d *desk) take(id uint64) (leg, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.open[id]
+	if l == nil {
+		return leg{}, false
+	}
+	delete(d.open, id)
+	l.busy.Add(-1)
+	return *l, true
+}
+
+// count is how many legs are open.
+func (d *desk) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.open)
+}
+
+// close lets no more legs in and returns who waits for answers of those that
+// were open.
+func (d *desk) close() []route.Responder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	waiting := make([]route.Responder, 0, len(d.open))
+	for _, l := range d.open {
+		l.busy.Add(-1)
+		waiting = append(waiting, l.res)
+	}
+	d.open = nil
+	return waiting
+}
+
+// legOf returns the leg that lies ready in a Call, or a new one when a
+// middleware wrapped the Call, sends the request a second time, or sends a copy
+// of it, which may outlive what lies in the Call.
+func (d *desk) legOf(req *route.Request, res route.Responder, busy *atomic.Int32) *leg {
+	if c, ok := res.(*Call); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if l := &c.state.leg; c.over == nil && l.desk == nil && req == &c.state.req {
+			l.desk, l.res, l.busy = d, res, busy
+			return l
+		}
+	}
+	return &leg{desk: d, res: res, busy: busy}
+}
+
+// ask hands a request over by a leg of its own. m, which is given back, says
+// what the other end gets to see of it besides the id.
+func (d *desk) ask(l *leg, n Note, m *draft, req *route.Request, res route.Responder) {
+	defer d.x.giveBack(m)
+	if !d.add(l) {
+		_ = res.Fail(errServiceLost(req))
 		return
 	}
-	if req.Message.EffectiveVerb() == message.VerbSend {
-		p.handSend(req, res)
-		return
-	}
-	l := p.legOf(req, res)
-	if !p.addLeg(l) {
-		_ = res.Fail(errServiceLost(req, false))
-		return
-	}
-	m := p.x.borrow()
-	forward(&m.Message, req)
-	m.Verb = message.VerbCall
 	m.Mid = message.AppendMid(m.room[:0], l.id)
 	m.Timeout = timeLeft(req)
-	err := p.link.Deliver(&m.Message)
-	p.x.giveBack(m)
-	if err != nil {
-		p.dropLeg(l.id)
+	if err := d.to.carry(n, &m.Message); err != nil {
+		d.take(l.id)
 		_ = res.Fail(undelivered(err, req))
 		return
 	}
 	res.OnFinish(l)
 }
 
-// check validates the body of a request for servers that asked for that. A
-// content type is no way round it: who has a schema wants JSON.
-func (p *Peer) check(req *route.Request) error {
-	check := req.Match().Check(p)
-	if check == nil {
-		return nil
+// answered takes a part, reply or error that the other end gives as a server.
+func (d *desk) answered(m *message.Message) {
+	verb := m.EffectiveVerb()
+	var res route.Responder
+	if id, ok := message.ParseMid(m.Rmid); ok && verb == message.VerbPart {
+		res = d.find(id)
+	} else if ok {
+		l, _ := d.take(id)
+		res = l.res
 	}
-	if req.Message.ContentType != nil {
-		return message.NewError(message.CodeInvalidInput, fmt.Sprintf("%s takes JSON, not %.64q", req.Route, req.Message.ContentType),
-			"Leave the content type out.")
+	if res == nil {
+		// Late: the call was canceled or timed out while the answer was on its
+		// way. Or made up; then it does no harm either.
+		d.x.metrics.lateAnswers.Inc()
+		return
 	}
-	return check(req.Message.Body)
+	switch verb {
+	case message.VerbPart:
+		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	case message.VerbError:
+		_ = res.Fail(message.DecodeError(m.Body))
+	default:
+		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	}
 }
 
 // timeLeft returns how long the caller of a request still waits.
@@ -82,21 +183,6 @@ func timeLeft(req *route.Request) time.Duration {
 		left = time.Until(req.Deadline)
 	}
 	return max(left, time.Millisecond)
-}
-
-// legOf returns the leg that lies ready in a Call, or a new one when a
-// middleware wrapped the Call, sends the request a second time, or sends a copy
-// of it, which may outlive what lies in the Call.
-func (p *Peer) legOf(req *route.Request, res route.Responder) *leg {
-	if c, ok := res.(*Call); ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if l := &c.state.leg; c.over == nil && l.server == nil && req == &c.state.req {
-			l.server, l.res = p, res
-			return l
-		}
-	}
-	return &leg{server: p, res: res}
 }
 
 // forward fills m with what a server or client gets to see of a request. The
@@ -116,55 +202,17 @@ func forwardSend(m *message.Message, req *route.Request) {
 	m.Mid = req.Message.Mid
 }
 
-// handSend hands a message to which no answer is expected to the connection.
-func (p *Peer) handSend(req *route.Request, res route.Responder) {
-	m := p.x.borrow()
-	forwardSend(&m.Message, req)
-	err := p.link.Deliver(&m.Message)
-	p.x.giveBack(m)
-	if err != nil {
-		_ = res.Fail(undelivered(err, req))
-		return
-	}
-	_ = res.Reply(route.Body{})
-}
+// maybeExecuted is the hint of calls whose server was lost after it got them.
+const maybeExecuted = "The call may have been executed; repeat it only if that does no harm."
 
-// receiveAnswer takes a part, reply or error that this peer gives as a server.
-func (p *Peer) receiveAnswer(m *message.Message) {
-	id, ok := message.ParseMid(m.Rmid)
-	var res route.Responder
-	if ok {
-		res = p.findLeg(id, m.EffectiveVerb() != message.VerbPart)
+// errServiceLost is for requests that were not handed over.
+func errServiceLost(req *route.Request) *message.Error {
+	return &message.Error{
+		Code:      message.CodeServiceLost,
+		Message:   "the server of " + string(req.Message.To) + " went away",
+		Hint:      "The call was not executed and can be repeated.",
+		Retryable: true,
 	}
-	if res == nil {
-		// Late: the call was canceled or timed out while the answer was on its
-		// way. Or made up; then it does no harm either.
-		p.x.metrics.lateAnswers.Inc()
-		return
-	}
-	switch m.EffectiveVerb() {
-	case message.VerbPart:
-		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
-	case message.VerbError:
-		_ = res.Fail(message.DecodeError(m.Body))
-	default:
-		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
-	}
-}
-
-func errServiceLost(req *route.Request, sent bool) *message.Error {
-	e := &message.Error{
-		Code:    message.CodeServiceLost,
-		Message: "the server of " + string(req.Message.To) + " went away",
-	}
-	if sent {
-		e.Message += " during the call"
-		e.Hint = "The call may have been executed; repeat it only if that does no harm."
-		return e
-	}
-	e.Hint = "The call was not executed and can be repeated."
-	e.Retryable = true
-	return e
 }
 
 // undelivered says why a request did not reach its server or client. It was
@@ -190,11 +238,8 @@ func undelivered(err error, req *route.Request) *message.Error {
 		if toClient {
 			return errNoClient(req.Address.Instance)
 		}
-		return errServiceLost(req, false)
+		return errServiceLost(req)
 	}
 }
 
-var (
-	_ route.Finisher = (*leg)(nil)
-	_ route.Endpoint = (*Peer)(nil)
-)
+var _ route.Finisher = (*leg)(nil)

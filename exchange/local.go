@@ -80,7 +80,7 @@ func (l Local) ask(ctx context.Context, verb message.Verb, address string, body 
 	c.mu.Lock()
 	f.feed = feed
 	c.mu.Unlock()
-	c.start()
+	c.start(l.x.inbound)
 	return feed.Stream()
 }
 

@@ -13,6 +13,11 @@ type Metrics struct {
 	gathers     prometheus.Counter
 	refusals    *prometheus.CounterVec
 	reg         prometheus.Registerer
+
+	// What goes between nodes. Each is one of far.
+	far                                           *prometheus.CounterVec
+	farSent, farReceived, farReturned, farBounced prometheus.Counter
+	farStray                                      prometheus.Counter
 }
 
 // NewMetrics makes the metrics and registers them with reg, unless it is nil.
@@ -33,8 +38,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "ropewalk_messages_refused_total", Help: "Messages refused before they reached anybody, by error code.",
 		}, []string{"code"}),
 	}
+	m.far = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ropewalk_node_requests_total",
+		Help: "Calls and sends between nodes: sent to another, received from one, returned by one, given back to one, and frames that made no sense.",
+	}, []string{"event"})
+	m.farSent, m.farReceived = m.far.WithLabelValues("sent"), m.far.WithLabelValues("received")
+	m.farReturned, m.farBounced = m.far.WithLabelValues("returned"), m.far.WithLabelValues("given_back")
+	m.farStray = m.far.WithLabelValues("stray")
 	if reg != nil {
-		reg.MustRegister(m.sends, m.lateAnswers, m.gathers, m.refusals)
+		reg.MustRegister(m.sends, m.lateAnswers, m.gathers, m.refusals, m.far)
 	}
 	return m
 }

@@ -55,13 +55,13 @@ type Peer struct {
 
 	gathering atomic.Int64 // servers that its gathers in flight ask
 
+	asks desk // the calls it is answering
+
 	mu       sync.Mutex
 	closed   bool
 	draining bool
 	asked    map[uint64]*Call // its calls in flight, by hash of their mid
 	inFlight int              // how many these are
-	legs     map[uint64]*leg  // the calls it is answering
-	lastLeg  uint64
 }
 
 // maxStrikes is how many messages that cannot be understood a connection may
@@ -94,7 +94,7 @@ func (p *Peer) Receive(m *message.Message) {
 	case message.VerbCall:
 		p.receiveCall(m)
 	case message.VerbPart, message.VerbReply, message.VerbError:
-		p.receiveAnswer(m)
+		p.asks.answered(m)
 	case message.VerbCancel:
 		p.receiveCancel(m)
 	case message.VerbSend:
@@ -145,7 +145,7 @@ func (p *Peer) receiveCall(m *message.Message) {
 		c.x.oneDone()
 		return
 	}
-	c.start()
+	c.start(c.x.inbound)
 }
 
 var errShuttingDown = message.NewError(message.CodeShuttingDown, "the node is stopping and takes no new work",
@@ -187,15 +187,8 @@ func (p *Peer) answer(c *Call, a answer) error {
 		p.removeAsked(c) // before the peer can know and use the id again
 	}
 	m := p.x.borrow()
-	m.Verb, m.Seq = a.verb, a.seq
+	m.take(a)
 	m.Rmid, m.From = c.state.req.Message.Mid, c.address()
-	m.Body = a.body
-	if a.contentType != "" {
-		m.ContentType = []byte(a.contentType)
-	}
-	if a.err != nil {
-		m.Body = message.AppendError(m.room[:0], a.err)
-	}
 	err := p.x.outbound(p, c, &m.Message)
 	if err != nil && a.verb == message.VerbError {
 		// Perhaps it is too large, or a middleware does not let it pass.
@@ -293,42 +286,6 @@ func (p *Peer) findAsked(mid []byte) *Call {
 	return nil
 }
 
-func (p *Peer) addLeg(l *leg) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
-	}
-	if p.legs == nil {
-		p.legs = make(map[uint64]*leg)
-	}
-	p.lastLeg++
-	l.id = p.lastLeg
-	p.legs[l.id] = l
-	p.answering.Add(1)
-	return true
-}
-
-// findLeg returns who waits for the answers of a leg, and forgets the leg if it
-// is the last time. The leg itself may belong to another call as soon as the
-// lock is given back.
-func (p *Peer) findLeg(id uint64, last bool) route.Responder {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.legs[id]
-	if l == nil {
-		return nil
-	}
-	if last {
-		delete(p.legs, id)
-		p.answering.Add(-1)
-	}
-	return l.res
-}
-
-// dropLeg forgets a leg and reports whether it was still there.
-func (p *Peer) dropLeg(id uint64) bool { return p.findLeg(id, true) != nil }
-
 // drain takes the peer's routes back: it wants no new calls, but still answers
 // those it has.
 func (p *Peer) drain() {
@@ -351,19 +308,12 @@ func (p *Peer) Gone() {
 			asked = append(asked, c)
 		}
 	}
-	waiting := make([]route.Responder, 0, len(p.legs))
-	for _, l := range p.legs {
-		waiting = append(waiting, l.res)
-	}
-	p.legs = nil
 	p.mu.Unlock()
 
 	p.x.table.UnserveAll(p)
-	for _, res := range waiting {
+	for _, res := range p.asks.close() {
 		_ = res.Fail(&message.Error{
-			Code:    message.CodeServiceLost,
-			Message: "the server went away during the call",
-			Hint:    "The call may have been executed; repeat it only if that does no harm.",
+			Code: message.CodeServiceLost, Message: "the server went away during the call", Hint: maybeExecuted,
 		})
 	}
 	for _, c := range asked {

@@ -60,12 +60,15 @@ func (x *Exchange) toClients(ctx context.Context, req *route.Request, res route.
 		x.broadcast(ctx, req, res)
 		return
 	}
-	p := x.Peer(id)
-	if p == nil {
-		_ = res.Fail(errNoClient(id))
+	if p := x.Peer(id); p != nil {
+		x.deliverTo(ctx, p, req, res)
 		return
 	}
-	x.deliverTo(ctx, p, req, res)
+	if f := x.nodeOf(id); f != nil {
+		f.sendTo(id, req, res)
+		return
+	}
+	_ = res.Fail(x.missing(req.Address, errNoClient(id)))
 }
 
 func errNoClient(id string) *message.Error {
@@ -78,13 +81,22 @@ func (x *Exchange) deliverTo(ctx context.Context, p *Peer, req *route.Request, r
 	x.deliver.Handle(ctx, req, res)
 }
 
-// broadcast delivers a send to every client, or to those of the listener that
-// the path names.
+// broadcast delivers a send to every client of the mesh, or to those of the
+// listeners that the path names.
 func (x *Exchange) broadcast(ctx context.Context, req *route.Request, res route.Responder) {
 	if err := x.Allowed(req.Peer, message.VerbSend, req.Address); err != nil {
 		_ = res.Fail(err)
 		return
 	}
+	x.spread(ctx, req)
+	for _, f := range x.Nodes() {
+		f.broadcast(req)
+	}
+	_ = res.Reply(route.Body{})
+}
+
+// spread delivers a broadcast to the clients of this node.
+func (x *Exchange) spread(ctx context.Context, req *route.Request) {
 	listener := ""
 	if len(req.Address.Path) > 1 {
 		listener = req.Address.Path[1:]
@@ -103,7 +115,6 @@ func (x *Exchange) broadcast(ctx context.Context, req *route.Request, res route.
 		each := *req
 		x.deliverTo(ctx, p, &each, &passage{x: x, req: &each})
 	}
-	_ = res.Reply(route.Body{})
 }
 
 // outbound puts an answer on its way to the one who asked. c.mu is held.

@@ -11,7 +11,7 @@ import (
 )
 
 // reserved names are the node's own; nobody else can serve them.
-var reserved = map[string]bool{clientScheme: true, "node": true}
+var reserved = map[string]bool{clientScheme: true, nodeScheme: true}
 
 // maxServeBody bounds what the node keeps, and lists, of one route of one server.
 const maxServeBody = 64 << 10
@@ -162,6 +162,13 @@ func (p *Peer) unserve(name string, pattern route.Pattern) {
 func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) error {
 	if _, inside := p.(Local); inside {
 		return nil
+	}
+	if o, ok := p.(*origin); ok {
+		if o.granted {
+			return nil
+		}
+		return message.NewError(message.CodeForbidden, "the node of the caller does not allow it to "+verb.String()+" "+a.String(),
+			"Each node decides by ropewalk.Config.Allow what its own connections may do.")
 	}
 	if x.cfg.Allow == nil {
 		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",

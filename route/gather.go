@@ -11,6 +11,7 @@ import (
 // Answer is what one target of a gather answered.
 type Answer struct {
 	Server string        // id of the server
+	Node   string        // name of its node, if that is another one
 	Name   string        // the service
 	Path   string        // the path that was called
 	Took   time.Duration // from the call to the answer
@@ -24,6 +25,7 @@ type Answer struct {
 // Missing is a target that had not answered when the gather ended.
 type Missing struct {
 	Server string
+	Node   string
 	Name   string
 	Path   string
 }
@@ -91,7 +93,7 @@ func (g *Gather) Done() bool { return g.done }
 
 // Add takes the answer of target i and reports whether the gather is over. The
 // first answer of each target counts; what comes after the end does not. Server,
-// Name and Path are filled in. Add keeps Body, so it must not change any more.
+// Node, Name and Path are filled in. Add keeps Body, so it must not change any more.
 //
 // A good answer whose body claims to be JSON and is not becomes an error: put
 // into the result as it is, it would break it.
@@ -100,7 +102,7 @@ func (g *Gather) Add(i int, a Answer) bool {
 		return g.done
 	}
 	t := &g.targets[i]
-	a.Server, a.Name, a.Path = t.Endpoint.ID(), t.Name, t.Path
+	a.Server, a.Node, a.Name, a.Path = t.Endpoint.ID(), t.Node(), t.Name, t.Path
 	if a.Err == nil && a.ContentType == "" && a.Body != nil && !message.ValidJSON(a.Body) {
 		a.Err = message.NewError(message.CodeInternal, "the server answered with a body that is not JSON",
 			"Give other bodies their content type.")
@@ -198,7 +200,7 @@ func (g *Gather) Result() (Gathered, error) {
 	out := Gathered{Answers: g.answers, Servers: len(g.targets)}
 	for _, i := range g.Waiting() {
 		t := &g.targets[i]
-		out.Missing = append(out.Missing, Missing{Server: t.Endpoint.ID(), Name: t.Name, Path: t.Path})
+		out.Missing = append(out.Missing, Missing{Server: t.Endpoint.ID(), Node: t.Node(), Name: t.Name, Path: t.Path})
 	}
 	switch {
 	case g.reason != nil:

@@ -25,7 +25,7 @@ func (g *Gathered) AppendJSON(dst []byte) []byte {
 			dst = append(dst, ',')
 		}
 		m := &g.Missing[i]
-		dst = append(appendTarget(dst, m.Server, m.Name, m.Path), '}')
+		dst = append(appendTarget(dst, m.Server, m.Node, m.Name, m.Path), '}')
 	}
 	dst = append(dst, `],"servers":`...)
 	dst = strconv.AppendInt(dst, int64(g.Servers), 10)
@@ -35,7 +35,7 @@ func (g *Gathered) AppendJSON(dst []byte) []byte {
 // AppendJSON appends one answer to dst: an element of the reply of a gather,
 // and the body of the part that a gather with parts sends for it.
 func (a *Answer) AppendJSON(dst []byte) []byte {
-	dst = appendTarget(dst, a.Server, a.Name, a.Path)
+	dst = appendTarget(dst, a.Server, a.Node, a.Name, a.Path)
 	dst = append(dst, `,"took":`...)
 	dst = strconv.AppendFloat(dst, float64(a.Took.Microseconds())/1e6, 'f', -1, 64)
 	switch {
@@ -54,8 +54,11 @@ func (a *Answer) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-func appendTarget(dst []byte, server, name, path string) []byte {
+func appendTarget(dst []byte, server, node, name, path string) []byte {
 	dst = appendText(append(dst, `{"server":`...), server)
+	if node != "" {
+		dst = appendText(append(dst, `,"node":`...), node)
+	}
 	dst = appendText(append(dst, `,"name":`...), name)
 	return appendText(append(dst, `,"path":`...), path)
 }
