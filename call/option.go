@@ -43,7 +43,8 @@ type Settings struct {
 	ContentType string
 	// Buffer is how many parts a stream may hold; at least 1.
 	Buffer int
-	// Idempotent allows to send the call again.
+	// Idempotent allows to send the call again. Collect sets it and
+	// Strategy.Idempotent to the same.
 	Idempotent bool
 	// Ack asks for an acknowledgement of a send.
 	Ack bool
@@ -60,6 +61,8 @@ func Collect(opts []Option) Settings {
 	for _, o := range opts {
 		o.apply(&s)
 	}
+	s.Idempotent = s.Idempotent || s.Strategy.Idempotent
+	s.Strategy.Idempotent = s.Idempotent
 	return s
 }
 
@@ -111,9 +114,10 @@ func WithContentType(t string) Option {
 
 // WithIdempotent says that executing the call twice is as good as once. When
 // the connection is lost before the answer came, the client sends the call
-// again, with the same id, instead of failing with CodeConnectionLost. A
-// stream that has already seen a part fails all the same. The same goes for a
-// send with [WithAck]. Inside a node it changes nothing.
+// again, with the same id, instead of failing with CodeConnectionLost; and a
+// node whose middleware retries calls does so when the server is lost. A
+// stream that has already seen a part fails all the same. A send with [WithAck]
+// is sent again by the client, too.
 func WithIdempotent() Option {
 	return option(func(s *Settings) { s.Idempotent = true })
 }

@@ -99,9 +99,13 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := e.settings
+	sel.Idempotent = true // the node is told, too
 	if s.Timeout != time.Second || s.Strategy != sel || len(s.Headers) != 2 || s.Headers[0] != (call.Header{Name: "a", Value: "3"}) ||
 		s.Type != "t" || s.Authorization != "token" || s.ContentType != "text/plain" || !s.Idempotent || !s.Ack || !s.NoWait || s.Buffer != 1 {
 		t.Fatalf("%+v", s)
+	}
+	if s := call.Collect([]call.Option{call.WithStrategy(sel)}); !s.Idempotent {
+		t.Error("idempotent in the selection alone is not enough")
 	}
 	if d := call.Collect(nil); d.Buffer != call.DefaultBuffer || d.Timeout != 0 {
 		t.Fatalf("%+v", d)

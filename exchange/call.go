@@ -94,7 +94,8 @@ type callState struct {
 	// Guarded by Call.mu.
 	onDeadline func()         // nil: fail with CodeDeadlineExceeded
 	server     route.Endpoint // who was chosen; nil: nobody yet
-	from       []byte         // address of the server, made when first needed
+	try        try
+	from       []byte // address of the server, made when first needed
 	finishers  []route.Finisher
 	inline     [4]route.Finisher
 	fromRoom   [48]byte // of the usual from
@@ -257,6 +258,9 @@ func (c *Call) Reply(b route.Body) error {
 // Fail implements route.Responder.
 func (c *Call) Fail(err error) error {
 	e := message.AsError(err)
+	if c.putOff(e) {
+		return nil
+	}
 	return c.end(answer{verb: message.VerbError, err: e}, e)
 }
 

@@ -52,7 +52,7 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		x.toClients(ctx, req, res)
 		return
 	}
-	sel, err := route.ParseSelection(req.Message.Strategy)
+	sel, err := req.Selection()
 	if err != nil {
 		_ = res.Fail(err)
 		return
@@ -82,15 +82,9 @@ func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res rou
 		_ = res.Fail(x.missing(req.Address, err))
 		return
 	}
-	strategy, err := x.strategies.For(sel, "")
+	t, err := x.strategies.ChooseTarget(sel, targets, req.Peer.ID())
 	if err != nil {
 		_ = res.Fail(err)
-		return
-	}
-	t, ok := route.ChooseTarget(strategy, targets, sel.KeyOr(req.Peer.ID()))
-	if !ok {
-		_ = res.Fail(message.NewError(message.CodeServiceDown, "the strategy "+strategy.Name()+" wants none of the servers of "+string(req.Message.To),
-			"Repeat the call later, or with another strategy."))
 		return
 	}
 	readdress(req, t.Name, t.Path)
@@ -123,7 +117,7 @@ func (x *Exchange) choose(ctx context.Context, req *route.Request, res route.Res
 
 // give chooses the server of a request, which others may have returned before.
 func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Responder, tried []route.Endpoint) {
-	sel, err := route.ParseSelection(req.Message.Strategy)
+	sel, err := req.Selection()
 	if err != nil {
 		_ = res.Fail(err)
 		return

@@ -52,6 +52,9 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		return
 	}
 	targets, err := x.expand(req.Address)
+	if err == nil {
+		targets, err = x.strategies.Within(sel, targets)
+	}
 	if err != nil {
 		_ = res.Fail(x.missing(req.Address, err))
 		return

@@ -23,6 +23,8 @@ type serveBody struct {
 	In          json.RawMessage `json:"in"`
 	Out         json.RawMessage `json:"out"`
 	Metadata    json.RawMessage `json:"metadata"`
+	// Idempotent says that repeating a call does no harm.
+	Idempotent bool `json:"idempotent"`
 	// Validate has the node check bodies against In, for servers that do not.
 	Validate bool `json:"validate"`
 }
@@ -102,13 +104,14 @@ func serveInfo(body []byte) (route.Info, error) {
 		if err := json.Unmarshal(body, &b); err != nil {
 			return route.Info{}, &message.Error{
 				Code: message.CodeBadMessage, Message: "the body of a serve message cannot be read: " + err.Error(), Path: "bdy",
-				Hint: "It is an object with version, description, in, out and metadata, all optional.",
+				Hint: "It is an object with version, description, in, out, metadata and idempotent, all optional.",
 			}
 		}
 	}
 	info := route.Info{
 		Version: b.Version, Description: b.Description,
 		In: b.In, Out: b.Out, Metadata: b.Metadata, Since: time.Now(),
+		Idempotent: b.Idempotent,
 	}
 	if b.Validate && len(b.In) > 0 {
 		in, err := schema.Compile(b.In)

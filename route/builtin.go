@@ -6,10 +6,11 @@ import (
 	"sync/atomic"
 )
 
-// builtins returns new strategies, in the order of the documentation.
-func builtins() []Strategy {
+// builtins returns new strategies, in the order of the documentation. Some go by
+// where home is.
+func builtins(home *home) []Strategy {
 	return []Strategy{
-		first(), &roundRobin{}, random(), leastBusyOfTwo(), sticky(), preferLocal(), instance(),
+		first(), &roundRobin{}, random(), leastBusyOfTwo(home), sticky(), preferLocal(home), preferZone(home), instance(),
 	}
 }
 
@@ -37,69 +38,6 @@ func first() Strategy {
 func random() Strategy {
 	return &plain{ByRandom, func(cands []Endpoint, _ string) Endpoint {
 		return cands[rand.IntN(len(cands))] //nolint:gosec // spreads load, guards nothing
-	}}
-}
-
-// leastBusyOfTwo looks at two servers chosen at random and takes the one with fewer
-// calls in flight. That spreads nearly as well as looking at all, costs the
-// same for any number of servers, and does not send every caller to the same
-// server at once.
-func leastBusyOfTwo() Strategy {
-	return &plain{ByLeastBusy, func(cands []Endpoint, _ string) Endpoint { return leastBusy(cands) }}
-}
-
-func leastBusy(cands []Endpoint) Endpoint {
-	n := len(cands)
-	if n == 1 {
-		return cands[0]
-	}
-	i, j := rand.IntN(n), rand.IntN(n-1) //nolint:gosec // spreads load, guards nothing
-	if j >= i {
-		j++
-	}
-	return freer(cands[i], cands[j])
-}
-
-func freer(a, b Endpoint) Endpoint {
-	if b.InFlight() < a.InFlight() {
-		return b
-	}
-	return a
-}
-
-// preferLocal is leastBusyOfTwo among the servers of this node if there are any,
-// else among all.
-func preferLocal() Strategy {
-	return &plain{ByPreferLocal, func(cands []Endpoint, _ string) Endpoint {
-		// Two of the local ones at random in one pass (reservoir sampling).
-		var a, b Endpoint
-		n := 0
-		for _, e := range cands {
-			if !e.Local() {
-				continue
-			}
-			n++
-			switch at := rand.IntN(n); { //nolint:gosec // spreads load, guards nothing
-			case n == 1:
-				a = e
-			case n == 2:
-				b = e
-			case at == 0:
-				a = e
-			case at == 1:
-				b = e
-			}
-		}
-		switch n {
-		case 0:
-			return leastBusy(cands)
-		case 1:
-			return a
-		}
-		if rand.IntN(2) == 0 { //nolint:gosec // spreads load, guards nothing
-			a, b = b, a // so that equally busy ones share the load
-		}
-		return freer(a, b)
 	}}
 }
 

@@ -25,11 +25,15 @@ type Endpoint interface {
 // Info is what a server says about a route that it serves. All of it is
 // optional. The byte slices are shared: nobody may change them.
 type Info struct {
-	Version     string
+	Version     string // a semantic version, or anything; see Selection.Version
 	Description string
 	In, Out     json.RawMessage // JSON Schema of the input and the output
 	Metadata    json.RawMessage // a JSON object for the application
 	Since       time.Time       // when the server began to serve the route
+	// Idempotent is set if a call that is executed twice does no more than one
+	// that is executed once, so that it may be repeated when nobody knows
+	// whether it was executed.
+	Idempotent bool
 	// Check, if there is one, is asked before a request is handed to the
 	// server; an error is the caller's answer. It must not block.
 	Check func(body []byte) error

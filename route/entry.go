@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // entry is one route of a table: a name and a pattern that somebody serves, or
@@ -24,6 +26,8 @@ type entry struct {
 type roster struct {
 	ends  []Endpoint
 	seats []seat // seats[i] is what ends[i] said
+
+	views atomic.Pointer[[]*view] // those that were asked for
 }
 
 // seat is one server's part in a route. Servers of one route may write the
@@ -32,7 +36,8 @@ type seat struct {
 	id, name, route string
 	pattern         Pattern
 	info            Info
-	order           uint64 // grows with each new seat of the table
+	version         *semver.Version // nil if it is none
+	order           uint64          // grows with each new seat of the table
 }
 
 var nobody = &roster{}
@@ -157,6 +162,20 @@ func (m *Match) Check(e Endpoint) func(body []byte) error {
 	return nil
 }
 
+// Idempotent reports whether the server e said that calls of the route may be
+// repeated.
+func (m *Match) Idempotent(e Endpoint) bool {
+	for i, have := range m.Endpoints {
+		if have == e {
+			return m.roster.seats[m.first+i].info.Idempotent
+		}
+	}
+	return false
+}
+
+// whole reports whether all servers of the roster are in the match.
+func (m *Match) whole() bool { return len(m.Endpoints) == len(m.roster.ends) }
+
 func (r *roster) match(from, to int, path string) Match {
 	s := &r.seats[from]
 	return Match{
@@ -168,7 +187,10 @@ func (r *roster) match(from, to int, path string) Match {
 
 // newSeat is what e says about name and p.
 func newSeat(name string, p Pattern, e Endpoint, info Info, order uint64) seat {
-	return seat{id: e.ID(), name: name, route: strings.Join([]string{name, p.text}, ":"), pattern: p, info: info, order: order}
+	return seat{
+		id: e.ID(), name: name, route: strings.Join([]string{name, p.text}, ":"), pattern: p, info: info,
+		version: parseVersion(info.Version), order: order,
+	}
 }
 
 // downList keeps the routes that nobody serves any more, the newest last.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -21,8 +23,9 @@ type Target struct {
 	Route    string // "name:/pattern"
 	Params   Params
 
-	order uint64 // the smaller, the longer it has served
-	info  Info
+	order   uint64 // the smaller, the longer it has served
+	info    Info
+	version *semver.Version // nil if it is none
 }
 
 // Info returns what the server said about the route.
@@ -33,7 +36,8 @@ func (t *Target) Match() Match {
 	return Match{
 		Name: t.Name, Route: t.Route, Endpoints: []Endpoint{t.Endpoint}, Params: t.Params,
 		roster: &roster{ends: []Endpoint{t.Endpoint}, seats: []seat{{
-			name: t.Name, route: t.Route, order: t.order, info: t.info, pattern: Pattern{names: t.Params.names},
+			id: t.Endpoint.ID(), name: t.Name, route: t.Route, order: t.order, info: t.info, version: t.version,
+			pattern: Pattern{names: t.Params.names},
 		}}},
 	}
 }
@@ -184,7 +188,8 @@ func (s *sweep) take(x *entry) {
 		seat := &m.roster.seats[m.first+i]
 		s.out = append(s.out, Target{
 			Endpoint: e, Name: seat.name, Path: cmp.Or(path, "/"), Route: seat.route,
-			Params: Params{names: seat.pattern.names, path: path}, order: seat.order, info: seat.info,
+			Params: Params{names: seat.pattern.names, path: path},
+			order:  seat.order, info: seat.info, version: seat.version,
 		})
 	}
 }
@@ -200,10 +205,10 @@ func hasWild(rest string) bool {
 	return false
 }
 
-// ChooseTarget chooses one of several targets by a strategy: a server first,
+// chooseTarget chooses one of several targets by a strategy: a server first,
 // then the first path of it that matches. It returns false if the strategy
-// wants none. The targets are as [Table.Expand] returns them; it allocates.
-func ChooseTarget(s Strategy, targets []Target, key string) (Target, bool) {
+// wants none. The targets are as [Table.Expand] returns them.
+func chooseTarget(s Strategy, targets []Target, key string) (Target, bool) {
 	byAge := slices.Clone(targets)
 	slices.SortStableFunc(byAge, func(a, b Target) int { return cmp.Compare(a.order, b.order) })
 	seen := make(map[Endpoint]struct{}, len(byAge))

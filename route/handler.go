@@ -121,6 +121,11 @@ type Request struct {
 
 	match Match
 	kept  bool
+
+	// What Selection has read, and from what.
+	sel     Selection
+	selFrom *byte
+	selLen  int
 }
 
 // Param returns the segment of the path that matched {name} in the pattern,
@@ -150,6 +155,24 @@ func (r *Request) Chosen(e Endpoint) {
 
 // Kept reports whether Keep was called.
 func (r *Request) Kept() bool { return r.kept }
+
+// Selection is what the message asks for in its field str, as [ParseSelection]
+// reads it: once, for all who ask. It may be called by whoever was handed the
+// request, as long as it was not handed on to another goroutine.
+func (r *Request) Selection() (Selection, error) {
+	raw := r.Message.Strategy
+	if len(raw) == 0 {
+		return Selection{}, nil
+	}
+	if r.selFrom == &raw[0] && r.selLen == len(raw) {
+		return r.sel, nil
+	}
+	sel, err := ParseSelection(raw)
+	if err == nil {
+		r.sel, r.selFrom, r.selLen = sel, &raw[0], len(raw)
+	}
+	return sel, err
+}
 
 // Keep makes the request last, and the body's bytes independent of the buffer
 // that they were read into. Only the first call copies.

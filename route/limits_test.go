@@ -90,11 +90,11 @@ func TestExpandOrderAndChoice(t *testing.T) {
 		t.Fatal(err)
 	}
 	// b has served the longest; its first path in the order of targets.
-	x, ok := route.ChooseTarget(strategy(t, route.ByFirst), targets, "")
-	if !ok || x.Endpoint != all["b"] || x.Path != "/decimal/add" {
+	known := route.NewStrategies()
+	x, err := known.ChooseTarget(route.Selection{By: route.ByFirst}, targets, "")
+	if err != nil || x.Endpoint != all["b"] || x.Path != "/decimal/add" {
 		t.Errorf("chose %s of %s", x.Path, x.Endpoint.ID())
 	}
-	if _, ok := route.ChooseTarget(strategy(t, route.ByInstance), targets, "nobody"); ok {
-		t.Error("chose somebody who is not there")
-	}
+	_, err = known.ChooseTarget(route.Selection{By: route.ByInstance, Instance: "nobody"}, targets, "")
+	wantError(t, err, message.CodeServiceDown, "")
 }

@@ -22,6 +22,7 @@ type ServerInfo struct {
 	Local       bool      `json:"local"`
 	InFlight    int       `json:"inFlight"` // calls
 	Since       time.Time `json:"since,omitzero"`
+	Idempotent  bool      `json:"idempotent,omitempty"`
 	// Metadata is what the server said about itself.
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
@@ -31,24 +32,7 @@ type ServerInfo struct {
 // meanwhile may or may not be in the list.
 func (t *Table) Services() []ServiceInfo {
 	var out []ServiceInfo
-	var walk func(*node) bool
-	add := func(x *entry) {
-		if x == nil {
-			return
-		}
-		if r := x.roster.Load(); len(r.ends) > 0 {
-			out = append(out, r.info())
-		}
-	}
-	walk = func(n *node) bool {
-		add(n.leaf.Load())
-		add(n.rest.Load())
-		if k := n.one.Load(); k != nil {
-			walk(k)
-		}
-		return n.kids.each(walk)
-	}
-	walk(&t.root)
+	t.each(func(r *roster) { out = append(out, r.info()) })
 	slices.SortFunc(out, func(a, b ServiceInfo) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path))
 	})
@@ -61,7 +45,8 @@ func (r *roster) info() ServiceInfo {
 		info := &r.seats[i].info
 		s.Servers[i] = ServerInfo{
 			ID: r.seats[i].id, Version: info.Version, Description: info.Description,
-			Local: e.Local(), InFlight: e.InFlight(), Since: info.Since, Metadata: info.Metadata,
+			Local: e.Local(), InFlight: e.InFlight(), Since: info.Since, Idempotent: info.Idempotent,
+			Metadata: info.Metadata,
 		}
 	}
 	return s

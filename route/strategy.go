@@ -32,7 +32,8 @@ const (
 	ByRandom      = "random"       // any
 	ByLeastBusy   = "least-busy"   // of two at random the one with fewer calls in flight
 	BySticky      = "sticky"       // always the same for the same key
-	ByPreferLocal = "prefer-local" // a server of this node if there is one, else least-busy
+	ByPreferLocal = "prefer-local" // a server of this node if there is one, else of this zone, else any
+	ByPreferZone  = "prefer-zone"  // a server of this zone if there is one, else any
 	ByInstance    = "instance"     // the server with the given id
 	ByAll         = "all"          // a gather: every server
 	ByMajority    = "majority"     // a gather that ends when more than half gave the same answer
@@ -46,6 +47,8 @@ const DefaultStrategy = ByLeastBusy
 // where. All methods may be called from any goroutine; those that change
 // something take effect for the next call.
 type Strategies struct {
+	home *home
+
 	mu  sync.Mutex // held by changes
 	now atomic.Pointer[choices]
 }
@@ -55,17 +58,17 @@ type choices struct {
 	known  map[string]Strategy
 	routes map[string]Strategy // by "name:/pattern"
 	usual  Strategy
+	set    *setting
 }
 
 // NewStrategies returns the built-in strategies, with [DefaultStrategy] as the
 // default.
 func NewStrategies() *Strategies {
-	known := map[string]Strategy{}
-	for _, b := range builtins() {
+	s, known := &Strategies{home: newHome()}, map[string]Strategy{}
+	for _, b := range builtins(s.home) {
 		known[b.Name()] = b
 	}
-	s := &Strategies{}
-	s.now.Store(&choices{known: known, usual: known[DefaultStrategy]})
+	s.now.Store(&choices{known: known, usual: known[DefaultStrategy], set: &setting{home: s.home.place.Load()}})
 	return s
 }
 
@@ -100,7 +103,11 @@ func (s *Strategies) Get(name string) (Strategy, bool) {
 
 // Names lists every word that a message may use, gathers included, sorted.
 func (s *Strategies) Names() []string {
-	names := slices.Collect(maps.Keys(s.now.Load().known))
+	return s.now.Load().names()
+}
+
+func (c *choices) names() []string {
+	names := slices.Collect(maps.Keys(c.known))
 	names = append(names, ByAll, ByMajority)
 	slices.Sort(names)
 	return names
@@ -134,7 +141,7 @@ func (s *Strategies) change(name string, f func(*choices, Strategy)) error {
 	next := *s.now.Load()
 	x, ok := next.known[name]
 	if !ok && name != "" {
-		return s.unknown(name)
+		return next.unknown(name)
 	}
 	if name == "" {
 		x = next.known[DefaultStrategy]
@@ -148,55 +155,42 @@ func (s *Strategies) change(name string, f func(*choices, Strategy)) error {
 // names, else that of the route, else the default. The error is a
 // *message.Error with [message.CodeBadMessage] that lists the known words.
 func (s *Strategies) For(sel Selection, route string) (Strategy, error) {
-	now := s.now.Load()
+	return s.now.Load().strategy(sel, route)
+}
+
+func (c *choices) strategy(sel Selection, route string) (Strategy, error) {
 	if sel.By != "" {
-		x, ok := now.known[sel.By]
+		x, ok := c.known[sel.By]
 		if !ok {
-			return nil, s.unknown(sel.By)
+			return nil, c.unknown(sel.By)
 		}
 		return x, nil
 	}
-	if x, ok := now.routes[route]; ok {
+	if x, ok := c.routes[route]; ok {
 		return x, nil
 	}
-	return now.usual, nil
+	return c.usual, nil
 }
 
-// Choose chooses the server for a call that is not a gather. caller is the
-// client id of who calls, to which sticky sticks if the call gives no key. The
-// error is a *message.Error: as from [Strategies.For], or
-// [message.CodeServiceDown] if the strategy wants none of the servers. It does
-// not allocate.
-func (s *Strategies) Choose(sel Selection, m Match, caller string) (Endpoint, error) {
-	x, err := s.For(sel, m.Route)
-	if err != nil {
-		return nil, err
-	}
-	if e := x.Choose(m.Endpoints, sel.KeyOr(caller)); e != nil {
-		return e, nil
-	}
-	if sel.Instance != "" {
-		return nil, message.NewError(message.CodeServiceDown,
-			fmt.Sprintf("the server %s does not serve %s, or is gone", shorten(sel.Instance), m.Route),
-			"Others serve it: use another strategy to reach any of them.")
-	}
-	return nil, message.NewError(message.CodeServiceDown,
-		fmt.Sprintf("the strategy %s wants none of the %d servers of %s", x.Name(), len(m.Endpoints), m.Route),
-		"Repeat the call later, or with another strategy.")
-}
-
-// Check tells whether the strategy that a message asks for is known. The error
-// is as from [Strategies.For].
+// Check tells whether what a message asks for can be understood: the strategy
+// is known, and the versions are a range. The error is as from
+// [Strategies.For].
 func (s *Strategies) Check(sel Selection) error {
-	if _, ok := s.now.Load().known[sel.By]; !ok && sel.By != "" && !sel.Gathers() {
-		return s.unknown(sel.By)
+	now := s.now.Load()
+	if _, ok := now.known[sel.By]; !ok && sel.By != "" && !sel.Gathers() {
+		return now.unknown(sel.By)
+	}
+	if sel.Version != "" {
+		if _, err := parseVersions(sel.Version); err != nil {
+			return inSelection(err)
+		}
 	}
 	return nil
 }
 
-func (s *Strategies) unknown(name string) error {
+func (c *choices) unknown(name string) error {
 	err := message.NewError(message.CodeBadMessage, fmt.Sprintf("there is no strategy %q", shorten(name)),
-		"Use one of "+strings.Join(s.Names(), ", ")+".")
+		"Use one of "+strings.Join(c.names(), ", ")+".")
 	err.Path = "str"
 	return err
 }

@@ -38,8 +38,9 @@ type bothOption struct {
 	handleOption
 }
 
-// WithVersion says which version of the service this is. It is shown by
-// node:/services; nothing is chosen by it. Default: none.
+// WithVersion says which version of the service this is. Callers may ask for a
+// range of versions, and a node may split calls among them, if it is a semantic
+// version such as 1.2.0. Default: none.
 func WithVersion(version string) BothOption {
 	return bothOption{
 		func(s *Service) { s.version = version },
@@ -62,6 +63,16 @@ func WithMetadata(object json.RawMessage) BothOption {
 	return bothOption{
 		func(s *Service) { s.metadata = object },
 		func(h *handling) { h.info.Metadata = object },
+	}
+}
+
+// WithIdempotent says that executing a call twice does no more than executing it
+// once, so that a node may repeat one whose server was lost. Default: unknown,
+// and only calls that say so themselves are repeated.
+func WithIdempotent() BothOption {
+	return bothOption{
+		func(s *Service) { s.idempotent = true },
+		func(h *handling) { h.info.Idempotent = true },
 	}
 }
 

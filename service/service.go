@@ -27,6 +27,7 @@ type Service struct {
 	version     string
 	description string
 	metadata    json.RawMessage
+	idempotent  bool
 	concurrency int
 	queue       int
 
@@ -134,7 +135,7 @@ func (s *Service) handle(pattern string, h route.Handler, opts []HandleOption, p
 	if err != nil {
 		fail(err)
 	}
-	set := handling{info: route.Info{Version: s.version, Description: s.description, Metadata: s.metadata}}
+	set := handling{info: route.Info{Version: s.version, Description: s.description, Metadata: s.metadata, Idempotent: s.idempotent}}
 	if d, ok := h.(described); ok {
 		set.info.In, set.info.Out = d.Schemas()
 	}
