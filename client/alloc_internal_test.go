@@ -59,10 +59,10 @@ func TestCallAllocations(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	cfg := defaults()
-	cfg.dial = func(context.Context) (transport, *welcome, error) {
+	cfg.dial = func(context.Context, *place) (transport, *welcome, error) {
 		return &mirror{in: make(chan []byte, 100), dead: make(chan struct{})}, &welcome{ID: "me"}, nil
 	}
-	c, err := start(t.Context(), &url.URL{Scheme: "http", Host: "test"}, cfg)
+	c, err := start(t.Context(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +87,14 @@ func TestEncodeAndBatchAllocations(t *testing.T) {
 	}}
 	w := writer{limit: 1 << 20}
 	s := newSession(limits{messages: 100, bytes: 1 << 20})
-	s.connect(0)
+	wire := s.connect(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		for range 10 {
 			_ = s.admit(o)
 		}
-		w.batch = s.take(w.batch[:0], batchBytes)
+		w.batch = s.take(wire, w.batch[:0], batchBytes)
 		w.encode()
-		s.written(nil)
+		s.written(wire, nil)
 	}); n > 0 {
 		t.Fatalf("ten messages cost %v allocations on their way to the transport", n)
 	}

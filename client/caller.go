@@ -232,7 +232,7 @@ func (c *Client) enqueue(ctx context.Context, o *outgoing, over <-chan struct{})
 		c.mu.Lock()
 		err := c.session.admit(o)
 		var room <-chan struct{}
-		if err == errFull && c.session.online { //nolint:errorlint // that very value
+		if err == errFull && c.session.main != nil { //nolint:errorlint // that very value
 			room = c.session.waitRoom()
 		}
 		c.mu.Unlock()

@@ -12,6 +12,11 @@
 // are sent again with the same id; what the client serves is announced anew,
 // and calls that it was answering are canceled. docs/reference/wire.md is the
 // protocol and has the table of close codes that say whether to come back.
+//
+// Where it comes back: a node that is one of several says where the others are.
+// When the connection is lost the client goes to one of them at once, and when
+// its node drains it does so before it leaves, so that only calls whose answers
+// are outstanding stay behind. See [WithURLs] and [WithoutFollow].
 package client
 
 import (
@@ -29,20 +34,23 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// Client is one connection to a node, lost and made again as often as need be.
+// Client is one connection to a node, lost and made again as often as need be,
+// there or at another node.
 // Make one with [Dial]; call [Client.Close] when it is not needed any more.
 //
 // All methods may be called from any goroutine. Functions that are given to a
 // Client, and handlers of services, may call all of its methods but Close and
 // Drain, which wait for them.
 type Client struct {
-	cfg  config
-	url  *url.URL
-	log  *slog.Logger
-	lane *lane.Lane // all goroutines but those of handlers
+	cfg    config
+	log    *slog.Logger
+	lane   *lane.Lane // all goroutines but those of handlers
+	roster *roster
+	begun  chan error // how the first attempt to connect ended
 
-	wake  chan struct{} // holds one token when there is something to write
-	begun chan error    // how the first attempt to connect ended
+	decided bool // begun has been told; of the goroutine that runs run
+
+	conns atomic.Pointer[[]*conn] // those that have not ended; changed under mu
 
 	stats counters
 
@@ -53,11 +61,12 @@ type Client struct {
 	mu      sync.Mutex
 	session session
 	state   State
+	doing   State // what it would be if nothing drained
 	watch   watchers
 	id      string
-	via     string // transport in use
-	last    error  // why the last attempt or connection ended
-	conn    *conn  // nil while there is none
+	node    Node
+	last    error // why the last attempt or connection ended
+	conn    *conn // the one for new messages; nil while there is none
 
 	inbox   inbox
 	serving serving
@@ -81,36 +90,41 @@ type Stats struct {
 
 // Dial connects to the node at rawURL (ws, wss, http or https) and returns
 // when it has been welcomed. ctx bounds that, and nothing afterwards. It tries
-// once, by all transports that may work; if that fails the error says why, with
-// CodeNotReady or the node's own code. With [WithLazy] it returns at once and
-// keeps trying in the background.
+// once, by all transports that may work, and after that once at each URL of
+// [WithURLs]; if all fail the error says why the last did, with CodeNotReady or
+// the node's own code. With [WithLazy] it returns at once and keeps trying in
+// the background.
 func Dial(ctx context.Context, rawURL string, opts ...Option) (*Client, error) {
-	u, err := parseURL(rawURL)
-	if err != nil {
-		return nil, err
-	}
 	cfg := defaults()
 	for _, o := range opts {
 		o.apply(&cfg)
 	}
-	return start(ctx, u, cfg)
+	var urls []*url.URL
+	for _, raw := range append([]string{rawURL}, cfg.urls...) {
+		u, err := parseURL(raw)
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	return start(ctx, urls, cfg)
 }
 
-func start(ctx context.Context, u *url.URL, cfg config) (*Client, error) {
+func start(ctx context.Context, urls []*url.URL, cfg config) (*Client, error) {
 	c := &Client{
 		cfg:     cfg,
-		url:     u,
 		log:     cfg.log,
 		lane:    lane.New(context.WithoutCancel(ctx), cfg.log),
-		wake:    make(chan struct{}, 1),
 		begun:   make(chan error, 1),
 		session: newSession(limits{messages: cfg.queue, bytes: cfg.queueBytes, frame: defaultFrame}),
 	}
+	c.roster = newRoster(&c.cfg, urls)
+	c.conns.Store(new([]*conn))
 	c.watch.funcs = cfg.onState
 	c.inbox.handle = cfg.onSend
 	c.serving.init()
 	if c.cfg.dial == nil {
-		c.cfg.dial = newLadder(u, &c.cfg).dial
+		c.cfg.dial = func(ctx context.Context, p *place) (transport, *welcome, error) { return p.ladder.dial(ctx) }
 	}
 	c.lane.Go("client.run", c.run)
 	if cfg.lazy {
@@ -126,7 +140,7 @@ func start(ctx context.Context, u *url.URL, cfg config) (*Client, error) {
 		return c, nil
 	case <-ctx.Done():
 		err := call.Ended(ctx)
-		err.Message = "connecting to " + shown(u) + " took too long"
+		err.Message = "connecting to " + shown(urls[0]) + " took too long"
 		c.shutdown(err)
 		c.lane.Close()
 		return nil, err
@@ -169,6 +183,21 @@ func (c *Client) ID() string {
 	return c.id
 }
 
+// Node is where a client is connected.
+type Node struct {
+	ID   string // 32 hex digits
+	Name string // what people call it
+	URL  string // by which the client got there
+}
+
+// Node returns the node that the client is connected to or, while it is not,
+// was connected to last; the zero Node before the first welcome.
+func (c *Client) Node() Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.node
+}
+
 // State returns what the client is doing about its connection.
 func (c *Client) State() State {
 	c.mu.Lock()
@@ -181,7 +210,10 @@ func (c *Client) State() State {
 func (c *Client) Transport() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.via
+	if c.conn == nil {
+		return ""
+	}
+	return c.conn.tr.name()
 }
 
 // Err returns why the last connection, or the last attempt to make one, ended;
@@ -195,7 +227,7 @@ func (c *Client) Err() error {
 // Stats returns counts since the client was made.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
-	flights, queued := len(c.session.flights), len(c.session.queue.list)+len(c.session.urgent.list)
+	flights, queued := len(c.session.flights), c.session.queued()
 	c.mu.Unlock()
 	return Stats{
 		Connects:  c.stats.connects.Load(),
@@ -256,20 +288,21 @@ func (c *Client) flush(ctx context.Context) error {
 	}
 }
 
-// goodbye closes the connection in the polite way. From here on a lost
+// goodbye closes all connections in the polite way. From here on a lost
 // connection is no reason to make another.
 func (c *Client) goodbye(ctx context.Context) {
 	c.mu.Lock()
-	cn := c.conn
+	conns := *c.conns.Load()
 	ends := c.session.end(message.NewError(message.CodeCanceled, "the client was closed during the call", ""))
 	c.mu.Unlock()
 	finishAll(ends)
-	if cn == nil {
-		return
+	var closed sync.WaitGroup
+	for _, cn := range conns {
+		stop := context.AfterFunc(ctx, cn.tr.kill)
+		defer stop()
+		closed.Go(func() { cn.tr.close(closeBye, "bye") })
 	}
-	stop := context.AfterFunc(ctx, cn.tr.kill)
-	defer stop()
-	cn.tr.close(closeBye, "bye")
+	closed.Wait()
 }
 
 // shutdown refuses everything from now on, with err.
@@ -278,14 +311,14 @@ func (c *Client) shutdown(err *message.Error) {
 	ends := c.session.end(err)
 	c.session.shut = err
 	c.setState(Closed)
-	cn := c.conn
+	conns := *c.conns.Load()
 	regs := slices.Clone(c.serving.regs)
 	c.mu.Unlock()
 	finishAll(ends)
 	for _, r := range regs {
 		r.resolve(err)
 	}
-	if cn != nil {
+	for _, cn := range conns {
 		cn.tr.kill()
 	}
 }

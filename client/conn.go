@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,10 +41,21 @@ const (
 	keepBuffer = 1 << 20
 )
 
-// conn is one connection from welcome to end.
+// conn is one connection from welcome to end. Mostly a client has one; while a
+// node drains there may be another beside it, on which new messages go out.
 type conn struct {
-	tr   transport
-	lane *lane.Lane
+	tr    transport
+	lane  *lane.Lane
+	place *place
+	node  string        // the node's id
+	wake  chan struct{} // holds one token when there may be something to write
+	ended chan error    // gets how it ended
+	moved chan struct{} // closed when new messages had better go elsewhere
+
+	// Guarded by Client.mu.
+	wire   *wire
+	calls  map[string]*served // being answered, by the node's mid
+	moving bool               // moved is closed
 
 	mu  sync.Mutex
 	why error // why we ended it ourselves; the first reason counts
@@ -81,48 +93,75 @@ func (c *Client) attach(ctx context.Context, cn *conn) error {
 	err := c.readLoop(cn)
 	cn.tr.kill()
 	cn.lane.Close() // the writer has returned its batch after this
-	return c.offline(cn.reason(err))
+	return c.offline(cn, cn.reason(err))
 }
 
 // online makes a connection the one in use. It fails if the client has been
 // closed.
-func (c *Client) online(ctx context.Context, tr transport, hello *welcome) (*conn, error) {
+func (c *Client) online(ctx context.Context, at *place, tr transport, hello *welcome) (*conn, error) {
+	c.roster.met(at, hello.Node.ID)
+	if hello.Nodes != nil {
+		c.roster.learn(at, hello.Nodes)
+	}
+	cn := &conn{
+		tr: tr, lane: lane.New(ctx, c.log), place: at, node: hello.Node.ID, wake: make(chan struct{}, 1),
+		ended: make(chan error, 1), moved: make(chan struct{}), calls: make(map[string]*served),
+	}
 	c.mu.Lock()
 	if c.session.shut != nil {
 		c.mu.Unlock()
 		tr.kill()
 		return nil, message.NewError(message.CodeNotReady, "the client was closed", "")
 	}
-	defer c.mu.Unlock()
-	cn := &conn{tr: tr, lane: lane.New(ctx, c.log)}
-	c.conn, c.id, c.last, c.via = cn, hello.ID, nil, tr.name()
-	c.session.connect(hello.Limits.Frame)
+	before := c.conn
+	cn.wire = c.session.connect(hello.Limits.Frame)
+	conns := append(slices.Clone(*c.conns.Load()), cn)
+	c.conns.Store(&conns)
+	c.conn, c.id, c.last = cn, hello.ID, nil
+	c.node = Node{ID: hello.Node.ID, Name: hello.Node.Name, URL: shown(at.url)}
 	c.announceAll()
+	c.doing = Online
 	c.setState(Online)
+	leave := func() {}
+	if before != nil {
+		leave = c.mayLeave(before)
+	}
+	c.mu.Unlock()
 	c.stats.connects.Add(1)
-	c.log.Info("connected", "url", shown(c.url), "client", hello.ID, "node", hello.Node.Name, "transport", tr.name())
+	c.log.Info("connected", "url", shown(at.url), "client", hello.ID, "node", hello.Node.Name, "transport", tr.name())
 	c.nudge()
+	leave()
 	return cn, nil
 }
 
 // offline takes stock after a connection has ended.
-func (c *Client) offline(err error) error {
+func (c *Client) offline(cn *conn, err error) error {
 	d := new(dropped)
 	errors.As(err, &d)
 	c.mu.Lock()
-	c.conn, c.via = nil, ""
-	lost := c.session.drop(d.public())
+	conns := slices.DeleteFunc(slices.Clone(*c.conns.Load()), func(o *conn) bool { return o == cn })
+	c.conns.Store(&conns)
+	if c.conn == cn {
+		c.conn = nil
+	}
+	lost := c.session.drop(cn.wire, d.public())
+	if c.state == Draining && c.conn == nil && c.doing != Online {
+		c.setState(c.doing)
+	}
 	c.mu.Unlock()
 	finishAll(lost)
-	c.abandonServed(message.NewError(message.CodeConnectionLost, "the connection to the node was lost during the call", ""))
+	c.abandonServed(cn, message.NewError(message.CodeConnectionLost, "the connection to the node was lost during the call", ""))
+	c.nudge()
 	return err
 }
 
-// nudge wakes the writer.
+// nudge wakes the writers.
 func (c *Client) nudge() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	for _, cn := range *c.conns.Load() {
+		select {
+		case cn.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -133,12 +172,12 @@ func (c *Client) writeLoop(ctx context.Context, cn *conn) {
 	w.json = c.cfg.json
 	for {
 		c.mu.Lock()
-		w.batch = c.session.take(w.batch[:0], batchBytes)
+		w.batch = c.session.take(cn.wire, w.batch[:0], batchBytes)
 		w.limit = c.session.limits.frame
 		c.mu.Unlock()
 		if len(w.batch) == 0 {
 			select {
-			case <-c.wake:
+			case <-cn.wake:
 				continue
 			case <-ctx.Done():
 				return
@@ -151,10 +190,14 @@ func (c *Client) writeLoop(ctx context.Context, cn *conn) {
 			rest = w.batch[min(tried, len(w.batch)):]
 		}
 		c.mu.Lock()
-		c.session.written(rest)
-		leave := c.mayLeave()
+		c.session.written(cn.wire, rest)
+		leave := c.mayLeave(cn)
+		others := len(c.session.wires) > 1
 		c.mu.Unlock()
 		leave()
+		if others {
+			c.nudge() // another may have waited for this batch
+		}
 		c.refuseLarge(tooLarge)
 		clear(w.batch)
 		if err != nil {

@@ -34,7 +34,12 @@ const (
 type ladder struct {
 	url *url.URL
 	cfg *config
+	mem *memory
+}
 
+// memory is what ladders remember. All of a client share it: what blocks a
+// transport is mostly on the client's side of the way.
+type memory struct {
 	mu    sync.Mutex
 	first int       // index of the transport to begin with
 	since time.Time // when first was last more than 0
@@ -43,18 +48,20 @@ type ladder struct {
 // climbAfter is how long a worse transport is preferred because it worked.
 const climbAfter = 10 * time.Minute
 
-func newLadder(u *url.URL, cfg *config) *ladder { return &ladder{url: u, cfg: cfg} }
+func newLadder(u *url.URL, cfg *config, mem *memory) *ladder {
+	return &ladder{url: u, cfg: cfg, mem: mem}
+}
 
 // dial makes one connection and waits for its welcome.
 func (l *ladder) dial(ctx context.Context) (transport, *welcome, error) {
 	n := len(l.cfg.transports)
-	begin := l.begin()
+	begin := l.mem.begin()
 	var first error
 	for i := range n {
 		at := (begin + i) % n
 		tr, hello, err := l.try(ctx, l.cfg.transports[at])
 		if err == nil {
-			l.remember(at)
+			l.mem.remember(at)
 			return tr, hello, nil
 		}
 		if first == nil {
@@ -67,24 +74,23 @@ func (l *ladder) dial(ctx context.Context) (transport, *welcome, error) {
 			break
 		}
 	}
-	l.remember(0)
 	return nil, nil, l.unreachable(ctx, first)
 }
 
-func (l *ladder) begin() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.since) > climbAfter {
-		l.first = 0
+func (m *memory) begin() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.since) > climbAfter {
+		m.first = 0
 	}
-	return l.first
+	return m.first
 }
 
-func (l *ladder) remember(at int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if at != l.first {
-		l.first, l.since = at, time.Now()
+func (m *memory) remember(at int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at != m.first {
+		m.first, m.since = at, time.Now()
 	}
 }
 

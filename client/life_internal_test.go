@@ -244,9 +244,9 @@ func (l *life) check() {
 
 func (l *life) run(ops []op) {
 	cfg := defaults()
-	cfg.lazy, cfg.dial = true, l.dial
+	cfg.lazy, cfg.dial = true, func(ctx context.Context, _ *place) (transport, *welcome, error) { return l.dial(ctx) }
 	cfg.log = slog.New(slog.DiscardHandler)
-	c, err := start(context.Background(), &url.URL{Scheme: "http", Host: "test"}, cfg)
+	c, err := start(context.Background(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
 	if err != nil {
 		l.failf("start: %v", err)
 		return

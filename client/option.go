@@ -39,6 +39,9 @@ const (
 	// pongTimeout is how long the answer to a ping may take, unless the silence
 	// that led to it was shorter.
 	pongTimeout = 10 * time.Second
+	// hopTimeout bounds the first try at another node when there are more: one
+	// that died with its machine does not say so.
+	hopTimeout = 3 * time.Second
 	// stable is how long a connection has to last for the next attempt to
 	// count as the first.
 	stable = 10 * time.Second
@@ -56,6 +59,8 @@ type config struct {
 	json         bool
 	compress     bool
 	lazy         bool
+	urls         []string // more than the one of Dial
+	follow       bool
 	httpClient   *http.Client
 	header       http.Header
 	transports   []string
@@ -71,12 +76,13 @@ type config struct {
 	onSend       func(context.Context, *route.Request)
 
 	// dial makes one connection; tests put their own in its place.
-	dial func(ctx context.Context) (transport, *welcome, error)
+	dial func(ctx context.Context, at *place) (transport, *welcome, error)
 }
 
 func defaults() config {
 	return config{
 		log:          slog.Default(),
+		follow:       true,
 		transports:   []string{transportWebSocket, transportStream, transportPoll},
 		queue:        DefaultQueue,
 		queueBytes:   DefaultQueueBytes,
@@ -92,6 +98,19 @@ func defaults() config {
 // WithLazy has Dial return at once. The client connects in the background, and
 // keeps trying if the node is not there yet; messages wait meanwhile.
 func WithLazy() Option { return option(func(c *config) { c.lazy = true }) }
+
+// WithURLs adds more URLs at which the client may connect: of other nodes of the
+// same mesh, or other ways to the same node. The one of Dial is tried first.
+func WithURLs(more ...string) Option {
+	return option(func(c *config) { c.urls = append(c.urls, more...) })
+}
+
+// WithoutFollow has the client connect only where the program says, with Dial
+// and [WithURLs], and never where a node says that others are: for nodes behind
+// a load balancer, whose own addresses clients cannot reach. Even without it a
+// client that is connected by TLS is not led away from TLS, and one that is not
+// connected to its own machine not to that.
+func WithoutFollow() Option { return option(func(c *config) { c.follow = false }) }
 
 // WithLogger sets where the client logs: Info for connections made and lost,
 // Warn for what a person should look at. The default is [slog.Default].

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/ropewalk/ropewalk/call"
@@ -23,37 +24,39 @@ func (c *Client) readLoop(cn *conn) error {
 		}
 		m.Reset()
 		if err := decode(frame, &m); err != nil {
-			c.malformed(&m, err)
+			c.malformed(cn, &m, err)
 			continue
 		}
-		c.receive(&m)
+		c.receive(cn, &m)
 	}
 }
 
 // receive handles one message. m is valid only until it returns.
-func (c *Client) receive(m *message.Message) {
+func (c *Client) receive(cn *conn, m *message.Message) {
 	switch m.EffectiveVerb() {
 	case message.VerbPart:
 		c.receivePart(m)
 	case message.VerbReply:
-		c.receiveFinal(m, &call.Answer{
+		c.receiveFinal(cn, m, &call.Answer{
 			Body:        bytes.Clone(m.Body),
 			ContentType: string(m.ContentType),
 			From:        string(m.From),
 		}, nil)
 	case message.VerbError:
-		c.receiveFinal(m, nil, message.DecodeError(m.Body))
+		c.receiveFinal(cn, m, nil, message.DecodeError(m.Body))
 	case message.VerbCall:
-		c.receiveCall(m)
+		c.receiveCall(cn, m)
 	case message.VerbSend:
-		c.receiveSend(m)
+		c.receiveSend(cn, m)
 	case message.VerbCancel:
-		c.receiveCancel(m)
+		c.receiveCancel(cn, m)
 	case message.VerbDrain:
-		c.receiveDrain()
+		c.receiveDrain(cn)
+	case message.VerbNodes:
+		c.receiveNodes(cn, m)
 	case message.VerbWelcome: // a second one changes nothing
 	default:
-		c.malformed(m, message.NewError(message.CodeUnknownVerb,
+		c.malformed(cn, m, message.NewError(message.CodeUnknownVerb,
 			"a node does not send "+m.EffectiveVerb().String(), ""))
 	}
 }
@@ -73,10 +76,13 @@ func (c *Client) receivePart(m *message.Message) {
 	_ = f.sink.part(call.Part{Body: bytes.Clone(m.Body), ContentType: string(m.ContentType), Seq: m.Seq})
 }
 
-func (c *Client) receiveFinal(m *message.Message, a *call.Answer, err error) {
+func (c *Client) receiveFinal(cn *conn, m *message.Message, a *call.Answer, err error) {
+	if message.CodeOf(err) == message.CodeShuttingDown && c.refusedByDrain(cn, m) {
+		return
+	}
 	c.mu.Lock()
 	f := c.session.final(m.Rmid)
-	leave := c.mayLeave()
+	leave := c.mayLeave(cn)
 	c.mu.Unlock()
 	leave()
 	switch {
@@ -92,12 +98,34 @@ func (c *Client) receiveFinal(m *message.Message, a *call.Answer, err error) {
 	}
 }
 
+// refusedByDrain deals with a message that was under way when the node began to
+// drain: it was not looked at there, so it waits for the next connection. It
+// reports false for all others.
+func (c *Client) refusedByDrain(cn *conn, m *message.Message) bool {
+	from, err := message.ParseAddress(string(m.From))
+	if err != nil || from.Name != nodeScheme || from.Instance != cn.node {
+		return false
+	}
+	c.mu.Lock()
+	again := c.session.again(cn.wire, m.Rmid)
+	c.mu.Unlock()
+	if again {
+		c.receiveDrain(cn) // its message is right behind, if not before
+		c.nudge()
+	}
+	return again
+}
+
 // malformed counts a message that cannot be understood. If it can still be
-// seen whose answer it was, that one ends; a caller is told.
-func (c *Client) malformed(m *message.Message, err error) {
+// seen whose answer it was, that one ends; a caller is told. A verb that we do
+// not know is of a later version, and no fault.
+func (c *Client) malformed(cn *conn, m *message.Message, err error) {
+	if message.CodeOf(err) == message.CodeUnknownVerb && len(m.Rmid) == 0 && len(m.Mid) == 0 {
+		return
+	}
 	if c.stats.malformed.Add(1) == 1 {
 		c.log.Warn("the node sent something that is not a message of ropewalk.v1; check what is at this address",
-			"url", shown(c.url), "err", err)
+			"url", shown(cn.place.url), "err", err)
 	}
 	if len(m.Rmid) > 0 {
 		e := message.NewError(message.CodeBadMessage, "the answer cannot be understood: "+err.Error(), "")
@@ -110,28 +138,47 @@ func (c *Client) malformed(m *message.Message, err error) {
 		return
 	}
 	if len(m.Mid) > 0 && m.EffectiveVerb() == message.VerbCall {
-		c.refuse(m, err)
+		c.refuse(cn, m, err)
 	}
 }
 
-// receiveDrain stops what is new on this connection, and leaves it when the
-// last answer is in. The node closes it sooner or later anyway.
-func (c *Client) receiveDrain() {
+// receiveDrain stops what is new on this connection. If another node is known
+// new messages go there as soon as there is a connection, and this one is left
+// when the last answer is in; if not, it is left first. The node closes it
+// sooner or later anyway.
+func (c *Client) receiveDrain(cn *conn) {
+	elsewhere := c.roster.others(cn.place)
 	c.mu.Lock()
-	c.session.draining = true
-	if c.state == Online {
+	cn.wire.draining = true
+	if c.conn == cn && c.state == Online {
 		c.setState(Draining)
 	}
-	leave := c.mayLeave()
+	if elsewhere && !cn.moving {
+		cn.moving = true
+		close(cn.moved)
+	}
+	leave := c.mayLeave(cn)
 	c.mu.Unlock()
 	leave()
 }
 
+// receiveNodes takes the list of nodes that are there now.
+func (c *Client) receiveNodes(cn *conn, m *message.Message) {
+	var body struct {
+		Nodes []nodeRef `json:"nodes"`
+	}
+	if err := json.Unmarshal(m.Body, &body); err != nil {
+		c.malformed(cn, m, message.NewError(message.CodeBadMessage, "the list of nodes cannot be read: "+err.Error(), ""))
+		return
+	}
+	c.roster.learn(cn.place, body.Nodes)
+}
+
 // mayLeave returns what leaves a draining connection that has nothing in
-// flight any more, else nothing to do. c.mu is held.
-func (c *Client) mayLeave() func() {
-	cn := c.conn
-	if !c.session.draining || cn == nil || len(c.serving.calls) > 0 || c.session.unanswered() {
+// flight any more, and is not needed until there is another, else nothing to
+// do. c.mu is held.
+func (c *Client) mayLeave(cn *conn) func() {
+	if !cn.wire.draining || cn.wire.gone || cn.moving && c.conn == cn || len(cn.calls) > 0 || c.session.unanswered(cn.wire) {
 		return func() {}
 	}
 	return func() { cn.leave() }
@@ -209,10 +256,10 @@ func (c *Client) deliver(ctx context.Context) {
 
 // receiveSend takes a message from another client or service: for OnSend, or
 // for a service that this client serves.
-func (c *Client) receiveSend(m *message.Message) {
+func (c *Client) receiveSend(cn *conn, m *message.Message) {
 	req, err := request(m)
 	if err != nil {
-		c.malformed(m, err)
+		c.malformed(cn, m, err)
 		return
 	}
 	if req.Address.Name != clientScheme && c.serveSend(req) {
@@ -228,8 +275,11 @@ func (c *Client) receiveSend(m *message.Message) {
 	c.runInbox()
 }
 
-// clientScheme is the name in addresses of clients.
-const clientScheme = "client"
+// The names in addresses of clients and nodes.
+const (
+	clientScheme = "client"
+	nodeScheme   = "node"
+)
 
 // defaultDeadline is for calls that come without a time-out; a node sends none.
 const defaultDeadline = call.DefaultTimeout

@@ -18,19 +18,20 @@ func FuzzReceive(f *testing.F) {
 		`{"vrb":"reply","rmid":"m"}` + "\n1", `{"vrb":"part","rmid":"m","seq":1}` + "\n1", `{"vrb":"error","rmid":"m"}` + "\n{}",
 		`{"vrb":"call","mid":"1","to":"a:/x","frm":"b@client:/","tmo":1}` + "\n{}", `{"vrb":"call","mid":"1","to":"*:/**"}`,
 		`{"vrb":"call","mid":"1","to":"http://x"}`, `{"vrb":"cancel","rmid":"1"}`, `{"vrb":"send","to":"a:/x"}`,
-		`{"vrb":"send","to":"x@client:/"}`, `{"vrb":"drain"}`, `{"vrb":"welcome"}`, `{"rmid":"m","bdy":1}`, `{"vrb":"call","mid":7,"seq":"x"}`,
+		`{"vrb":"send","to":"x@client:/"}`, `{"vrb":"drain"}`, `{"vrb":"nodes"}` + "\n" + `{"nodes":[{"id":"a","name":"a","urls":["ws://a","x"]}]}`, `{"vrb":"later"}`,
+		`{"vrb":"error","rmid":"m","frm":"n@node:/"}` + "\n" + `{"code":"shutting_down","message":"x"}`, `{"vrb":"welcome"}`, `{"rmid":"m","bdy":1}`, `{"vrb":"call","mid":7,"seq":"x"}`,
 	} {
 		f.Add([]byte(s))
 	}
 	cfg := defaults()
 	cfg.log = slog.New(slog.DiscardHandler)
 	cfg.lazy = true
-	cfg.dial = func(ctx context.Context) (transport, *welcome, error) {
+	cfg.dial = func(ctx context.Context, _ *place) (transport, *welcome, error) {
 		<-ctx.Done()
 		return nil, nil, ctx.Err()
 	}
 	cfg.onSend = func(context.Context, *route.Request) {}
-	c, err := start(context.Background(), &url.URL{Scheme: "http", Host: "test"}, cfg)
+	c, err := start(context.Background(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -48,25 +49,28 @@ func FuzzReceive(f *testing.F) {
 		fl := &flight{out: o, mid: "m", sink: w}
 		o.flight = fl
 		c.mu.Lock()
-		c.session.connect(0)
+		cn := &conn{
+			tr: newPipe(), lane: c.lane, place: c.roster.places[0], node: "n",
+			moved: make(chan struct{}), wire: c.session.connect(0), calls: make(map[string]*served),
+		}
 		if err := c.session.admit(o); err != nil {
 			t.Fatal(err)
 		}
-		_ = c.session.take(nil, 1<<20)
-		c.session.written(nil)
+		_ = c.session.take(cn.wire, nil, 1<<20)
+		c.session.written(cn.wire, nil)
 		c.mu.Unlock()
 		var m message.Message
 		if err := message.DecodeSplit(frame, &m); err != nil {
-			c.malformed(&m, err)
+			c.malformed(cn, &m, err)
 		} else {
-			c.receive(&m)
+			c.receive(cn, &m)
 		}
 		c.abandon(fl, errOffline)
 		<-w.done
 		c.mu.Lock()
-		lost := c.session.drop(errOffline)
+		lost := c.session.drop(cn.wire, errOffline)
 		c.mu.Unlock()
 		finishAll(lost)
-		c.abandonServed(errOffline)
+		c.abandonServed(cn, errOffline)
 	})
 }

@@ -76,49 +76,118 @@ func (d *dropped) public() *message.Error {
 	return e
 }
 
+// visit is one attempt to connect somewhere, and what became of it.
+type visit struct {
+	at        *place
+	connected bool
+	moving    bool // the node drains; the connection goes on until its answers are in
+	lasted    time.Duration
+	err       error // why it ended; nil if moving
+}
+
 // run connects, and connects again, until ctx ends or there is no use in it.
 func (c *Client) run(ctx context.Context) {
-	first := true
-	for try := 0; ; try++ {
-		c.become(Connecting)
-		began := time.Now()
-		tr, hello, err := c.cfg.dial(ctx)
-		var cn *conn
-		if err == nil {
-			cn, err = c.online(ctx, tr, hello)
-		}
-		if first {
-			first = false
-			c.begun <- err
-			if err != nil && !c.cfg.lazy {
-				return // Dial ends the client
-			}
-		}
-		if cn != nil {
-			began = time.Now()
-			err = c.attach(ctx, cn)
-		}
-		lasted := time.Since(began)
+	at, hop := c.roster.next()
+	for try := 0; ; {
+		v := c.visit(ctx, at, hop)
 		if ctx.Err() != nil || c.ended() {
 			return
 		}
-		if cn != nil && lasted >= stable {
+		if v.connected {
+			c.roster.left(at, v.good())
+		}
+		if v.lasted >= stable {
 			try = 0
 		}
-		wait, again := c.verdict(err, try, lasted)
+		wait, again := c.verdict(&v, try)
 		if !again {
-			c.giveUp(err)
+			if c.decide(v.err) {
+				return // Dial ends the client
+			}
+			c.giveUp(at, v.err)
 			return
 		}
-		c.mu.Lock()
-		c.last = message.AsError(err)
-		c.setState(Offline)
-		c.mu.Unlock()
-		c.log.Info("not connected", "url", shown(c.url), "err", err, "retry", wait)
+		if at, hop = c.roster.next(); hop {
+			wait = 0
+		} else {
+			try++
+			if c.decide(v.err) {
+				return
+			}
+		}
+		c.note(&v, wait)
 		if !pause(ctx, wait) {
 			return
 		}
 	}
+}
+
+// decide tells Dial how the first attempt ended, if that was it, and reports
+// whether it is the end of the client. Only run and visit call it.
+func (c *Client) decide(err error) bool {
+	if c.decided {
+		return false
+	}
+	c.decided = true
+	c.begun <- err
+	return err != nil && !c.cfg.lazy
+}
+
+// visit connects at a place and stays until the connection ends, or new
+// messages had better go elsewhere.
+func (c *Client) visit(ctx context.Context, at *place, hop bool) visit {
+	c.become(Connecting)
+	v := visit{at: at}
+	dialCtx, cancel := ctx, func() {}
+	if hop && c.stats.connects.Load() > 0 {
+		dialCtx, cancel = context.WithTimeout(ctx, hopTimeout)
+	}
+	tr, hello, err := c.cfg.dial(dialCtx, at)
+	cancel()
+	var cn *conn
+	if err == nil {
+		cn, err = c.online(ctx, at, tr, hello)
+	}
+	if err != nil {
+		v.err = err
+		return v
+	}
+	_ = c.decide(nil)
+	v.connected = true
+	began := time.Now()
+	if !c.lane.Go("client.conn", func(ctx context.Context) { cn.ended <- c.attach(ctx, cn) }) {
+		cn.ended <- c.attach(ctx, cn) // the client is being closed: this is short
+	}
+	select {
+	case v.err = <-cn.ended:
+	case <-cn.moved:
+		v.moving = true
+	}
+	v.lasted = time.Since(began)
+	return v
+}
+
+// good reports whether a connection was as it should be.
+func (v *visit) good() bool {
+	d := new(dropped)
+	asked := v.moving || errors.As(v.err, &d) && d.code == closeGoing
+	return v.lasted >= stable || asked && v.lasted > time.Second
+}
+
+// note says, for all to see, that there is no connection and when there will be
+// another try.
+func (c *Client) note(v *visit, wait time.Duration) {
+	c.mu.Lock()
+	if v.err != nil {
+		c.last = message.AsError(v.err)
+	}
+	c.mu.Unlock()
+	c.become(Offline)
+	if v.moving {
+		c.log.Info("the node drains", "url", shown(v.at.url))
+		return
+	}
+	c.log.Info("not connected", "url", shown(v.at.url), "err", v.err, "retry", wait)
 }
 
 // ended reports whether Close or Dial has ended the client.
@@ -128,20 +197,25 @@ func (c *Client) ended() bool {
 	return c.session.shut != nil
 }
 
-// verdict decides whether to try again after err, and when.
-func (c *Client) verdict(err error, try int, lasted time.Duration) (wait time.Duration, again bool) {
+// verdict decides whether to try again, and when if that is not at a place that
+// was not tried yet.
+func (c *Client) verdict(v *visit, try int) (wait time.Duration, again bool) {
 	var lowest time.Duration
-	if d := new(dropped); errors.As(err, &d) {
+	// What a node says at a place that we were only told of is no verdict: the
+	// program did not choose it.
+	mayEnd := v.connected || v.at.given
+	if d := new(dropped); errors.As(v.err, &d) {
 		switch {
-		case d.final():
+		case d.final() && mayEnd:
 			return 0, false
-		case d.code == closeGoing && lasted > time.Second:
+		case d.code == closeGoing && v.lasted > time.Second:
 			return 0, true
 		case d.code == closeInternal:
 			lowest = time.Second // a bug does not go away in a moment
 		}
-	} else if e := message.AsError(err); e.Remote() {
-		if e.Code == message.CodeUnauthenticated || e.Code == message.CodeForbidden || e.Code == message.CodeBadMessage {
+	} else if e := message.AsError(v.err); e != nil && e.Remote() {
+		refused := e.Code == message.CodeUnauthenticated || e.Code == message.CodeForbidden || e.Code == message.CodeBadMessage
+		if refused && mayEnd {
 			return 0, false
 		}
 		lowest = e.RetryAfter
@@ -170,8 +244,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// giveUp ends the client because the node does not want it back.
-func (c *Client) giveUp(err error) {
+// giveUp ends the client because the node at a place does not want it back.
+func (c *Client) giveUp(at *place, err error) {
 	e := message.AsError(err)
 	if d := new(dropped); errors.As(err, &d) {
 		e = d.public()
@@ -179,15 +253,19 @@ func (c *Client) giveUp(err error) {
 	c.mu.Lock()
 	c.last = e
 	c.mu.Unlock()
-	c.log.Warn("the connection is over and the node said not to come back", "url", shown(c.url), "err", e)
+	c.log.Warn("the connection is over and the node said not to come back", "url", shown(at.url), "err", e)
 	c.shutdown(e)
-	c.abandonServed(e)
 }
 
+// become says what the client is doing about a connection. While one drains
+// that is what counts.
 func (c *Client) become(s State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setState(s)
+	c.doing = s
+	if c.conn == nil {
+		c.setState(s)
+	}
 }
 
 // welcome is the body of the node's first message.
@@ -201,6 +279,7 @@ type welcome struct {
 		Frame int `json:"frame"`
 		Calls int `json:"calls"`
 	} `json:"limits"`
+	Nodes []nodeRef `json:"nodes"` // nil if it says nothing of them
 }
 
 // readWelcome reads the first frame of a connection.

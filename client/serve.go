@@ -18,13 +18,11 @@ import (
 type serving struct {
 	table   *route.Table
 	regs    []*registration
-	calls   map[string]*served // being answered, by the node's mid
 	drained bool
 }
 
 func (s *serving) init() {
 	s.table = route.NewTable()
-	s.calls = make(map[string]*served)
 }
 
 // registration is one service that the client serves.
@@ -101,7 +99,7 @@ func (c *Client) register(r *registration) error {
 		r.ends = append(r.ends, e)
 	}
 	c.serving.regs = append(c.serving.regs, r)
-	if c.session.online {
+	if w := c.session.main; w != nil && !w.draining { // else the next connection begins with it
 		c.announce(r)
 		c.nudge()
 	}
@@ -140,7 +138,7 @@ func (c *Client) control(verb message.Verb, name string, rt service.Route, to si
 		o.cost += len(o.msg.Body)
 	}
 	o.flight = &flight{out: o, mid: mid, sink: to, bound: true}
-	if c.session.hurry(o, false) != nil {
+	if c.session.hurry(c.session.main, o, false) != nil {
 		// The connection went away; the next one begins with announceAll, and
 		// nobody is left to take an unserve.
 		o.flight.phase = over
@@ -155,7 +153,8 @@ func describe(info route.Info) []byte {
 		In          json.RawMessage `json:"in,omitempty"`
 		Out         json.RawMessage `json:"out,omitempty"`
 		Metadata    json.RawMessage `json:"metadata,omitempty"`
-	}{info.Version, info.Description, info.In, info.Out, info.Metadata})
+		Idempotent  bool            `json:"idempotent,omitempty"`
+	}{info.Version, info.Description, info.In, info.Out, info.Metadata, info.Idempotent})
 	if err != nil {
 		return nil // a schema that is not JSON: the route is served without
 	}
@@ -199,8 +198,8 @@ type announcement struct {
 func (a announcement) part(call.Part) error { return nil }
 
 func (a announcement) finish(_ *call.Answer, err error) {
-	if err != nil && !message.FromPeer(err) {
-		return // the connection was lost: the next one brings the next round
+	if err != nil && (!message.FromPeer(err) || message.CodeOf(err) == message.CodeShuttingDown) {
+		return // the connection was lost, or is about to be: the next one brings the next round
 	}
 	r := a.r
 	r.mu.Lock()
@@ -264,7 +263,7 @@ func (c *Client) takeBack(r *registration) <-chan struct{} {
 	defer c.mu.Unlock()
 	c.serving.regs = slices.DeleteFunc(c.serving.regs, func(have *registration) bool { return have == r })
 	t := &tally{left: len(r.routes), done: make(chan struct{})}
-	if !c.session.online || t.left == 0 {
+	if c.session.main == nil || t.left == 0 {
 		close(t.done)
 		return t.done
 	}
@@ -315,10 +314,10 @@ func (t *tally) finish(*call.Answer, error) {
 func (c *Client) Drain(ctx context.Context) error {
 	c.mu.Lock()
 	regs := slices.Clone(c.serving.regs)
-	tell := len(regs) > 0 && !c.serving.drained && c.session.online
+	tell := len(regs) > 0 && !c.serving.drained && c.session.main != nil
 	c.serving.drained = true
 	if tell {
-		_ = c.session.hurry(&outgoing{cost: envelopeCost, msg: message.Message{Verb: message.VerbDrain}}, false)
+		_ = c.session.hurry(c.session.main, &outgoing{cost: envelopeCost, msg: message.Message{Verb: message.VerbDrain}}, false)
 	}
 	c.mu.Unlock()
 	if tell {

@@ -13,9 +13,10 @@ import (
 // handler. It belongs to the connection that it came by.
 type served struct {
 	c      *Client
+	conn   *conn
 	req    *route.Request
 	mid    []byte // the node's; nil for a send, which gets no answer
-	handed bool   // whether it is in serving.calls
+	handed bool   // whether it is in conn.calls
 
 	// mu is held while an answer is put into the line, so that nothing comes
 	// after the final one, or after the connection it was meant for. It is
@@ -28,31 +29,31 @@ type served struct {
 }
 
 // receiveCall has a call answered.
-func (c *Client) receiveCall(m *message.Message) {
+func (c *Client) receiveCall(cn *conn, m *message.Message) {
 	if len(m.Mid) == 0 {
-		c.malformed(m, message.NewError(message.CodeBadMessage, "a call without a mid", ""))
+		c.malformed(cn, m, message.NewError(message.CodeBadMessage, "a call without a mid", ""))
 		return
 	}
 	req, err := request(m)
 	if err != nil {
-		c.refuse(m, err)
+		c.refuse(cn, m, err)
 		return
 	}
 	match, end, err := c.find(req)
 	if err != nil {
-		c.refuse(m, err)
+		c.refuse(cn, m, err)
 		return
 	}
-	s := &served{c: c, req: req, mid: req.Message.Mid, handed: true}
+	s := &served{c: c, conn: cn, req: req, mid: req.Message.Mid, handed: true}
 	c.mu.Lock()
-	_, twice := c.serving.calls[string(s.mid)]
+	_, twice := cn.calls[string(s.mid)]
 	if !twice {
-		c.serving.calls[string(s.mid)] = s
+		cn.calls[string(s.mid)] = s
 	}
 	c.mu.Unlock()
 	if twice {
 		// To answer it would end the first one, whose id it has.
-		c.malformed(&message.Message{}, message.NewError(message.CodeDuplicateID, "a call with an id that is in use", ""))
+		c.malformed(cn, &message.Message{}, message.NewError(message.CodeDuplicateID, "a call with an id that is in use", ""))
 		return
 	}
 	req.Matched(match)
@@ -91,10 +92,10 @@ func (c *Client) serveSend(req *route.Request) bool {
 }
 
 // refuse answers a call that nobody was asked to answer.
-func (c *Client) refuse(m *message.Message, err error) {
+func (c *Client) refuse(cn *conn, m *message.Message, err error) {
 	o := failure(bytes.Clone(m.Mid), message.AsError(err))
 	c.mu.Lock()
-	_ = c.session.hurry(o, true) // a node that does not read gets no refusals either
+	_ = c.session.hurry(cn.wire, o, true) // a node that does not read gets no refusals either
 	c.mu.Unlock()
 	c.nudge()
 }
@@ -108,9 +109,9 @@ func failure(rmid []byte, e *message.Error) *outgoing {
 }
 
 // receiveCancel ends a call that nobody waits for any more.
-func (c *Client) receiveCancel(m *message.Message) {
+func (c *Client) receiveCancel(cn *conn, m *message.Message) {
 	c.mu.Lock()
-	s := c.serving.calls[string(m.Rmid)]
+	s := cn.calls[string(m.Rmid)]
 	c.mu.Unlock()
 	if s != nil {
 		s.abort(message.NewError(message.CodeCanceled, "the caller canceled the call", ""))
@@ -118,10 +119,10 @@ func (c *Client) receiveCancel(m *message.Message) {
 }
 
 // abandonServed ends every call that came by a connection which is gone.
-func (c *Client) abandonServed(err *message.Error) {
+func (c *Client) abandonServed(cn *conn, err *message.Error) {
 	c.mu.Lock()
-	list := make([]*served, 0, len(c.serving.calls))
-	for _, s := range c.serving.calls {
+	list := make([]*served, 0, len(cn.calls))
+	for _, s := range cn.calls {
 		list = append(list, s)
 	}
 	c.mu.Unlock()
@@ -249,8 +250,8 @@ func (s *served) finish(err *message.Error) (tell func()) {
 	leave := func() {}
 	if s.handed {
 		s.c.mu.Lock()
-		delete(s.c.serving.calls, string(s.mid))
-		leave = s.c.mayLeave()
+		delete(s.conn.calls, string(s.mid))
+		leave = s.c.mayLeave(s.conn)
 		s.c.mu.Unlock()
 	}
 	list, o := s.finishers, s.outcome
@@ -266,7 +267,7 @@ func (s *served) finish(err *message.Error) (tell func()) {
 // push puts an answer into the line of the connection; s.mu is held.
 func (s *served) push(o *outgoing, mayRefuse bool) *message.Error {
 	s.c.mu.Lock()
-	err := s.c.session.hurry(o, mayRefuse)
+	err := s.c.session.hurry(s.conn.wire, o, mayRefuse)
 	s.c.mu.Unlock()
 	if err == nil {
 		s.c.nudge()

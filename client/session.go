@@ -17,26 +17,33 @@ import (
 //	(new) ────────────► waiting ───────────► sent ────────────────► over
 //	                      │ ▲                 │ │                    ▲
 //	                      │ └── putBack ──────┘ │                    │
-//	                      │ └── drop, if idempotent                  │
+//	                      │ └── drop, if idempotent; refused by drain│
 //	                      └── cancel, shut ─────┴─ cancel, drop, shut┘
 //
 // A message that was taken may have reached the node; one that waits surely
-// has not. That is the whole difference between what may be sent (again) after
-// a connection was lost and what may not.
+// has not, or was refused there before anything was done. That is the whole
+// difference between what may be sent (again) after a connection was lost and
+// what may not.
 type session struct {
 	limits limits
 
-	online   bool
-	draining bool           // the node starts nothing new on this connection
-	shut     *message.Error // why nothing is taken any more; nil while open
+	main  *wire          // what new messages go out by; nil while there is none
+	wires []*wire        // those that have not ended: main, and what drains
+	shut  *message.Error // why nothing is taken any more; nil while open
 
 	flights map[string]*flight // by mid: what waits for an answer
 	queue   line               // calls and sends, which outlive a connection
-	urgent  line               // what belongs to the connection: answers, cancels, serves
 	order   uint64             // number of the last admitted message
 
-	taken int           // how many messages are being written
-	room  chan struct{} // closed and replaced when a line got shorter; nil if nobody waits
+	room chan struct{} // closed and replaced when a line got shorter; nil if nobody waits
+}
+
+// wire is what a session knows of one connection.
+type wire struct {
+	urgent   line // what belongs to the connection: answers, cancels, serves
+	taken    int  // how many messages are being written
+	draining bool // the node starts nothing new on it
+	gone     bool // it has ended
 }
 
 // limits bounds a session's lines.
@@ -115,6 +122,7 @@ type flight struct {
 	mid        string
 	sink       sink
 	phase      phase
+	wire       *wire // by which it was sent, or, if it is bound, will be
 	idempotent bool
 	bound      bool // to the connection: lost with it, whatever else
 	parts      uint64
@@ -144,7 +152,7 @@ func (s *session) admit(o *outgoing) *message.Error {
 		return s.shut
 	case f != nil && f.phase != fresh:
 		return errAbandoned
-	case o.noWait && (!s.online || s.draining):
+	case o.noWait && (s.main == nil || s.main.draining):
 		return errNotReady
 	case s.queue.full(s.limits, o.cost):
 		return errFull
@@ -165,23 +173,24 @@ var errNotReady = message.NewError(message.CodeNotReady, "the client is not conn
 // errAbandoned is never seen: whoever abandoned the flight has finished it.
 var errAbandoned = message.NewError(message.CodeCanceled, "the call ended before it was sent", "")
 
-// hurry puts a message that belongs to the connection into the urgent line.
-// A message that may be refused, as parts may, is when the line is full.
-func (s *session) hurry(o *outgoing, mayRefuse bool) *message.Error {
+// hurry puts a message that belongs to a connection into its urgent line; nil is
+// the connection that is gone. A message that may be refused, as parts may, is
+// when the line is full.
+func (s *session) hurry(w *wire, o *outgoing, mayRefuse bool) *message.Error {
 	switch {
 	case s.shut != nil:
 		return s.shut
-	case !s.online:
+	case w == nil || w.gone:
 		return errOffline
-	case mayRefuse && s.urgent.full(s.limits, o.cost):
+	case mayRefuse && w.urgent.full(s.limits, o.cost):
 		return message.NewError(message.CodeSlowConsumer, "the node does not take messages as fast as they are sent",
 			"Send fewer or smaller parts.")
 	}
 	if f := o.flight; f != nil {
-		f.phase = waiting
+		f.phase, f.wire = waiting, w
 		s.flights[f.mid] = f
 	}
-	s.urgent.push(o)
+	w.urgent.push(o)
 	return nil
 }
 
@@ -190,34 +199,48 @@ var errOffline = message.NewError(message.CodeConnectionLost, "the connection to
 
 // flushed reports whether everything that can be written has been.
 func (s *session) flushed() bool {
-	return s.shut != nil || !s.online ||
-		s.taken == 0 && len(s.urgent.list) == 0 && (len(s.queue.list) == 0 || s.draining)
+	if s.shut != nil {
+		return true
+	}
+	for _, w := range s.wires {
+		if w.taken > 0 || len(w.urgent.list) > 0 {
+			return false
+		}
+	}
+	return s.main == nil || s.main.draining || len(s.queue.list) == 0
 }
 
-// take moves messages from the lines to the writer, about limit bytes of each.
-func (s *session) take(batch []*outgoing, limit int) []*outgoing {
-	if !s.online {
+// take moves messages from the lines to the writer of a connection, about limit
+// bytes of each.
+func (s *session) take(w *wire, batch []*outgoing, limit int) []*outgoing {
+	if w.gone || s.shut != nil {
 		return batch
 	}
-	if len(s.urgent.list) > 0 {
-		batch = s.urgent.pop(batch, limit)
+	if len(w.urgent.list) > 0 {
+		batch = w.urgent.pop(batch, limit)
 	}
-	if len(s.queue.list) > 0 && !s.draining {
+	if w == s.main && !w.draining && len(s.queue.list) > 0 && !s.elsewhere(w) {
 		batch = s.queue.pop(batch, limit)
 	}
 	for _, o := range batch {
 		if f := o.flight; f != nil && f.phase == waiting {
-			f.phase = sent
+			f.phase, f.wire = sent, w
 		}
 	}
-	s.taken = len(batch)
+	w.taken = len(batch)
 	return batch
 }
 
-// written says that the batch is out, but for rest, of which surely not one
-// byte is.
-func (s *session) written(rest []*outgoing) {
-	s.taken = 0
+// elsewhere reports whether messages are still being written to another
+// connection than w: they may come back, and go before those that wait.
+func (s *session) elsewhere(w *wire) bool {
+	return slices.ContainsFunc(s.wires, func(o *wire) bool { return o != w && o.taken > 0 })
+}
+
+// written says that a connection's batch is out, but for rest, of which surely
+// not one byte is.
+func (s *session) written(w *wire, rest []*outgoing) {
+	w.taken = 0
 	back := rest[:0:0]
 	for _, o := range rest {
 		f := o.flight
@@ -234,6 +257,7 @@ func (s *session) written(rest []*outgoing) {
 	s.signal()
 }
 
+// putBack has messages wait again, each in its place.
 func (s *session) putBack(back []*outgoing) {
 	if len(back) == 0 {
 		return
@@ -242,6 +266,20 @@ func (s *session) putBack(back []*outgoing) {
 		s.queue.bytes += o.cost
 	}
 	s.queue.list = append(back, s.queue.list...)
+	slices.SortFunc(s.queue.list, func(a, b *outgoing) int { return cmp.Compare(a.order, b.order) })
+}
+
+// again has a message wait again that the node refused because it drains, which
+// it does before anything is done with it. It reports false for one that is to
+// end with the refusal.
+func (s *session) again(w *wire, mid []byte) bool {
+	f := s.find(mid)
+	if f == nil || f.wire != w || f.bound || f.parts > 0 || f.out.noWait {
+		return false
+	}
+	f.phase = waiting
+	s.putBack([]*outgoing{f.out})
+	return true
 }
 
 // signal wakes those who wait for room.
@@ -260,34 +298,42 @@ func (s *session) waitRoom() <-chan struct{} {
 	return s.room
 }
 
-// connect starts a new connection: what waits may be taken from now on.
-func (s *session) connect(frame int) {
-	s.online, s.draining = true, false
+// connect starts a new connection: what waits may be taken for it from now on,
+// and for none before it.
+func (s *session) connect(frame int) *wire {
+	w := new(wire)
+	s.main = w
+	s.wires = append(s.wires, w)
 	if frame > 0 {
 		s.limits.frame = frame
 	}
 	s.signal()
+	return w
 }
 
-// drop ends the connection. The writer must have returned its batch. It
-// returns the flights that are lost; the others wait again, in their order.
-func (s *session) drop(err *message.Error) []ending {
-	s.online, s.draining = false, false
-	s.urgent = line{}
+// drop ends a connection. Its writer must have returned its batch. It returns
+// the flights that are lost; the others wait again, in their order.
+func (s *session) drop(w *wire, err *message.Error) []ending {
+	w.gone = true
+	w.urgent = line{}
+	s.wires = slices.DeleteFunc(s.wires, func(o *wire) bool { return o == w })
+	if s.main == w {
+		s.main = nil
+	}
 	var lost []ending
 	var again []*outgoing
 	for mid, f := range s.flights {
 		switch {
+		case f.wire != w || f.phase != sent && !f.bound:
 		case f.phase == sent && f.idempotent && f.parts == 0:
 			f.phase = waiting
 			again = append(again, f.out)
-		case f.phase == sent || f.bound:
+		default:
 			f.phase = over
 			delete(s.flights, mid)
 			lost = append(lost, ending{f, err})
 		}
 	}
-	slices.SortFunc(again, func(a, b *outgoing) int { return cmp.Compare(a.order, b.order) })
 	s.putBack(again)
 	s.signal()
 	return lost
@@ -325,11 +371,13 @@ func (s *session) cancel(f *flight) bool {
 		return false
 	case waiting:
 		s.queue.remove(f.out)
-		s.urgent.remove(f.out)
+		if f.bound {
+			f.wire.urgent.remove(f.out)
+		}
 		s.signal()
 	case sent:
-		if s.online && f.out.msg.Verb == message.VerbCall {
-			s.urgent.push(cancelOf(f))
+		if f.out.msg.Verb == message.VerbCall {
+			f.wire.urgent.push(cancelOf(f)) // a flight is not sent any more when its wire is gone
 		}
 	case fresh:
 	}
@@ -351,28 +399,40 @@ func (s *session) end(err *message.Error) []ending {
 		return nil
 	}
 	s.shut = err
-	s.online = false
+	s.main = nil
 	lost := make([]ending, 0, len(s.flights))
 	for _, f := range s.flights {
 		f.phase = over
 		lost = append(lost, ending{f, err})
 	}
 	clear(s.flights)
-	s.queue, s.urgent = line{}, line{}
+	s.queue = line{}
+	for _, w := range s.wires {
+		w.urgent = line{}
+	}
 	s.signal()
 	return lost
 }
 
-// unanswered reports whether the node owes an answer on this connection, or is
+// unanswered reports whether the node owes an answer on a connection, or is
 // owed a message.
-func (s *session) unanswered() bool {
-	if s.taken > 0 || len(s.urgent.list) > 0 {
+func (s *session) unanswered(w *wire) bool {
+	if w.taken > 0 || len(w.urgent.list) > 0 {
 		return true
 	}
 	for _, f := range s.flights {
-		if f.phase == sent {
+		if f.phase == sent && f.wire == w {
 			return true
 		}
 	}
 	return false
+}
+
+// queued is how many messages wait to be written.
+func (s *session) queued() int {
+	n := len(s.queue.list)
+	for _, w := range s.wires {
+		n += len(w.urgent.list)
+	}
+	return n
 }

@@ -26,18 +26,28 @@ type sessionModel struct {
 	flights []*flight
 	idem    map[*flight]bool
 	ends    map[*flight]int
-	batch   []*outgoing // taken, not written yet
-	out     []*outgoing // what may have reached a node, in order
+	batches map[*wire][]*outgoing // taken, not written yet
+	out     []*outgoing           // what may have reached a node, in order
+	via     map[*outgoing]*wire
 	times   map[*outgoing]int
+	refused map[*outgoing]int
 	sends   []*outgoing // admitted sends without acknowledgement, in order
-	lostOK  map[*outgoing]bool
 }
 
 func newModel() *sessionModel {
 	return &sessionModel{
 		s:    newSession(limits{messages: 8, bytes: 1 << 20, frame: 1 << 20}),
-		idem: map[*flight]bool{}, ends: map[*flight]int{}, times: map[*outgoing]int{}, lostOK: map[*outgoing]bool{},
+		idem: map[*flight]bool{}, ends: map[*flight]int{}, times: map[*outgoing]int{}, refused: map[*outgoing]int{},
+		batches: map[*wire][]*outgoing{}, via: map[*outgoing]*wire{},
 	}
+}
+
+// wire draws one of the connections, or nil.
+func (m *sessionModel) wire(t *rapid.T) *wire {
+	if len(m.s.wires) == 0 {
+		return nil
+	}
+	return rapid.SampledFrom(m.s.wires).Draw(t, "wire")
 }
 
 func (m *sessionModel) message(verb message.Verb) *outgoing {
@@ -73,49 +83,78 @@ func (m *sessionModel) serve(*rapid.T) {
 	o := m.message(message.VerbServe)
 	f := &flight{out: o, mid: string(o.msg.Mid), sink: nothing{}, bound: true}
 	o.flight = f
-	if m.s.hurry(o, false) == nil {
+	if m.s.hurry(m.s.main, o, false) == nil {
 		m.flights = append(m.flights, f)
 	}
 }
 
 func (m *sessionModel) take(t *rapid.T) {
-	if len(m.batch) > 0 {
+	w := m.wire(t)
+	if w == nil || len(m.batches[w]) > 0 {
 		return
 	}
-	m.batch = m.s.take(nil, rapid.IntRange(1, 60).Draw(t, "limit"))
+	m.batches[w] = m.s.take(w, nil, rapid.IntRange(1, 60).Draw(t, "limit"))
 }
 
 // write says that the batch is out up to tried; what is left never was.
-func (m *sessionModel) write(tried int) {
-	for _, o := range m.batch[:tried] {
+func (m *sessionModel) write(w *wire, tried int) {
+	batch := m.batches[w]
+	delete(m.batches, w)
+	for _, o := range batch[:tried] {
 		m.out = append(m.out, o)
+		m.via[o] = w
 		m.times[o]++
 	}
-	m.s.written(m.batch[tried:])
-	m.batch = nil
+	m.s.written(w, batch[tried:])
 }
 
-func (m *sessionModel) written(*rapid.T) { m.write(len(m.batch)) }
+func (m *sessionModel) written(t *rapid.T) {
+	if w := m.wire(t); w != nil {
+		m.write(w, len(m.batches[w]))
+	}
+}
 
 func (m *sessionModel) drop(t *rapid.T) {
-	if !m.s.online {
+	w := m.wire(t)
+	if w == nil {
 		return
 	}
-	m.write(rapid.IntRange(0, len(m.batch)).Draw(t, "tried"))
-	m.finish(m.s.drop(errOffline))
+	m.write(w, rapid.IntRange(0, len(m.batches[w])).Draw(t, "tried"))
+	m.finish(m.s.drop(w, errOffline))
 }
 
+// connect makes the first connection, or another while the old ones drain.
 func (m *sessionModel) connect(*rapid.T) {
-	if !m.s.online && m.s.shut == nil {
+	if m.s.shut == nil && len(m.s.wires) < 3 {
 		m.s.connect(0)
 	}
 }
 
-func (m *sessionModel) answer(t *rapid.T) {
-	if len(m.out) == 0 || !m.s.online {
+func (m *sessionModel) drain(t *rapid.T) {
+	if w := m.wire(t); w != nil {
+		w.draining = true
+	}
+}
+
+// refuse has a node that drains refuse what came too late.
+func (m *sessionModel) refuse(t *rapid.T) {
+	if len(m.out) == 0 {
 		return
 	}
 	o := rapid.SampledFrom(m.out).Draw(t, "message")
+	if w := m.via[o]; !w.gone && w.draining && m.s.again(w, o.msg.Mid) {
+		m.refused[o]++
+	}
+}
+
+func (m *sessionModel) answer(t *rapid.T) {
+	if len(m.out) == 0 {
+		return
+	}
+	o := rapid.SampledFrom(m.out).Draw(t, "message")
+	if m.via[o].gone {
+		return
+	}
 	if f := m.s.final(o.msg.Mid); f != nil {
 		m.ends[f]++
 	}
@@ -146,7 +185,7 @@ func (m *sessionModel) check(t *rapid.T) {
 		}
 	}
 	for o, n := range m.times {
-		if n > 1 && (o.flight == nil || !m.idem[o.flight]) {
+		if n > 1+m.refused[o] && (o.flight == nil || !m.idem[o.flight]) {
 			t.Fatalf("%s %s was sent %d times", o.msg.Verb, o.msg.Mid, n)
 		}
 	}
@@ -168,14 +207,17 @@ func TestSessionModel(t *testing.T) {
 		m := newModel()
 		t.Repeat(map[string]func(*rapid.T){
 			"send": m.send, "call": m.call, "serve": m.serve, "take": m.take, "written": m.written,
-			"drop": m.drop, "connect": m.connect, "answer": m.answer, "cancel": m.cancel, "": m.check,
+			"drop": m.drop, "connect": m.connect, "answer": m.answer, "drain": m.drain, "refuse": m.refuse, "cancel": m.cancel, "": m.check,
 		})
 		// Whatever happened: what was accepted goes out, what waits ends.
-		m.written(t)
-		m.connect(t)
-		for len(m.s.queue.list)+len(m.s.urgent.list) > 0 {
-			m.batch = m.s.take(nil, 1<<20)
-			m.written(t)
+		for _, w := range slices.Clone(m.s.wires) {
+			m.write(w, len(m.batches[w]))
+			m.finish(m.s.drop(w, errOffline))
+		}
+		w := m.s.connect(0)
+		for m.s.queued() > 0 {
+			m.batches[w] = m.s.take(w, nil, 1<<20)
+			m.write(w, len(m.batches[w]))
 		}
 		m.check(t)
 		for _, o := range m.sends {

@@ -11,8 +11,9 @@ import (
 //	          ┌──────────── drop ───────────┐
 //	          ▼                             │
 //	Offline ─────► Connecting ─────► Online ┴─► Draining
-//	   ▲               │ failed                    │ drop
-//	   └───────────────┴───────────────────────────┘
+//	   ▲               │ failed        ▲           │ │ drop
+//	   │               │               └─ another ─┘ │
+//	   └───────────────┴─────────────────────────────┘
 //	any ─► Closed, by Close or when the node says not to come back
 type State uint8
 
@@ -25,7 +26,8 @@ const (
 	// Online has been welcomed by a node.
 	Online
 	// Draining still gets its answers, but the node takes nothing new here:
-	// messages are queued for the next connection.
+	// messages are queued for the next connection, which the client is making
+	// meanwhile if it knows another node.
 	Draining
 	// Closed is the end; [Client.Err] says why.
 	Closed

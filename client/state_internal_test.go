@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/url"
 	"testing"
 	"testing/synctest"
 
@@ -15,11 +16,11 @@ func TestClosedIsTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := defaults()
 		cfg.lazy = true
-		cfg.dial = func(ctx context.Context) (transport, *welcome, error) {
+		cfg.dial = func(ctx context.Context, _ *place) (transport, *welcome, error) {
 			<-ctx.Done()
 			return nil, nil, ctx.Err()
 		}
-		c, err := start(t.Context(), nil, cfg)
+		c, err := start(t.Context(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,9 @@ func TestNoWaitWhileDraining(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSession(limits{messages: 8, bytes: 1 << 20, frame: 1 << 20})
-			s.online, s.draining = tc.online, tc.draining
+			if tc.online {
+				s.connect(0).draining = tc.draining
+			}
 			err := s.admit(&outgoing{noWait: true, cost: 1})
 			if (err == nil) != (tc.code == "") || err != nil && err.Code != tc.code {
 				t.Errorf("admit: %v", err)
