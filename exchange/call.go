@@ -128,6 +128,10 @@ func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now 
 	return c
 }
 
+// visitorGrace is how much later than on its caller's node a call from there
+// ends: that node ends it, says why, and tells this one.
+const visitorGrace = time.Second
+
 // start sets the deadline and sends the request on its way through h.
 func (c *Call) start(h route.Handler) {
 	x, req := c.x, &c.state.req
@@ -137,6 +141,9 @@ func (c *Call) start(h route.Handler) {
 	}
 	left = min(left, x.cfg.MaxTimeout)
 	req.Deadline = c.received.Add(left)
+	if c.visiting {
+		left += visitorGrace
+	}
 	x.wheel.ResetFrom(&c.timer, c.received, left)
 	if c.isOver() { // before it began: end has found no timer to stop
 		x.wheel.Stop(&c.timer)
