@@ -25,6 +25,9 @@ type pipe struct {
 	once sync.Once
 
 	mu     sync.Mutex
+	node   string // where it ends
+	drains bool   // it was told so
+	quiet  bool   // and has had the time to know: nothing new comes by it
 	got    []message.Message
 	broken int // fail the next write after so many frames; -1 for never
 }
@@ -86,7 +89,9 @@ type op struct {
 	arg  int
 }
 
-var opKinds = []string{"send", "send", "call", "call", "again", "answer", "answer", "cancel", "drop", "break", "down", "up", "wait"}
+var opKinds = []string{
+	"send", "send", "call", "call", "again", "answer", "answer", "cancel", "drop", "break", "down", "up", "wait", "drain", "refuse",
+}
 
 // life runs a client through a list of steps and checks what comes of it.
 type life struct {
@@ -108,7 +113,14 @@ type life struct {
 	seen     map[int]int    // calls by number
 	mids     map[int]string // of calls, as first seen
 	arrived  []int          // sends
-	open     []message.Message
+	refused  map[int]int    // calls by number
+	open     []asked
+}
+
+// asked is a call that has reached a node.
+type asked struct {
+	message.Message
+	pipe *pipe
 }
 
 func (l *life) failf(format string, args ...any) {
@@ -117,15 +129,19 @@ func (l *life) failf(format string, args ...any) {
 	}
 }
 
-func (l *life) dial(context.Context) (transport, *welcome, error) {
+// dial connects to one of two nodes, which have the names of their hosts.
+func (l *life) dial(_ context.Context, at *place) (transport, *welcome, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
 		return nil, nil, errors.New("the node is down")
 	}
 	l.pipe = newPipe()
+	l.pipe.node = at.url.Host
 	l.pipes = append(l.pipes, l.pipe)
-	return l.pipe, &welcome{ID: "me"}, nil
+	hello := &welcome{ID: "me"}
+	hello.Node.ID = at.url.Host
+	return l.pipe, hello, nil
 }
 
 func (l *life) call(idempotent bool) {
@@ -162,10 +178,17 @@ func (l *life) step(o op) {
 	case "call", "again":
 		l.call(o.kind == "again")
 	case "answer":
-		if len(l.open) > 0 && p != nil {
+		if len(l.open) > 0 {
 			m := l.open[o.arg%len(l.open)]
-			p.in <- message.AppendSplit(nil, &message.Message{Verb: message.VerbReply, Rmid: m.Mid, Body: m.Body})
+			m.pipe.in <- message.AppendSplit(nil, &message.Message{Verb: message.VerbReply, Rmid: m.Mid, Body: m.Body})
 		}
+	case "drain":
+		if p != nil {
+			p.drains = true
+			p.in <- message.AppendSplit(nil, &message.Message{Verb: message.VerbDrain})
+		}
+	case "refuse":
+		l.refuse(o.arg)
 	case "cancel":
 		if len(l.cancels) > 0 {
 			l.cancels[o.arg%len(l.cancels)]()
@@ -190,7 +213,29 @@ func (l *life) step(o op) {
 	if o.arg%2 == 0 { // else several things happen at once
 		synctest.Wait()
 		l.collect()
+		if p != nil && p.drains {
+			p.quiet = true
+		}
 	}
+}
+
+// refuse has a node that drains refuse a call that it has not answered.
+func (l *life) refuse(arg int) {
+	if len(l.open) == 0 {
+		return
+	}
+	at := arg % len(l.open)
+	m := l.open[at]
+	if !m.pipe.drains {
+		return
+	}
+	l.open = append(l.open[:at:at], l.open[at+1:]...)
+	n, _ := strconv.Atoi(string(m.Body))
+	l.refused[n]++
+	m.pipe.in <- message.AppendSplit(nil, &message.Message{
+		Verb: message.VerbError, Rmid: m.Mid, From: []byte(m.pipe.node + "@node:/"),
+		Body: message.AppendError(nil, message.NewError(message.CodeShuttingDown, "too late", "")),
+	})
 }
 
 // collect reads what the node has got.
@@ -198,26 +243,31 @@ func (l *life) collect() {
 	l.mu.Lock()
 	pipes := l.pipes
 	l.mu.Unlock()
-	var list []message.Message
 	for _, p := range pipes {
-		list = append(list, p.taken()...)
-	}
-	for _, m := range list {
-		n, err := strconv.Atoi(string(m.Body))
-		switch {
-		case m.Verb == message.VerbCancel:
-		case err != nil:
-			l.failf("the node got %s %q", m.Verb, m.Body)
-		case m.Verb == message.VerbSend:
-			l.arrived = append(l.arrived, n)
-		case m.Verb == message.VerbCall:
-			l.open = append(l.open, m)
-			l.seen[n]++
-			if mid, ok := l.mids[n]; ok && mid != string(m.Mid) {
-				l.failf("call %d was sent again with another mid", n)
-			}
-			l.mids[n] = string(m.Mid)
+		for _, m := range p.taken() {
+			l.saw(p, m)
 		}
+	}
+}
+
+// saw takes note of a message that has reached a node.
+func (l *life) saw(p *pipe, m message.Message) {
+	n, err := strconv.Atoi(string(m.Body))
+	switch {
+	case m.Verb == message.VerbCancel:
+	case p.quiet:
+		l.failf("%s %d came by a connection that drains", m.Verb, n)
+	case err != nil:
+		l.failf("the node got %s %q", m.Verb, m.Body)
+	case m.Verb == message.VerbSend:
+		l.arrived = append(l.arrived, n)
+	case m.Verb == message.VerbCall:
+		l.open = append(l.open, asked{m, p})
+		l.seen[n]++
+		if mid, ok := l.mids[n]; ok && mid != string(m.Mid) {
+			l.failf("call %d was sent again with another mid", n)
+		}
+		l.mids[n] = string(m.Mid)
 	}
 }
 
@@ -229,7 +279,7 @@ func (l *life) check() {
 		if a, ok := l.answers[n]; ok && a != strconv.Itoa(n) {
 			l.failf("call %d got the answer of call %s", n, a)
 		}
-		if l.seen[n] > 1 && !l.idem[n] {
+		if l.seen[n] > 1+l.refused[n] && !l.idem[n] {
 			l.failf("call %d reached the node %d times", n, l.seen[n])
 		}
 	}
@@ -244,9 +294,9 @@ func (l *life) check() {
 
 func (l *life) run(ops []op) {
 	cfg := defaults()
-	cfg.lazy, cfg.dial = true, func(ctx context.Context, _ *place) (transport, *welcome, error) { return l.dial(ctx) }
+	cfg.lazy, cfg.dial = true, l.dial
 	cfg.log = slog.New(slog.DiscardHandler)
-	c, err := start(context.Background(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
+	c, err := start(context.Background(), []*url.URL{{Scheme: "http", Host: "a"}, {Scheme: "http", Host: "b"}}, cfg)
 	if err != nil {
 		l.failf("start: %v", err)
 		return
@@ -278,12 +328,15 @@ func TestLife(t *testing.T) {
 	ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 		return op{rapid.SampledFrom(opKinds).Draw(t, "kind"), rapid.IntRange(0, 50).Draw(t, "arg")}
 	}), 1, 60)
-	rapid.Check(t, func(rt *rapid.T) {
+	check := func(rt *rapid.T) {
 		list := ops.Draw(rt, "ops")
-		l := &life{results: map[int][]error{}, answers: map[int]string{}, idem: map[int]bool{}, seen: map[int]int{}, mids: map[int]string{}}
+		l := &life{results: map[int][]error{}, answers: map[int]string{}, idem: map[int]bool{}, seen: map[int]int{}, mids: map[int]string{}, refused: map[int]int{}}
 		synctest.Test(t, func(*testing.T) { l.run(list) })
 		if l.fail != "" {
 			rt.Fatal(l.fail)
 		}
-	})
+	}
+	for range 5 { // one round of short lives finds too little
+		rapid.Check(t, check)
+	}
 }

@@ -203,38 +203,42 @@ func (m *sessionModel) check(t *rapid.T) {
 
 func TestSessionModel(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		m := newModel()
-		t.Repeat(map[string]func(*rapid.T){
-			"send": m.send, "call": m.call, "serve": m.serve, "take": m.take, "written": m.written,
-			"drop": m.drop, "connect": m.connect, "answer": m.answer, "drain": m.drain, "refuse": m.refuse, "cancel": m.cancel, "": m.check,
-		})
-		// Whatever happened: what was accepted goes out, what waits ends.
-		for _, w := range slices.Clone(m.s.wires) {
-			m.write(w, len(m.batches[w]))
-			m.finish(m.s.drop(w, errOffline))
-		}
-		w := m.s.connect(0)
-		for m.s.queued() > 0 {
-			m.batches[w] = m.s.take(w, nil, 1<<20)
-			m.write(w, len(m.batches[w]))
-		}
-		m.check(t)
-		for _, o := range m.sends {
-			if m.times[o] != 1 {
-				t.Fatalf("send %s went out %d times", o.msg.Mid, m.times[o])
-			}
-		}
-		m.finish(m.s.end(errNotReady))
-		for _, f := range m.flights {
-			if m.ends[f] != 1 {
-				t.Fatalf("call %s ended %d times", f.mid, m.ends[f])
-			}
-		}
-		if m.s.admit(m.message(message.VerbSend)) == nil {
-			t.Fatal("a closed session takes messages")
-		}
+	for range 20 { // one round of short runs finds too little
+		rapid.Check(t, checkSession)
+	}
+}
+
+func checkSession(t *rapid.T) {
+	m := newModel()
+	t.Repeat(map[string]func(*rapid.T){
+		"send": m.send, "call": m.call, "serve": m.serve, "take": m.take, "written": m.written,
+		"drop": m.drop, "connect": m.connect, "answer": m.answer, "drain": m.drain, "refuse": m.refuse, "cancel": m.cancel, "": m.check,
 	})
+	// Whatever happened: what was accepted goes out, what waits ends.
+	for _, w := range slices.Clone(m.s.wires) {
+		m.write(w, len(m.batches[w]))
+		m.finish(m.s.drop(w, errOffline))
+	}
+	w := m.s.connect(0)
+	for m.s.queued() > 0 {
+		m.batches[w] = m.s.take(w, nil, 1<<20)
+		m.write(w, len(m.batches[w]))
+	}
+	m.check(t)
+	for _, o := range m.sends {
+		if m.times[o] != 1 {
+			t.Fatalf("send %s went out %d times", o.msg.Mid, m.times[o])
+		}
+	}
+	m.finish(m.s.end(errNotReady))
+	for _, f := range m.flights {
+		if m.ends[f] != 1 {
+			t.Fatalf("call %s ended %d times", f.mid, m.ends[f])
+		}
+	}
+	if m.s.admit(m.message(message.VerbSend)) == nil {
+		t.Fatal("a closed session takes messages")
+	}
 }
 
 func byOrder(a, b *outgoing) int { return cmp.Compare(a.order, b.order) }
