@@ -2,6 +2,8 @@ package exchange_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -198,4 +200,56 @@ func TestFarEachCallEndsOnce(t *testing.T) {
 		}
 		m.w.still()
 	})
+}
+
+// The same with everything at once, for the race detector: answers, cancels,
+// deadlines, calls that come back and links that are lost meet each other.
+func TestFarEachCallEndsOnceConcurrently(t *testing.T) {
+	t.Parallel()
+	const clients, calls = 6, 300
+	w := newMesh(t, 3, false)
+	done := make(chan struct{})
+	var serving, all sync.WaitGroup
+	for i := range 4 {
+		s := w.serving(i%2+1, "echo:/")
+		serving.Go(func() { serveBadly(s, done) })
+		if i == 0 {
+			s.send(`{"vrb":"unserve","to":"echo:/","mid":"u"}`) // what is announced stays: all calls come back
+		}
+	}
+	for i := range clients {
+		c := w.connect(i % 2)
+		all.Go(func() {
+			for n := range calls {
+				c.send(`{"to":"echo:/","mid":"%d","tmo":%f,"bdy":"%d"}`, n, 0.001+rand.Float64()*0.1, n)
+				if rand.IntN(4) == 0 {
+					c.send(`{"vrb":"cancel","rmid":"%d"}`, rand.IntN(n+1))
+				}
+			}
+		})
+		all.Go(func() { endsOnce(t, c, calls) })
+	}
+	all.Wait()
+	close(done)
+	serving.Wait()
+	w.still()
+}
+
+// endsOnce takes the answers to so many calls, whose bodies are their ids.
+func endsOnce(t *testing.T, c end, calls int) {
+	t.Helper()
+	final := map[string]bool{}
+	for len(final) < calls {
+		m := c.next(t)
+		mid := string(m.Rmid)
+		if final[mid] {
+			t.Errorf("%s got %s after the end of %s", c.id, m.Verb, mid)
+		}
+		if m.Verb != message.VerbPart {
+			final[mid] = true
+		}
+		if m.Verb != message.VerbError && string(m.Body) != `"`+mid+`"` {
+			t.Errorf("%s got %s for %s", c.id, m.Body, mid)
+		}
+	}
 }

@@ -80,11 +80,16 @@ func TestFarBroadcast(t *testing.T) {
 			}
 		}
 	}
+	a.send(`{"vrb":"send","to":"*@client:/","mid":"n","ack":true,"str":{"scope":"node"},"bdy":"here"}`)
+	a.want(message.VerbReply, "n", "")
+	others[0].want(message.VerbSend, "", `"here"`)
+	a.send(`{"vrb":"send","to":"*@client:/","mid":"s","str":{"scope":"nowhere"}}`)
+	a.wantError("s", message.CodeBadMessage)
 	w.still()
 	for _, o := range append(others, a) {
 		o.none(t)
 	}
-	if len(asked) != 3 {
+	if len(asked) != 5 {
 		t.Errorf("permission was asked for %d times, want once for each broadcast", len(asked))
 	}
 }

@@ -86,6 +86,12 @@ func (f *FarNode) broadcast(req *route.Request) {
 	f.x.giveBack(m)
 }
 
+// within reports whether the other node is in a scope.
+func (x *Exchange) within(scope string, f *FarNode) bool {
+	_, err := x.strategies.Within(route.Selection{Scope: scope}, []route.Target{{Endpoint: &farServer{node: f}}})
+	return err == nil
+}
+
 // returned takes a call or send back that the other node did not hand to a
 // server, and has another one answer it.
 func (f *FarNode) returned(m *message.Message) {

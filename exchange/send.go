@@ -81,16 +81,24 @@ func (x *Exchange) deliverTo(ctx context.Context, p *Peer, req *route.Request, r
 	x.deliver.Handle(ctx, req, res)
 }
 
-// broadcast delivers a send to every client of the mesh, or to those of the
-// listeners that the path names.
+// broadcast delivers a send to every client of the mesh, or of the scope that
+// its selection names, or to those of them that came by the listener that the
+// path names.
 func (x *Exchange) broadcast(ctx context.Context, req *route.Request, res route.Responder) {
 	if err := x.Allowed(req.Peer, message.VerbSend, req.Address); err != nil {
 		_ = res.Fail(err)
 		return
 	}
+	sel, err := req.Selection()
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
 	x.spread(ctx, req)
 	for _, f := range x.Nodes() {
-		f.broadcast(req)
+		if x.within(sel.Scope, f) {
+			f.broadcast(req)
+		}
 	}
 	_ = res.Reply(route.Body{})
 }
