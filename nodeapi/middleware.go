@@ -14,9 +14,9 @@ type Stages struct {
 	Warnings []string          `json:"warnings"`
 }
 
-func (h Host) middleware(context.Context, none) (Stages, error) { return h.stages(), nil }
+func (h *api) middleware(context.Context, none) (Stages, error) { return h.stages(), nil }
 
-func (h Host) stages() Stages {
+func (h *api) stages() Stages {
 	s := h.Exchange.Stack()
 	warnings := s.Warnings()
 	if warnings == nil {
@@ -56,7 +56,7 @@ type Insert struct {
 	Place
 }
 
-func (h Host) insert(ctx context.Context, in Insert) (Stages, error) {
+func (h *api) insert(ctx context.Context, in Insert) (Stages, error) {
 	if err := h.allowed(ctx); err != nil {
 		return Stages{}, err
 	}
@@ -80,7 +80,7 @@ type Remove struct {
 	Name  string      `json:"name"`
 }
 
-func (h Host) remove(ctx context.Context, in Remove) (Stages, error) {
+func (h *api) remove(ctx context.Context, in Remove) (Stages, error) {
 	if err := h.allowed(ctx); err != nil {
 		return Stages{}, err
 	}
@@ -97,7 +97,7 @@ type Move struct {
 	Place
 }
 
-func (h Host) move(ctx context.Context, in Move) (Stages, error) {
+func (h *api) move(ctx context.Context, in Move) (Stages, error) {
 	if err := h.allowed(ctx); err != nil {
 		return Stages{}, err
 	}

@@ -1,5 +1,5 @@
 // Package nodeapi is the node's own service, node:/: what it serves, who is
-// connected, how a message finds its way, and the middleware it passes. It is
+// connected, which other nodes there are, how a message finds its way, and the middleware it passes. It is
 // an ordinary service; clients, the CLI and pages call it like any other.
 package nodeapi
 
@@ -8,12 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
@@ -22,42 +25,80 @@ import (
 // Name is the service under which a node answers for itself.
 const Name = "node"
 
-// Host is what the service tells about. The root package fills it in.
+const (
+	clientName = "client" // under which connections are addressed
+	zoneLabel  = "zone"
+)
+
+// Host is what the service tells about, and what it can change. The root package
+// fills it in.
 type Host struct {
-	Exchange *exchange.Exchange
-	ID       string
-	NodeName string
-	Version  string
-	Started  time.Time
+	Exchange   *exchange.Exchange
+	Strategies *route.Strategies // the ones of Exchange
+	ID         string
+	NodeName   string
+	Version    string
+	Labels     map[string]string
+	Started    time.Time
+	Logger     *slog.Logger
 	// Listeners are the addresses by name.
 	Listeners func() map[string]string
+	// URLs are where clients can connect.
+	URLs func() []string
+	// Mesh returns the view of the other nodes; nil if there can be none.
+	Mesh func() *mesh.Mesh
+	// SetDraining has the node take no new calls from others, or take them
+	// again.
+	SetDraining func(on bool)
 	// Middleware makes a middleware of a kind, for insertion at run time.
 	Middleware func(kind, name string, settings json.RawMessage) (route.Entry, error)
 }
 
+// api is the service at work.
+type api struct {
+	Host
+	own atomic.Int32 // calls in flight that are about the node itself
+}
+
 // New returns the service.
-func New(h Host) *service.Service {
+func New(host Host) *service.Service {
+	h := &api{Host: host}
 	s := service.New(Name, service.WithVersion(h.Version))
+	s.Use(h.count)
 	about := service.WithDescription
-	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."))
-	s.Handle("/services", service.Handle(h.services), about("Every path that is served, and by whom."))
-	s.Handle("/clients", service.Handle(h.clients), about("Every connection."))
-	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."))
-	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."))
-	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."))
+	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."), service.WithIdempotent())
+	s.Handle("/nodes", service.Handle(h.nodes), about("Every node of the mesh, as this one sees it."), service.WithIdempotent())
+	s.Handle("/drain", service.Handle(h.drain), about("Have this node take no new calls from others, or take them again; tell how far it is."), service.WithIdempotent())
+	s.Handle("/services", service.Handle(h.services), about("Every path that is served, by whom, and on which node."), service.WithIdempotent())
+	s.Handle("/clients", service.Handle(h.clients), about("Every connection of this node."), service.WithIdempotent())
+	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."), service.WithIdempotent())
+	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."), service.WithIdempotent())
+	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."), service.WithIdempotent())
 	s.Handle("/middleware/insert", service.Handle(h.insert), about("Insert a middleware."))
 	s.Handle("/middleware/remove", service.Handle(h.remove), about("Remove a middleware."))
 	s.Handle("/middleware/move", service.Handle(h.move), about("Move a middleware to another place in its stage."))
-	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."))
+	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."), service.WithIdempotent())
+	s.Handle("/versions", service.Handle(h.versions), about("How calls are split among the versions of services."), service.WithIdempotent())
+	s.Handle("/versions/set", service.Handle(h.setVersions), about("Split the calls of a service among its versions."), service.WithIdempotent())
 	s.Handle("/tap", service.Stream(h.tap), about("Messages as they pass, until the call is canceled."))
 	return s
+}
+
+// count counts the calls about the node itself, which do not count when
+// somebody waits for the end of all others.
+func (h *api) count(next route.Handler) route.Handler {
+	return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
+		h.own.Add(1)
+		defer h.own.Add(-1)
+		next.Handle(ctx, req, res)
+	})
 }
 
 type none struct{}
 
 // allowed says whether the caller of a handler may change the node or see what
 // others say.
-func (h Host) allowed(ctx context.Context) error {
+func (h *api) allowed(ctx context.Context) error {
 	req := service.FromContext(ctx)
 	return h.Exchange.Allowed(req.Peer, message.VerbCall, req.Address)
 }
@@ -69,18 +110,46 @@ type Info struct {
 	Version   string            `json:"version"`
 	Go        string            `json:"go"`
 	Started   time.Time         `json:"started"`
+	Zone      string            `json:"zone,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Draining  bool              `json:"draining"` // it takes no new calls from other nodes
 	Listeners map[string]string `json:"listeners"`
 	Clients   int               `json:"clients"`
 	Routes    int               `json:"routes"`
 	InFlight  int               `json:"inFlight"` // calls
+	Mesh      *MeshInfo         `json:"mesh,omitempty"`
 }
 
-func (h Host) info(context.Context, none) (Info, error) {
+// MeshInfo is what a node that is not alone tells about its mesh.
+type MeshInfo struct {
+	Nodes     int    `json:"nodes"`             // that it sees, itself included
+	Lost      int    `json:"lost"`              // that it remembers
+	Discovery string `json:"discovery"`         // how they find each other
+	Address   string `json:"address,omitempty"` // HOST:PORT, where other nodes reach it
+}
+
+func (h *api) info(context.Context, none) (Info, error) {
 	x := h.Exchange
-	return Info{
+	i := Info{
 		ID: h.ID, Name: h.NodeName, Version: h.Version, Go: runtime.Version(), Started: h.Started,
+		Zone: h.Labels[zoneLabel], Labels: h.Labels, Draining: x.Resigned(),
 		Listeners: h.Listeners(), Clients: x.Connected(), Routes: x.Table().Len(), InFlight: x.InFlight(),
-	}, nil
+	}
+	if m := h.Mesh(); m != nil {
+		i.Mesh = &MeshInfo{Discovery: m.Discovery()}
+		for _, n := range m.Nodes() {
+			switch {
+			case n.State == mesh.Lost:
+				i.Mesh.Lost++
+			case n.Self:
+				i.Mesh.Address = n.Addr
+				fallthrough
+			default:
+				i.Mesh.Nodes++
+			}
+		}
+	}
+	return i, nil
 }
 
 // MaxListed is how many routes or clients one call lists: a reply has to fit
@@ -104,13 +173,20 @@ func (p Page) of(total int) (from, to int, err error) {
 	return from, min(from+cmp.Or(p.Limit, MaxListed), total), nil
 }
 
-func (h Host) services(_ context.Context, in Page) ([]route.ServiceInfo, error) {
+func (h *api) services(_ context.Context, in Page) ([]route.ServiceInfo, error) {
 	all := h.Exchange.Table().Services()
 	from, to, err := in.of(len(all))
+	for i := range all[from:to] {
+		for j := range all[from+i].Servers {
+			if s := &all[from+i].Servers[j]; s.Local {
+				s.Node, s.Zone = h.NodeName, h.Labels[zoneLabel]
+			}
+		}
+	}
 	return all[from:to], err
 }
 
-func (h Host) clients(_ context.Context, in Page) ([]exchange.ClientInfo, error) {
+func (h *api) clients(_ context.Context, in Page) ([]exchange.ClientInfo, error) {
 	peers := h.Exchange.Peers()
 	slices.SortFunc(peers, func(a, b *exchange.Peer) int {
 		return cmp.Or(a.Since().Compare(b.Since()), cmp.Compare(a.ID(), b.ID()))
@@ -135,7 +211,7 @@ type Schema struct {
 	Out         json.RawMessage `json:"out,omitempty"`
 }
 
-func (h Host) schema(ctx context.Context, _ none) (Schema, error) {
+func (h *api) schema(ctx context.Context, _ none) (Schema, error) {
 	req := service.FromContext(ctx)
 	name := req.Param("name")
 	path := strings.TrimPrefix(req.Address.Path, "/schema/"+name)
@@ -160,7 +236,7 @@ type RouteQuery struct {
 
 // schemaOfRoute is for patterns that cannot stand in an address, because
 // wildcards in an address mean something.
-func (h Host) schemaOfRoute(_ context.Context, in RouteQuery) (Schema, error) {
+func (h *api) schemaOfRoute(_ context.Context, in RouteQuery) (Schema, error) {
 	name, pattern, _ := strings.Cut(in.Route, ":")
 	p, err := route.ParsePattern(pattern)
 	if err != nil {

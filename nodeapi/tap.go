@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -23,11 +24,18 @@ type Tap struct {
 	Sample float64 `json:"sample,omitempty" jsonschema:"minimum=0,maximum=1"`
 	// Body is how many bytes of each body to show; none by default.
 	Body int `json:"body,omitempty" jsonschema:"minimum=0,maximum=65536"`
+	// Nodes are whose messages to show: those of all nodes of the mesh, or of
+	// this one. Default: all. A message is shown by the node of its sender.
+	Nodes string `json:"nodes,omitempty" jsonschema:"enum=all|this"`
 }
+
+// thisNode is the word of Tap.Nodes for the node alone.
+const thisNode = "this"
 
 // Tapped is one message that passed, a part of node:/tap.
 type Tapped struct {
 	At    time.Time `json:"at"`
+	Node  string    `json:"node"` // the name of the one that saw it
 	Verb  string    `json:"verb"`
 	To    string    `json:"to"`
 	From  string    `json:"from,omitempty"`
@@ -47,7 +55,22 @@ type Tapped struct {
 // nobody normally sees one.
 type TapEnd struct{}
 
-func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd, error) {
+// tapping collects what a tap shows.
+type tapping struct {
+	queue  chan Tapped
+	missed atomic.Uint64
+}
+
+// add takes a message if there is room; it does not wait.
+func (t *tapping) add(m Tapped) {
+	select {
+	case t.queue <- m:
+	default:
+		t.missed.Add(1 + m.Missed)
+	}
+}
+
+func (h *api) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd, error) {
 	if err := h.allowed(ctx); err != nil {
 		return TapEnd{}, err
 	}
@@ -55,43 +78,41 @@ func (h Host) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd,
 	if err != nil {
 		return TapEnd{}, err
 	}
-	var (
-		queue  = make(chan Tapped, tapQueue)
-		missed atomic.Uint64
-	)
+	t := &tapping{queue: make(chan Tapped, tapQueue)}
 	remove := h.Exchange.Tap(func(e exchange.TapEvent) {
 		if !match(e) || (in.Sample > 0 && rand.Float64() >= in.Sample) { //nolint:gosec // sampling is no secret
 			return
 		}
-		if len(queue) == cap(queue) { // before the work of making it fit to be seen
-			missed.Add(1)
+		if len(t.queue) == cap(t.queue) { // before the work of making it fit to be seen
+			t.missed.Add(1)
 			return
 		}
-		select {
-		case queue <- shown(e, in.Body):
-		default:
-			missed.Add(1)
-		}
+		t.add(h.shown(e, in.Body))
 	})
 	defer remove()
+	if m := h.Mesh(); m != nil && in.Nodes != thisNode {
+		others := lane.New(ctx, h.Logger)
+		defer others.Close()
+		others.Go("node.tap", func(ctx context.Context) { h.tapOthers(ctx, others, m, in, t) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return TapEnd{}, ctx.Err()
 		case <-h.Exchange.Draining(): // which would wait for the watcher
 			return TapEnd{}, message.NewError(message.CodeShuttingDown, "the node is stopping", "Tap it again when it is back.")
-		case t := <-queue:
-			t.Missed = missed.Swap(0)
-			if err := send(t); err != nil {
+		case m := <-t.queue:
+			m.Missed += t.missed.Swap(0)
+			if err := send(m); err != nil {
 				return TapEnd{}, err
 			}
 		}
 	}
 }
 
-func shown(e exchange.TapEvent, bodyBytes int) Tapped {
+func (h *api) shown(e exchange.TapEvent, bodyBytes int) Tapped {
 	t := Tapped{
-		At: e.At, Verb: e.Verb.String(), To: redactAddress(e.To), From: e.From, Mid: e.Mid, Route: e.Route,
+		At: e.At, Node: h.NodeName, Verb: e.Verb.String(), To: redactAddress(e.To), From: e.From, Mid: e.Mid, Route: e.Route,
 		Seq: e.Seq, Took: e.Took.Seconds(), Size: len(e.Body),
 	}
 	if e.Err != nil {
