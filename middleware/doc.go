@@ -28,7 +28,7 @@
 // # Order
 //
 // In a stage the first middleware is the outermost. Usual is: recover, metrics,
-// trace, log, secret, rate limit, deadline, limit. [route.Stack.Warnings] knows
+// trace, log, secret, rate limit, deadline, limit, retry. [route.Stack.Warnings] knows
 // the mistakes.
 //
 // # Cost

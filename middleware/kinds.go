@@ -61,27 +61,35 @@ func Kinds() []Kind {
 		{
 			Name: route.KindLog, Description: "Logs each message at level debug, and slow calls as warnings.",
 			Stages: []route.Stage{call, inbound, serve, deliver}, Settings: LogConfig{},
-			build: configured(func(c LogConfig, env Env) route.Middleware { return Log(env.Logger, c) }),
+			build: configured(func(c LogConfig, env Env) (route.Middleware, error) { return Log(env.Logger, c), nil }),
 		},
 		{
 			Name: route.KindSecret, Description: "Lets only messages pass whose field aut is a shared secret.",
 			Stages: []route.Stage{inbound, call}, Settings: SecretConfig{},
-			build: hidden(configured(func(c SecretConfig, _ Env) route.Middleware { return Secret(c) })),
+			build: hidden(configured(func(c SecretConfig, _ Env) (route.Middleware, error) { return Secret(c), nil })),
 		},
 		{
 			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by client, address or route.",
 			Stages: []route.Stage{inbound, call, serve, deliver}, Settings: RateConfig{},
-			build: configured(func(c RateConfig, _ Env) route.Middleware { return RateLimit(c) }),
+			build: configured(func(c RateConfig, _ Env) (route.Middleware, error) { return RateLimit(c), nil }),
 		},
 		{
 			Name: route.KindDeadline, Description: "Gives calls a default and a longest time, by route.",
 			Stages: []route.Stage{call, serve}, Settings: DeadlineConfig{},
-			build: configured(func(c DeadlineConfig, _ Env) route.Middleware { return Deadline(c) }),
+			build: configured(func(c DeadlineConfig, _ Env) (route.Middleware, error) { return Deadline(c), nil }),
 		},
 		{
 			Name: route.KindLimit, Description: "Limits how many calls run at a time; others wait in a bounded queue.",
 			Stages: []route.Stage{call, serve}, Settings: LimitConfig{},
-			build: configured(func(c LimitConfig, env Env) route.Middleware { return Limit(env.Logger, c) }),
+			build: configured(func(c LimitConfig, env Env) (route.Middleware, error) { return Limit(env.Logger, c), nil }),
+		},
+		{
+			Name: route.KindRetry, Description: "Tries calls again that failed and may be repeated.",
+			Stages: []route.Stage{call}, Settings: RetryConfig{},
+			build: configured(func(c RetryConfig, env Env) (route.Middleware, error) {
+				m, err := NewRetryMetrics(env.Registry)
+				return Retry(env.Logger, m, c), err
+			}),
 		},
 	}
 }
@@ -117,17 +125,22 @@ func plain(build func(env Env) (route.Middleware, error)) func(json.RawMessage, 
 			return nil, nil, err
 		}
 		mw, err := build(env)
-		if err != nil {
-			e := message.NewError(message.CodeConflict, "the metrics cannot be registered", "Give the node a registry of its own.")
-			e.Cause = err
-			return nil, nil, e
-		}
-		return mw, nil, nil
+		return mw, nil, registered(err)
 	}
 }
 
+// registered makes an error of that of a registry.
+func registered(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := message.NewError(message.CodeConflict, "the metrics cannot be registered", "Give the node a registry of its own.")
+	e.Cause = err
+	return e
+}
+
 // configured makes a kind of a constructor and its configuration.
-func configured[C any](build func(C, Env) route.Middleware) func(json.RawMessage, Env) (route.Middleware, any, error) {
+func configured[C any](build func(C, Env) (route.Middleware, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
 	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
 		var c C
 		if err := decode(raw, &c); err != nil {
@@ -138,7 +151,8 @@ func configured[C any](build func(C, Env) route.Middleware) func(json.RawMessage
 				return nil, nil, err
 			}
 		}
-		return build(c, env), c, nil
+		mw, err := build(c, env)
+		return mw, c, registered(err)
 	}
 }
 

@@ -119,6 +119,43 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
+// A version is read once, when its server begins to serve.
+func BenchmarkServeVersion(b *testing.B) {
+	table, e, p := route.NewTable(), &server{id: "b"}, route.MustPattern("/v1/{id}/fresh")
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = table.Serve("s", p, e, route.Info{Version: "1.2.3-rc.1"})
+		table.Unserve("s", p, e)
+	}
+}
+
+// The first call with a range after a server came or went.
+func BenchmarkFirstOfRange(b *testing.B) {
+	known, e, p := route.NewStrategies(), &server{id: "b"}, route.MustPattern("/")
+	table, _ := versioned(b, "1.0.0", "1.1.0", "2.0.0")
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = table.Serve("s", p, e, route.Info{Version: "1.2.3"})
+		m, _ := table.Lookup(message.Address{Name: "s"})
+		if _, err := known.Choose(route.Selection{Version: "^1"}, m, ""); err != nil {
+			b.Fatal(err)
+		}
+		table.Unserve("s", p, e)
+	}
+}
+
+// The next ones.
+func BenchmarkChooseRange(b *testing.B) {
+	known := route.NewStrategies()
+	_, m := versioned(b, "1.0.0", "1.1.0", "2.0.0")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := known.Choose(route.Selection{Version: "^1"}, m, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkExpand(b *testing.B) {
 	table, _ := mixed(b, 1000)
 	a := message.Address{Name: "*", Path: "/v1/things/*"}
@@ -131,7 +168,7 @@ func BenchmarkExpand(b *testing.B) {
 }
 
 func BenchmarkChoose(b *testing.B) {
-	for _, name := range []string{route.ByFirst, route.ByRoundRobin, route.ByRandom, route.ByLeastBusy, route.BySticky, route.ByPreferLocal} {
+	for _, name := range []string{route.ByFirst, route.ByRoundRobin, route.ByRandom, route.ByLeastBusy, route.BySticky, route.ByPreferLocal, route.ByPreferZone} {
 		b.Run(name, func(b *testing.B) {
 			s, cands := strategy(b, name), servers(5)
 			b.ReportAllocs()

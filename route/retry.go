@@ -45,13 +45,14 @@ type Retrier interface {
 // tried again: it was surely not executed, or its server was lost, which is no
 // harm where calls are idempotent.
 func Repeatable(err *message.Error) bool {
-	switch err.Code {
+	switch err.Code { //nolint:exhaustive // the others are what they say of themselves
 	case message.CodeDeadlineExceeded, message.CodeCanceled:
 		return false
-	case message.CodeNodeLost, message.CodeServiceLost:
+	case message.CodeNodeLost, message.CodeServiceLost, message.CodeMeshSplit:
 		return true
+	default:
+		return err.Retryable
 	}
-	return err.Retryable
 }
 
 // Again returns a kept copy of the request for another try: the server that

@@ -20,7 +20,9 @@ type ServerInfo struct {
 	Version     string    `json:"version,omitempty"`
 	Description string    `json:"description,omitempty"`
 	Local       bool      `json:"local"`
-	InFlight    int       `json:"inFlight"` // calls
+	Node        string    `json:"node,omitempty"` // name of its node; "" if the table does not know
+	Zone        string    `json:"zone,omitempty"` // of that node
+	InFlight    int       `json:"inFlight"`       // calls
 	Since       time.Time `json:"since,omitzero"`
 	Idempotent  bool      `json:"idempotent,omitempty"`
 	// Metadata is what the server said about itself.
@@ -47,6 +49,9 @@ func (r *roster) info() ServiceInfo {
 			ID: r.seats[i].id, Version: info.Version, Description: info.Description,
 			Local: e.Local(), InFlight: e.InFlight(), Since: info.Since, Idempotent: info.Idempotent,
 			Metadata: info.Metadata,
+		}
+		if p, ok := e.(Placed); ok {
+			s.Servers[i].Node, s.Servers[i].Zone = p.Place().Name, p.Place().Zone
 		}
 	}
 	return s

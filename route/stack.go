@@ -57,6 +57,7 @@ const (
 	KindTrace    = "trace"
 	KindLimit    = "limit"      // of calls at the same time, with a queue
 	KindRate     = "rate-limit" // of calls a second
+	KindRetry    = "retry"      // of calls that failed and may be repeated
 	KindSecret   = "secret"     // and whatever else finds out who asks
 )
 

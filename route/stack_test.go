@@ -138,7 +138,7 @@ func TestWarnings(t *testing.T) {
 		want  []string // of each warning a piece
 	}{
 		{route.StageCall, "", nil},
-		{route.StageCall, "recover trace log metrics secret rate-limit deadline limit own", nil},
+		{route.StageCall, "recover trace log metrics secret rate-limit deadline limit retry own", nil},
 		{route.StageInbound, "recover log rate-limit secret", nil},
 		{route.StageCall, "log recover", []string{"recover is not the first: it does not catch panics in log"}},
 		{route.StageCall, "limit metrics", []string{"metrics stands after limit: it does not count what limit refuses; move it before limit"}},
@@ -155,6 +155,13 @@ func TestWarnings(t *testing.T) {
 		{route.StageOutbound, "metrics", []string{"route is not known"}},
 		{route.StageInbound, "trace", []string{"who gets the message is not known"}},
 		{route.StageDeliver, "secret", []string{"on its way; use stage inbound or call"}},
+		{route.StageCall, "retry metrics", []string{"it counts each try of retry as a call"}},
+		{route.StageCall, "retry log", []string{"it logs each try of retry as a call"}},
+		{route.StageCall, "retry trace", []string{"each try of retry becomes a span"}},
+		{route.StageCall, "retry deadline", []string{"retry does not know how much time there is"}},
+		{route.StageCall, "retry limit", []string{"retry tries again what it refuses"}},
+		{route.StageCall, "retry rate-limit", []string{"retry tries again what it refuses"}},
+		{route.StageServe, "retry", []string{"another server be chosen; use stage call"}},
 		{route.StageCall, "limit log metrics", []string{"log stands after limit", "metrics stands after limit"}},
 	} {
 		t.Run(string(tt.stage)+" "+tt.kinds, func(t *testing.T) {

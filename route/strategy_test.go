@@ -30,6 +30,7 @@ func TestBuiltinStrategies(t *testing.T) {
 		route.ByLeastBusy:   {Spreads: true},
 		route.BySticky:      {Spreads: true, Sticks: true},
 		route.ByPreferLocal: {Spreads: true},
+		route.ByPreferZone:  {Spreads: true},
 		route.ByInstance:    {Refuses: true, KeyIsID: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +152,7 @@ func TestStrategies(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names := all.Names(); strings.Join(names, " ") !=
-		"all first instance least-busy majority newest prefer-local random round-robin sticky" {
+		"all first instance least-busy majority newest prefer-local prefer-zone random round-robin sticky" {
 		t.Errorf("names %v", names)
 	}
 }
@@ -266,6 +267,10 @@ func TestParseSelection(t *testing.T) {
 		`{"by":"instance","instance":"7f"}`:   {By: "instance", Instance: "7f"},
 		`{"by":"all","quorum":2,"first":3,"parts":true}`: {By: "all", Quorum: 2, First: 3, Parts: true},
 		`{"by":"majority","quorum":null}`:                {By: "majority"},
+		`{"idempotent":true}`:                            {Idempotent: true},
+		`{"idempotent":false,"by":null}`:                 {},
+		`{"scope":"zone","version":"^1.2"}`:              {Scope: route.ScopeZone, Version: "^1.2"},
+		`{"by":"all","scope":"node","version":">=1 <2"}`: {By: "all", Scope: route.ScopeNode, Version: ">=1 <2"},
 	} {
 		sel, err := route.ParseSelection([]byte(raw))
 		if err != nil || sel != want {
@@ -284,7 +289,8 @@ func TestParseSelection(t *testing.T) {
 		"7", "true", "nul", `"`, `"x`, "[]", "{", `{"by":7}`, `{"by":"all","quorum":-1}`, `{"by":"all","first":-1}`,
 		`{"by":"all","quorum":1.5}`, `{"by":"all","quorum":1e99}`, `{"by":"all","parts":1}`, `{"quorum":1}`, `{"by":"first","parts":true}`,
 		`{"by":"all","quorum":3,"first":2}`, `"instance"`, `{"by":"instance"}`, `{"by":"first","instance":"x"}`,
-		`{"key":"` + long + `"}`,
+		`{"key":"` + long + `"}`, `{"scope":"moon"}`, `{"scope":1}`, `{"version":2}`, `{"idempotent":"yes"}`,
+		`{"version":"` + long + `"}`,
 	} {
 		_, err := route.ParseSelection([]byte(raw))
 		wantError(t, err, message.CodeBadMessage, " ")
@@ -292,7 +298,8 @@ func TestParseSelection(t *testing.T) {
 }
 
 func FuzzParseSelection(f *testing.F) {
-	for _, s := range []string{"", `"sticky"`, `{"by":"all","quorum":2,"first":3,"parts":true}`, `{"by":"sticky","key":"ü\u0000"}`, `"\ud800"`} {
+	for _, s := range []string{"", `"sticky"`, `{"by":"all","quorum":2,"first":3,"parts":true}`, `{"by":"sticky","key":"ü\u0000"}`, `"\ud800"`,
+		`{"idempotent":true}`, `{"scope":"zone","version":"^1.2 || 3.x","idempotent":true}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -31,6 +31,13 @@ var orderRules = []orderRule{
 	// A refusal must be cheap: before anything is held or waited for.
 	{KindRate, []string{KindLimit}, "what it refuses has waited in the queue of %s first and taken the place of others"},
 	{KindSecret, []string{KindLimit}, "strangers can fill the queue of %s"},
+	// A call that is tried again is one call to everything outside of that.
+	{KindMetrics, []string{KindRetry}, "it counts each try of %s as a call"},
+	{KindLog, []string{KindRetry}, "it logs each try of %s as a call"},
+	{KindTrace, []string{KindRetry}, "each try of %s becomes a span, and the time between them is in none"},
+	{KindDeadline, []string{KindRetry}, "%s does not know how much time there is"},
+	{KindRate, []string{KindRetry}, "%s tries again what it refuses"},
+	{KindLimit, []string{KindRetry}, "%s tries again what it refuses"},
 	// What strangers send is not for the log.
 	{KindSecret, []string{KindLogBodies}, "%s writes down whatever strangers send"},
 }
@@ -47,6 +54,8 @@ var placeRules = []placeRule{
 	{KindDeadline, []Stage{StageCall, StageServe}, "only calls have deadlines"},
 	// Inbound sees whatever is sent, also what is refused a moment later.
 	{KindLimit, []Stage{StageCall, StageServe}, "there it also holds back sends, and calls that nobody serves"},
+	// Before, nobody can be chosen; after, somebody is.
+	{KindRetry, []Stage{StageCall}, "only between routing and choosing can another server be chosen"},
 	// Routing comes after inbound; clients are not routes.
 	{KindMetrics, []Stage{StageCall, StageServe}, "the route is not known there"},
 	{KindTrace, []Stage{StageCall, StageServe, StageDeliver}, "who gets the message is not known there"},
