@@ -210,6 +210,7 @@ func meet(t *testing.T, nodes []*post) {
 }
 
 func sendsToOne(t *testing.T, nodes []*post) {
+	t.Helper()
 	a, b, c := nodes[0], nodes[1], nodes[2]
 	a.send(b, "one for b")
 	b.send(c, "one for c")
@@ -248,6 +249,7 @@ func inOrder(t *testing.T, to *post, prefix string, sent int) {
 }
 
 func keepsOrder(t *testing.T, nodes []*post) {
+	t.Helper()
 	const n = 5000
 	a, b := nodes[0], nodes[1]
 	for i := range n {
@@ -258,6 +260,7 @@ func keepsOrder(t *testing.T, nodes []*post) {
 }
 
 func keepsOrderOfMany(t *testing.T, nodes []*post) {
+	t.Helper()
 	const senders, n = 8, 500
 	b := nodes[1]
 	var wg sync.WaitGroup
@@ -282,6 +285,7 @@ func keepsOrderOfMany(t *testing.T, nodes []*post) {
 }
 
 func keepsWhole(t *testing.T, nodes []*post) {
+	t.Helper()
 	a, b := nodes[1], nodes[2]
 	for _, size := range []int{1, 7, 8, 4095, 4096, 32 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, 200_000, mesh.MaxMessage - 1, mesh.MaxMessage} {
 		data := make([]byte, size)
@@ -310,6 +314,7 @@ func keepsWhole(t *testing.T, nodes []*post) {
 }
 
 func keepsNothing(t *testing.T, nodes []*post) {
+	t.Helper()
 	const n = 500
 	a, b := nodes[0], nodes[2]
 	data := make([]byte, 3000)
@@ -337,6 +342,7 @@ func keepsNothing(t *testing.T, nodes []*post) {
 }
 
 func publishes(t *testing.T, nodes []*post) {
+	t.Helper()
 	const n = 200
 	for i := range n {
 		if err := nodes[0].plane.Publish(fmt.Appendf(nil, "all %d", i)); err != nil {
@@ -354,6 +360,7 @@ func publishes(t *testing.T, nodes []*post) {
 }
 
 func sendsToItself(t *testing.T, nodes []*post) {
+	t.Helper()
 	const n = 300
 	for i := range n {
 		nodes[0].send(nodes[0], fmt.Sprintf("me %d", i))
@@ -368,6 +375,7 @@ func sendsToItself(t *testing.T, nodes []*post) {
 }
 
 func sendsToNobody(t *testing.T, nodes []*post) {
+	t.Helper()
 	for range 100 {
 		_ = nodes[0].plane.Send(newNodeID(), []byte("nobody"))
 	}
@@ -384,6 +392,7 @@ func sendsToNobody(t *testing.T, nodes []*post) {
 }
 
 func oneAtATime(t *testing.T, nodes []*post) {
+	t.Helper()
 	const n = 300
 	var wg sync.WaitGroup
 	for i, from := range nodes[:3] {
@@ -402,6 +411,7 @@ func oneAtATime(t *testing.T, nodes []*post) {
 }
 
 func silentAfterClose(t *testing.T, nodes []*post) {
+	t.Helper()
 	a, b, c := nodes[0], nodes[1], nodes[2]
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -436,6 +446,7 @@ func silentAfterClose(t *testing.T, nodes []*post) {
 }
 
 func comesLater(t *testing.T, nodes []*post) {
+	t.Helper()
 	a, b, c, late := nodes[0], nodes[1], nodes[2], nodes[3]
 	b.close()
 	a.send(b, "too late")

@@ -19,8 +19,8 @@ var floors = [][]string{
 	{"route", "schema"},
 	{"call", "service", "middleware"},
 	{"otlp"},
-	{"edge", "dialect/native", "exchange"},
-	{"nodeapi", "client"},
+	{"edge", "dialect/native", "exchange", "mesh"},
+	{"nodeapi", "client", "mesh/natsplane"},
 	{"."},
 	{"config", "console", "ropewalktest"},
 	{"examples/hello/hello"},
@@ -32,7 +32,10 @@ var strangers = map[string][]string{
 	"dialect/native": {"exchange", "edge", "route"},
 	"edge":           {"route", "call", "service", "middleware", "exchange"},
 	"client":         {"edge", "exchange", "nodeapi"},
-	"exchange":       {"edge", "dialect/native"},
+	"exchange":       {"edge", "dialect/native", "mesh"},
+	"mesh":           {"edge", "dialect/native", "exchange", "call", "service", "middleware"},
+	"mesh/natsplane": {"route", "exchange"},
+	".":              {"mesh/natsplane"}, // who needs no mesh does not link a NATS server
 }
 
 type pkg struct {
