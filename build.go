@@ -65,6 +65,7 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 			PendingBytes:  c.Limits.PendingBytes,
 			Connections:   positive(c.Limits.Connections, DefaultConnections),
 			PerIP:         c.Limits.ConnectionsPerIP,
+			Leave:         leaveTime,
 
 			FramesPerSecond: c.Limits.MessagesPerSecond,
 		},

@@ -298,9 +298,11 @@ func (c *Client) goodbye(ctx context.Context) {
 	finishAll(ends)
 	var closed sync.WaitGroup
 	for _, cn := range conns {
-		stop := context.AfterFunc(ctx, cn.tr.kill)
-		defer stop()
-		closed.Go(func() { cn.tr.close(closeBye, "bye") })
+		closed.Go(func() {
+			stop := context.AfterFunc(ctx, cn.tr.kill)
+			defer stop()
+			cn.tr.close(closeBye, "bye")
+		})
 	}
 	closed.Wait()
 }

@@ -112,10 +112,19 @@ func (r *roster) left(p *place, good bool) {
 	defer r.mu.Unlock()
 	others, same := r.split(p)
 	shuffle(others)
-	r.turn = append(others, same...)
 	if good {
-		r.tried = same
+		r.tried = slices.Clone(same)
 	}
+	slices.SortStableFunc(others, func(a, b *place) int { return r.times(a) - r.times(b) })
+	r.turn = append(others, same...)
+}
+
+// times is 0 for a place that is worth a hop, else 1; r.mu is held.
+func (r *roster) times(p *place) int {
+	if slices.Contains(r.tried, p) {
+		return 1
+	}
+	return 0
 }
 
 // others reports whether there are other nodes than the one at p.

@@ -26,11 +26,13 @@ type script struct {
 	t     *testing.T
 	srv   *httptest.Server
 	conns chan *link
-	frame int  // limits.frame
-	mute  bool // accept, but send no welcome
+	frame int    // limits.frame
+	mute  bool   // accept, but send no welcome
+	name  string // of the node, and its id
 
 	mu     sync.Mutex
 	refuse func(w http.ResponseWriter) // instead of a handshake
+	nodes  string                      // JSON: what welcomes say of nodes
 	open   []*link
 	count  int
 }
@@ -61,7 +63,7 @@ func newTLSScript(t *testing.T) *script {
 
 func makeScript(t *testing.T) *script {
 	t.Helper()
-	s := &script{t: t, conns: make(chan *link, 100), frame: 1 << 20}
+	s := &script{t: t, conns: make(chan *link, 100), frame: 1 << 20, name: "n"}
 	s.srv = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.mu.Lock()
@@ -100,11 +102,15 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 	s.open = append(s.open, l)
 	s.count++
 	id := fmt.Sprintf("c%d", s.count)
+	nodes := s.nodes
 	s.mu.Unlock()
+	if nodes != "" {
+		nodes = `,"nodes":` + nodes
+	}
 	if !s.mute {
 		l.send(message.Message{
-			Verb: message.VerbWelcome, To: []byte(id + "@client:/"), From: []byte("n@node:/"),
-			Body: fmt.Appendf(nil, `{"id":%q,"node":{"id":"n","name":"test"},"limits":{"frame":%d,"calls":1024}}`, id, s.frame),
+			Verb: message.VerbWelcome, To: []byte(id + "@client:/"), From: []byte(s.name + "@node:/"),
+			Body: fmt.Appendf(nil, `{"id":%q,"node":{"id":%q,"name":"test"},"limits":{"frame":%d,"calls":1024}%s}`, id, s.name, s.frame, nodes),
 		})
 	}
 	s.conns <- l

@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ropewalk/ropewalk/message"
 )
@@ -63,4 +65,46 @@ func TestNoWaitWhileDraining(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node that died with its machine does not refuse: the client does not wait
+// long for it while there are others, and waits as long as for any later on.
+func TestHopsAreShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type try struct {
+			host string
+			took time.Duration
+		}
+		var (
+			first *pipe
+			tries []try
+		)
+		cfg := defaults()
+		cfg.log = slog.New(slog.DiscardHandler)
+		cfg.dial = func(ctx context.Context, at *place) (transport, *welcome, error) {
+			if first == nil {
+				first = newPipe()
+				return first, &welcome{ID: "me"}, nil
+			}
+			ctx, cancel := context.WithTimeout(ctx, DefaultHandshake)
+			defer cancel()
+			began := time.Now()
+			<-ctx.Done()
+			tries = append(tries, try{at.url.Host, time.Since(began)})
+			return nil, nil, ctx.Err()
+		}
+		c, err := start(t.Context(), []*url.URL{{Scheme: "http", Host: "a"}, {Scheme: "http", Host: "b"}}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.kill()
+		time.Sleep(hopTimeout + time.Hour)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(tries) < 10 || tries[0] != (try{"b", hopTimeout}) || tries[1].took != DefaultHandshake {
+			t.Fatalf("%v", tries)
+		}
+	})
 }

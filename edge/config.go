@@ -90,6 +90,11 @@ type Limits struct {
 	Unread time.Duration
 	// Close is how long the other end may take to answer a close. Default 5 s.
 	Close time.Duration
+	// Leave is how long a Shutdown leaves connections open, for clients that were
+	// told to go elsewhere: what they had sent by then is still answered, if
+	// only with a refusal, and what is refused they can safely send elsewhere.
+	// Default: not at all.
+	Leave time.Duration
 	// PendingFrames and PendingBytes bound what waits to be sent on one
 	// connection; see [Policy]. Defaults 4096 and 4 MiB. One frame always fits.
 	PendingFrames, PendingBytes int

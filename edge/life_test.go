@@ -158,6 +158,54 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// A Shutdown lets clients go by themselves, and hears what they say meanwhile.
+func TestShutdownLetsClientsLeave(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants(t) {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			limits := edge.Limits{Leave: time.Hour}
+			n := start(t, edge.Config{Listeners: []edge.ListenerConfig{v.listener}, Limits: limits}, newRecorder())
+			c := n.dial(t, nil)
+			conn := n.rec.waitOpen(t)
+			down := make(chan error, 1)
+			go func() { down <- n.Shutdown(context.Background()) }()
+			for { // until it does not accept any more
+				probe, err := net.Dial("tcp", n.addr)
+				if err != nil {
+					break
+				}
+				_ = probe.Close()
+			}
+			if err := send(conn, []byte("go")); err != nil {
+				t.Fatal(err)
+			}
+			if _, got := read(t, c); string(got) != "go" {
+				t.Fatalf("got %q", got)
+			}
+			_ = c.Close(websocket.StatusGoingAway, "")
+			if err := receive(t, down, "Shutdown"); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			n.rec.waitClosed(t, edge.CloseGoingAway)
+		})
+	}
+	t.Run("impatient", func(t *testing.T) {
+		t.Parallel()
+		n := start(t, edge.Config{Listeners: []edge.ListenerConfig{{}}, Limits: edge.Limits{Leave: time.Millisecond}}, newRecorder())
+		c := n.dial(t, nil)
+		down := make(chan error, 1)
+		go func() { down <- n.Shutdown(context.Background()) }()
+		_, _, err := c.Read(t.Context())
+		if websocket.CloseStatus(err) != websocket.StatusGoingAway {
+			t.Errorf("the client got %v", err)
+		}
+		if err := receive(t, down, "Shutdown"); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
 func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants(t) {

@@ -97,7 +97,17 @@ func (s *Server) unlist(c *Conn) {
 	}
 	c.next, c.prev = nil, nil
 	s.total--
+	s.tellLeft()
 	s.tellEmpty()
+}
+
+// tellLeft is called with connMu held when there may be no connection left
+// after the last was accepted.
+func (s *Server) tellLeft() {
+	if s.shut && s.total == 0 && !s.hasLeft {
+		s.hasLeft = true
+		close(s.left)
+	}
 }
 
 // tellEmpty is called with connMu held when there may be no connection left

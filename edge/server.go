@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/internal/wheel"
@@ -45,8 +46,10 @@ type Server struct {
 	perIP    map[netip.Addr]int
 	shut     bool          // no new ones
 	draining bool          // and those that are there are being closed
-	told     bool          // empty is closed
-	empty    chan struct{} // closed when draining and total is 0
+	left     chan struct{} // closed when shut and total is 0, once Shutdown asks
+	empty    chan struct{} // the same when draining
+	hasLeft  bool          // left is closed
+	told     bool          // empty is
 
 	lifeMu  sync.Mutex
 	serving bool
@@ -66,6 +69,7 @@ func New(cfg Config, h Handler) (*Server, error) {
 		flushNow: make(chan struct{}, 1),
 		ended:    make(chan struct{}),
 		perIP:    make(map[netip.Addr]int),
+		left:     make(chan struct{}),
 		empty:    make(chan struct{}),
 	}
 	s.web = newWeb(s)
@@ -183,7 +187,8 @@ func (s *Server) StopAccepting() {
 	}
 }
 
-// Shutdown stops accepting, sends all connections what is pending and
+// Shutdown stops accepting, gives connections the time of [Limits].Leave to go
+// by themselves, sends those that are left what is pending and
 // [CloseGoingAway], and waits until all are closed or ctx has ended, when it
 // cuts those that are left and returns ctx's error. Serve returns afterwards.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -195,6 +200,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !serving {
 		return nil
 	}
+	s.letLeave(ctx)
 	s.drain()
 	err := s.web.shutdown(ctx)
 	select {
@@ -205,6 +211,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.endOnce.Do(func() { close(s.ended) })
 	return err
+}
+
+// letLeave waits for connections to be closed by the other end.
+func (s *Server) letLeave(ctx context.Context) {
+	if s.cfg.Limits.Leave <= 0 {
+		return
+	}
+	s.connMu.Lock()
+	s.tellLeft()
+	s.connMu.Unlock()
+	t := time.NewTimer(s.cfg.Limits.Leave)
+	defer t.Stop()
+	select {
+	case <-s.left:
+	case <-t.C:
+	case <-s.ended:
+	case <-ctx.Done():
+	}
 }
 
 // drain closes all connections and has empty closed when the last is gone.
