@@ -24,9 +24,9 @@ type asker interface {
 	answer(c *Call, a answer) error
 	// ended is told, outside the lock, that the final answer was given.
 	ended(c *Call)
-	// relief returns a channel that is closed when a part that was refused with
-	// CodeOverloaded is worth another try.
-	relief() <-chan struct{}
+	// relief returns a channel that is closed when a part of c that was refused
+	// with CodeOverloaded is worth another try.
+	relief(c *Call) <-chan struct{}
 }
 
 // prompt is embedded by askers that always take parts, and for which nothing is
@@ -35,7 +35,7 @@ type prompt struct{}
 
 func (prompt) ended(*Call) {}
 
-func (prompt) relief() <-chan struct{} { return nil }
+func (prompt) relief(*Call) <-chan struct{} { return nil }
 
 // answer is what an asker gets. It is passed by value so that giving it costs
 // no allocation.
@@ -45,6 +45,7 @@ type answer struct {
 	body        []byte
 	contentType string
 	err         *message.Error // of VerbError
+	patient     bool           // whoever gives this part can wait
 }
 
 // Call is one request between its asker and whoever answers it. It is the
@@ -95,7 +96,8 @@ type callState struct {
 	onDeadline func()         // nil: fail with CodeDeadlineExceeded
 	server     route.Endpoint // who was chosen; nil: nobody yet
 	try        try
-	from       []byte // address of the server, made when first needed
+	backlog    *backlog // parts from another node that wait; nil: none
+	from       []byte   // address of the server, made when first needed
 	finishers  []route.Finisher
 	inline     [4]route.Finisher
 	fromRoom   [48]byte // of the usual from
@@ -197,8 +199,9 @@ func (c *Call) Expire() {
 
 // Part implements route.Responder.
 func (c *Call) Part(b route.Body) error {
-	crowded, err := c.tryPart(b)
-	if crowded {
+	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType}
+	crowded, err := c.tryPart(a)
+	if crowded && !c.stash(a) {
 		err = errSlowCaller
 		_ = c.Fail(err)
 	}
@@ -210,13 +213,14 @@ var errSlowCaller = message.NewError(message.CodeSlowConsumer, "the parts came f
 
 // PartWhenRoom implements route.Patient.
 func (c *Call) PartWhenRoom(ctx context.Context, b route.Body) error {
+	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, patient: true}
 	for {
-		crowded, err := c.tryPart(b)
+		crowded, err := c.tryPart(a)
 		if !crowded {
 			return err
 		}
 		select {
-		case <-c.asker.relief():
+		case <-c.asker.relief(c):
 		case <-ctx.Done():
 			return message.AsError(context.Cause(ctx))
 		}
@@ -224,25 +228,37 @@ func (c *Call) PartWhenRoom(ctx context.Context, b route.Body) error {
 }
 
 // tryPart sends a part unless the asker has too much waiting already.
-func (c *Call) tryPart(b route.Body) (crowded bool, err error) {
+func (c *Call) tryPart(a answer) (crowded bool, err error) {
 	c.mu.Lock()
-	if c.over != nil {
+	switch {
+	case c.over != nil:
+		err = c.over
 		c.mu.Unlock()
-		return false, c.over
-	}
-	a := answer{verb: message.VerbPart, seq: c.parts + 1, body: b.Bytes, contentType: b.ContentType}
-	err = c.asker.answer(c, a)
-	if message.CodeOf(err) == message.CodeOverloaded {
+		return false, err
+	case c.state.backlog != nil: // which is before it
 		c.mu.Unlock()
 		return true, nil
 	}
-	c.parts++
-	if c.x.tapped() && !c.visiting {
-		c.x.tapAnswer(c, a)
+	a.seq = c.parts + 1
+	if crowded, err = c.give(a); !crowded {
+		c.parts++
 	}
 	c.mu.Unlock()
 	if err != nil {
 		_ = c.Fail(err)
+	}
+	return crowded, err
+}
+
+// give gives the asker a part, unless that has too much waiting already. c.mu is
+// held.
+func (c *Call) give(a answer) (crowded bool, err error) {
+	err = c.asker.answer(c, a)
+	if message.CodeOf(err) == message.CodeOverloaded {
+		return true, nil
+	}
+	if c.x.tapped() && !c.visiting {
+		c.x.tapAnswer(c, a)
 	}
 	return false, err
 }
@@ -278,6 +294,14 @@ func (c *Call) end(a answer, after *message.Error) error {
 		over := c.over
 		c.mu.Unlock()
 		return over
+	}
+	if b := c.state.backlog; b != nil && (a.err == nil || a.err.Remote()) {
+		if b.final == nil { // it comes after the parts
+			last := a.own()
+			b.final, b.after = &last, after
+		}
+		c.mu.Unlock()
+		return nil
 	}
 	if err := c.asker.answer(c, a); err != nil && a.verb == message.VerbReply {
 		// A reply that cannot be delivered as it is, for instance because it is

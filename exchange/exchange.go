@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/internal/wheel"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
@@ -106,6 +107,7 @@ type Exchange struct {
 	far       farNodes
 	nodes     nodes
 	wheelDone chan struct{}
+	lane      *lane.Lane // of those who wait for callers that are slow to take parts
 }
 
 // New returns an Exchange that runs until [Exchange.Close].
@@ -128,6 +130,7 @@ func New(cfg Config) *Exchange {
 		idle:       make(chan struct{}, 1),
 		peers:      make(map[string]*Peer),
 		wheelDone:  make(chan struct{}),
+		lane:       lane.New(ctx, cfg.Logger),
 	}
 	x.metrics.watch(x)
 	x.drafts.New = func() any { return new(draft) }
@@ -227,10 +230,11 @@ func (x *Exchange) signalIdle() {
 }
 
 // Close ends the contexts of inline handlers and waits for the exchange's own
-// goroutine. Calls that are still in flight get no further answer, so
+// goroutines. Calls that are still in flight get no further answer, so
 // [Exchange.Drain] comes first.
 func (x *Exchange) Close() {
 	x.stop()
+	x.lane.Close()
 	<-x.wheelDone
 }
 

@@ -54,7 +54,8 @@ type FarNode struct {
 	mu      sync.Mutex
 	closed  bool
 	servers map[string]*farServer
-	asked   map[uint64]*Call // its calls and sends that are in flight here, by mid
+	asked   map[uint64]*Call        // its calls and sends that are in flight here, by mid
+	waits   map[*Call]chan struct{} // those of them whose handlers wait for the caller to take parts
 }
 
 // farNodes are the other nodes of the mesh.
@@ -202,11 +203,12 @@ func (x *Exchange) missing(a message.Address, err error) error {
 	if x.cfg.Unreachable == nil {
 		return err
 	}
-	switch message.CodeOf(err) {
-	case message.CodeNoService, message.CodeServiceDown, message.CodeNoClient:
-		if split := x.cfg.Unreachable(a); split != nil {
-			return split
-		}
+	code := message.CodeOf(err)
+	if code != message.CodeNoService && code != message.CodeServiceDown && code != message.CodeNoClient {
+		return err
+	}
+	if split := x.cfg.Unreachable(a); split != nil {
+		return split
 	}
 	return err
 }

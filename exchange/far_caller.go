@@ -18,7 +18,11 @@ type origin struct {
 	key     uint64 // the same as a number
 	server  string // that was chosen; valid until the request has arrived
 	granted bool
-	deaf    bool // its node wants no answer any more; guarded by FarNode.mu
+	sent    uint64 // of the costs of its parts; guarded by Call.mu
+
+	// Guarded by FarNode.mu.
+	credited uint64 // of what was sent
+	deaf     bool   // its node wants no answer any more
 }
 
 // ID implements route.Peer.
@@ -41,7 +45,13 @@ func (f *FarNode) Receive(n Note, m *message.Message) {
 		}
 		f.x.metrics.farReceived.Inc()
 		f.receiveRequest(n, m)
-	case message.VerbPart, message.VerbReply, message.VerbError:
+	case message.VerbPart:
+		f.receivePart(m)
+	case message.VerbReply, message.VerbError:
+		if len(m.Rmid) == 0 && m.Seq > 0 {
+			f.receiveCredit(m)
+			return
+		}
 		f.asks.answered(m)
 	case message.VerbCancel:
 		f.receiveCancel(m)
@@ -150,11 +160,19 @@ func (x *Exchange) arriveAtClients(ctx context.Context, req *route.Request, res 
 // apart by its identity.
 var errNotHere = message.NewError(message.CodeServiceDown, "the server is not here", "")
 
+// errWindow refuses a part for which the caller's node has no room now.
+var errWindow = message.NewError(message.CodeOverloaded, "the caller's node has enough parts waiting", "")
+
 // answer implements asker.
 func (f *FarNode) answer(c *Call, a answer) error {
 	o := &c.state.origin
-	if a.verb != message.VerbPart && f.forget(c) {
-		return nil
+	switch {
+	case a.verb != message.VerbPart:
+		if f.forget(c) {
+			return nil
+		}
+	case a.patient && !f.mayPart(c):
+		return errWindow
 	}
 	if a.err == errNotHere { //nolint:errorlint // see there
 		f.bounce(o.mid, &c.state.req.Message)
@@ -164,6 +182,9 @@ func (f *FarNode) answer(c *Call, a answer) error {
 	m.take(a)
 	m.Rmid = o.mid
 	err := f.link.Deliver(Note{}, &m.Message)
+	if err == nil && a.verb == message.VerbPart {
+		o.sent += uint64(a.cost()) //nolint:gosec // not negative
+	}
 	if err != nil && a.verb == message.VerbError {
 		m.Body = message.AppendError(m.room[:0], shortened(a.err))
 		if err = f.link.Deliver(Note{}, &m.Message); err != nil {
@@ -190,9 +211,6 @@ func (f *FarNode) bounce(mid []byte, in *message.Message) {
 	x.giveBack(m)
 }
 
-// relief implements asker.
-func (f *FarNode) relief() <-chan struct{} { return f.link.Relief() }
-
 // ended implements asker.
 func (f *FarNode) ended(*Call) {}
 
@@ -218,6 +236,7 @@ func (f *FarNode) forget(c *Call) (deaf bool) {
 	if f.asked[o.key] == c {
 		delete(f.asked, o.key)
 	}
+	f.wake(c)
 	return o.deaf
 }
 

@@ -188,9 +188,10 @@ func TestFarGone(t *testing.T) {
 	}
 	for i, to := range []string{"echo:/", "*:/nothing", s.id + "@client:/"} {
 		verb, want := "call", message.CodeMeshSplit
-		if i == 1 {
+		switch i {
+		case 1:
 			want = message.CodeNoService
-		} else if i == 2 {
+		case 2:
 			verb = "send"
 		}
 		c.send(`{"vrb":%q,"to":%q,"mid":"9"}`, verb, to)

@@ -27,6 +27,8 @@ type leg struct {
 	req    *route.Request   // belongs to the call, and is valid while that is open
 	server route.Endpoint   // that was chosen
 	tried  []route.Endpoint // that were chosen before and returned it
+
+	got, credited uint64 // of the costs of its parts; guarded by desk.mu
 }
 
 // Finished implements route.Finisher: the call is over. Unless the server

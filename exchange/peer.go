@@ -222,7 +222,7 @@ func (p *Peer) tellDrain() {
 }
 
 // relief implements asker.
-func (p *Peer) relief() <-chan struct{} { return p.link.Relief() }
+func (p *Peer) relief(*Call) <-chan struct{} { return p.link.Relief() }
 
 // ended implements asker.
 func (p *Peer) ended(*Call) {}

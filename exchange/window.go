@@ -1,0 +1,275 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// A caller that is slow to take its parts makes a handler of its own node wait.
+// For handlers of other nodes there is a window for each call:
+//
+//	caller's node                          server's node
+//	 part passed on, or in the backlog ◄─── part, while the window is open
+//	 credit, when they were passed on  ───► more room in the window
+//
+// A credit is a reply with a mid in place of a rmid, whose seq is how much was
+// passed on in all. What a server on a connection sends cannot be held back; it
+// fills the backlog, and when that is full the call fails, as it does on one
+// node.
+const (
+	// window is how much of its parts the caller's node may have without a
+	// credit: enough for 100 MB/s over a link with a round trip of 2 ms.
+	window = 256 << 10
+	// creditEvery is after how much a credit is sent, so that the window stays
+	// open for callers who keep up.
+	creditEvery = window / 4
+	// maxBacklog is how much waits for a slow caller before its call fails.
+	maxBacklog = 1 << 20
+	// partCost is what a part counts besides its bytes.
+	partCost = 64
+)
+
+// backlog is what waits, on the caller's node, for a caller to take parts. It
+// is guarded by Call.mu.
+type backlog struct {
+	parts []answer
+	bytes int
+	final *answer        // of the server; it comes after them
+	after *message.Error // of end
+	leg   uint64         // what credits are for; 0 if none is owed
+	over  chan struct{}  // closed at the end of the call
+}
+
+// Finished implements route.Finisher.
+func (b *backlog) Finished(route.Outcome) { close(b.over) }
+
+// stash keeps a part that the asker had no room for, if it came from another
+// node and not too much waits already.
+func (c *Call) stash(a answer) bool {
+	c.mu.Lock()
+	if c.over != nil {
+		c.mu.Unlock()
+		return true // and nobody wants it
+	}
+	far, ok := c.state.server.(*farServer)
+	have := c.state.backlog
+	if !ok || (have != nil && have.bytes > maxBacklog) {
+		c.mu.Unlock()
+		return false
+	}
+	first := have == nil
+	if first {
+		have = &backlog{over: make(chan struct{})}
+		c.state.backlog = have
+	}
+	c.parts++
+	a.seq = c.parts
+	have.parts = append(have.parts, a.own())
+	have.bytes += a.cost()
+	c.mu.Unlock()
+	if first {
+		c.OnFinish(have)
+		c.x.lane.Do(func(ctx context.Context) { c.catchUp(ctx, have, far.node) })
+	}
+	return true
+}
+
+// own returns a with a body of its own.
+func (a answer) own() answer {
+	if a.body != nil {
+		a.body = append(make([]byte, 0, len(a.body)), a.body...)
+	}
+	return a
+}
+
+// cost is what a part takes of a window.
+func (a answer) cost() int { return len(a.body) + partCost }
+
+// stashed reports whether parts are waiting for the asker; then the leg gets
+// its credit when they are not any more.
+func (c *Call) stashed(leg uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil || c.state.backlog == nil {
+		return false
+	}
+	c.state.backlog.leg = leg
+	return true
+}
+
+// catchUp passes on what waits, when there is room for it.
+func (c *Call) catchUp(ctx context.Context, b *backlog, f *FarNode) {
+	for {
+		select {
+		case <-c.asker.relief(c):
+		case <-b.over:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if c.passOn(b, f) {
+			return
+		}
+	}
+}
+
+// passOn passes on as much of a backlog as there is room for, and reports
+// whether that was all.
+func (c *Call) passOn(b *backlog, f *FarNode) bool {
+	c.mu.Lock()
+	for c.over == nil && len(b.parts) > 0 {
+		a := b.parts[0]
+		crowded, err := c.give(a)
+		if crowded {
+			c.mu.Unlock()
+			return false
+		}
+		if err != nil {
+			c.mu.Unlock()
+			_ = c.Fail(err)
+			return true
+		}
+		b.parts[0] = answer{}
+		b.parts = b.parts[1:]
+		b.bytes -= a.cost()
+	}
+	if c.over != nil {
+		c.mu.Unlock()
+		return true
+	}
+	c.state.backlog = nil
+	c.mu.Unlock() // b is ours alone now
+	switch {
+	case b.final != nil:
+		_ = c.end(*b.final, b.after)
+	case b.leg != 0:
+		f.credit(b.leg)
+	}
+	return true
+}
+
+// receivePart takes a part of a call that the other node is answering.
+func (f *FarNode) receivePart(m *message.Message) {
+	id, ok := message.ParseMid(m.Rmid)
+	if !ok {
+		f.x.metrics.farStray.Inc()
+		return
+	}
+	res, owed := f.asks.part(id, len(m.Body)+partCost)
+	if res == nil {
+		f.x.metrics.lateAnswers.Inc()
+		return
+	}
+	_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	if c := callOf(res); c != nil && c.stashed(id) {
+		return
+	}
+	if owed {
+		f.credit(id)
+	}
+}
+
+// part counts a part of a leg in. It returns who waits for it, nil if nobody
+// does, and whether a credit is due.
+func (d *desk) part(id uint64, cost int) (res route.Responder, owed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.open[id]
+	if l == nil {
+		return nil, false
+	}
+	l.got += uint64(cost) //nolint:gosec // not negative
+	return l.res, l.got-l.credited >= creditEvery
+}
+
+// credited returns what was got of a leg, to be told to the other node.
+func (d *desk) credited(id uint64) (got uint64, open bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.open[id]
+	if l == nil {
+		return 0, false
+	}
+	l.credited = l.got
+	return l.got, true
+}
+
+// credit tells the other node that the parts of a leg were passed on.
+func (f *FarNode) credit(leg uint64) {
+	got, open := f.asks.credited(leg)
+	if !open {
+		return
+	}
+	m := f.x.borrow()
+	m.Verb, m.Seq = message.VerbReply, got
+	m.Mid = message.AppendMid(m.room[:0], leg)
+	err := f.link.Deliver(Note{}, &m.Message)
+	f.x.giveBack(m)
+	if message.CodeOf(err) == message.CodeOverloaded {
+		f.x.lane.Do(func(ctx context.Context) { // its handler may be waiting for it
+			select {
+			case <-f.link.Relief():
+				f.credit(leg)
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// receiveCredit opens the window of a call of the other node.
+func (f *FarNode) receiveCredit(m *message.Message) {
+	key, ok := message.ParseMid(m.Mid)
+	if !ok {
+		f.x.metrics.farStray.Inc()
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.asked[key]
+	if c == nil {
+		return // it is over
+	}
+	o := &c.state.origin
+	o.credited = max(o.credited, m.Seq)
+	f.wake(c)
+}
+
+// mayPart reports whether the window of a call is open. If not, relief tells
+// when it is.
+func (f *FarNode) mayPart(c *Call) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o := &c.state.origin; o.sent < o.credited+window || o.deaf {
+		return true
+	}
+	if f.waits[c] == nil {
+		if f.waits == nil {
+			f.waits = make(map[*Call]chan struct{})
+		}
+		f.waits[c] = make(chan struct{})
+	}
+	return false
+}
+
+// wake has a handler try again to send a part. f.mu is held.
+func (f *FarNode) wake(c *Call) {
+	if w := f.waits[c]; w != nil {
+		close(w)
+		delete(f.waits, c)
+	}
+}
+
+// relief implements asker.
+func (f *FarNode) relief(c *Call) <-chan struct{} {
+	f.mu.Lock()
+	w := f.waits[c]
+	f.mu.Unlock()
+	if w != nil {
+		return w
+	}
+	return f.link.Relief()
+}
+
+var _ route.Finisher = (*backlog)(nil)

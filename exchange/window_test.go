@@ -1,0 +1,215 @@
+package exchange_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/service"
+)
+
+// narrow is a wire that refuses parts while so many messages wait.
+type narrow struct {
+	*wire
+	most int
+
+	mu     sync.Mutex
+	relief chan struct{}
+}
+
+func (n *narrow) Deliver(m *message.Message) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if m.Verb == message.VerbPart && len(n.got) >= n.most {
+		return message.NewError(message.CodeOverloaded, "full", "")
+	}
+	return n.wire.Deliver(m)
+}
+
+func (n *narrow) Relief() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.relief == nil {
+		n.relief = make(chan struct{})
+		if len(n.got) < n.most {
+			r := n.relief
+			close(r)
+			n.relief = nil
+			return r
+		}
+	}
+	return n.relief
+}
+
+func (n *narrow) take(t *testing.T) message.Message {
+	t.Helper()
+	m := n.next(t)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.relief != nil && len(n.got) < n.most {
+		close(n.relief)
+		n.relief = nil
+	}
+	return m
+}
+
+// slow connects a client to node 0 that has room for 10 messages.
+func (w *farWorld) slow() (end, *narrow) {
+	w.t.Helper()
+	w.next++
+	l := &narrow{most: 10, wire: &wire{
+		id: fmt.Sprintf("%s%013d", message.NodeTag(w.ids[0]), w.next), got: make(chan message.Message, 4096),
+	}}
+	e := end{l.wire, w.nodes[0].Attach(l, 1<<20), w.t}
+	l.take(w.t)
+	return e, l
+}
+
+// flood is a service that sends so many parts of 1 KB.
+func flood(parts int, sent *atomic.Int64) *service.Service {
+	s := service.New("flood")
+	s.Handle("/", service.Stream(func(ctx context.Context, _ struct{}, send func(string) error) (string, error) {
+		for i := range parts {
+			if err := send(fmt.Sprintf("%01022d", i)); err != nil {
+				return "", err
+			}
+			sent.Add(1)
+		}
+		return "done", ctx.Err()
+	}))
+	return s
+}
+
+// A handler on another node waits for a slow caller as one of the same node
+// does: nothing is lost, and not much is under way.
+func TestFarHandlerWaits(t *testing.T) {
+	t.Parallel()
+	const parts, most = 3000, 400
+	var sent atomic.Int64
+	w := newMesh(t, 2, false)
+	w.nodes[1].local(flood(parts, &sent))
+	w.announce()
+	c, l := w.slow()
+	c.send(`{"to":"flood:/","mid":"1","bdy":{}}`)
+	for i := range int64(parts) {
+		m := l.take(t)
+		if m.Verb != message.VerbPart || m.Seq != uint64(i+1) || string(m.Body) != fmt.Sprintf(`"%01022d"`, i) {
+			t.Fatalf("message %d is %s %d: %.80s", i, m.Verb, m.Seq, m.Body)
+		}
+		if n := sent.Load() - i; n > most {
+			t.Fatalf("%d parts are under way, want at most %d", n, most)
+		}
+	}
+	if m := l.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
+		t.Fatalf("%s %s", m.Verb, m.Body)
+	}
+	w.still()
+}
+
+// A handler that waits for a slow caller is told when that, or its node, goes.
+func TestFarHandlerWaitsInVain(t *testing.T) {
+	t.Parallel()
+	var sent atomic.Int64
+	w := newMesh(t, 2, false)
+	w.nodes[1].local(flood(3000, &sent))
+	w.announce()
+	for i, leave := range []func(c end){
+		func(c end) { c.send(`{"vrb":"cancel","rmid":"1"}`) },
+		func(c end) { c.Gone() },
+		func(end) {
+			w.far[1][0].Gone(message.NewError(message.CodeNodeLost, "lost", ""))
+			w.far[0][1].Gone(message.NewError(message.CodeNodeLost, "lost", ""))
+		},
+	} {
+		sent.Store(0)
+		c, l := w.slow()
+		c.send(`{"to":"flood:/","mid":"1","bdy":{}}`)
+		for len(l.got) < l.most || sent.Load() < 100 {
+			runtime.Gosched()
+		}
+		leave(c)
+		w.still()
+		if n := sent.Load(); n > 400 {
+			t.Errorf("%d: %d parts were sent", i, n)
+		}
+	}
+}
+
+// What a server on a connection of another node sends waits for a slow caller,
+// in order, but not without end.
+func TestFarBacklog(t *testing.T) {
+	t.Parallel()
+	w := newMesh(t, 2, false)
+	s := w.serving(1, "echo:/")
+	c, l := w.slow()
+	for _, last := range []string{"reply", "error"} {
+		c.send(`{"to":"echo:/","mid":"1"}`)
+		m := s.next(t)
+		for i := range 100 {
+			s.send(`{"vrb":"part","rmid":%q,"bdy":%d}`, m.Mid, i)
+		}
+		s.send(`{"vrb":%q,"rmid":%q,"bdy":{"code":"conflict"}}`, last, m.Mid)
+		n := 0
+		got := l.take(t)
+		for ; got.Verb == message.VerbPart; got = l.take(t) {
+			if string(got.Body) != fmt.Sprint(n) || got.Seq != uint64(n+1) {
+				t.Fatalf("part %d is %d, %s", n+1, got.Seq, got.Body)
+			}
+			n++
+		}
+		if got.Verb.String() != last || n != 100 {
+			t.Errorf("%d parts, then %s", n, got.Verb)
+		}
+		w.still()
+	}
+	c.send(`{"to":"echo:/","mid":"2"}`)
+	m := s.next(t)
+	for range 30 {
+		s.send(`{"vrb":"part","rmid":%q,"bdy":%q}`, m.Mid, strings.Repeat("x", 100_000))
+	}
+	s.want(message.VerbCancel, string(m.Mid), "")
+	w.still()
+	var got message.Message
+	for got = l.take(t); got.Verb == message.VerbPart; got = l.take(t) {
+	}
+	if err := message.DecodeError(got.Body); err.Code != message.CodeSlowConsumer {
+		t.Errorf("%+v", err)
+	}
+}
+
+// A credit that the link refuses is given later.
+func TestFarCreditLater(t *testing.T) {
+	t.Parallel()
+	const parts = 2000
+	var sent atomic.Int64
+	w := newMesh(t, 2, true)
+	w.nodes[1].local(flood(parts, &sent))
+	w.announce()
+	c := w.connect(0)
+	c.send(`{"to":"flood:/","mid":"1","bdy":{}}`)
+	out, back := w.links[0][1], w.links[1][0]
+	out.step()
+	room := make(chan struct{})
+	out.set(func(l *farWire) { l.full, l.room = true, room })
+	for got := 0; got < parts; {
+		if back.step() {
+			if m := c.next(t); m.Verb != message.VerbPart {
+				t.Fatalf("%s %s", m.Verb, m.Body)
+			}
+			if got++; got == 200 {
+				out.set(func(l *farWire) { l.full = false })
+				close(room)
+			}
+		}
+		out.step()
+	}
+	for !back.step() {
+	}
+	c.want(message.VerbReply, "1", `"done"`)
+	w.still()
+}
