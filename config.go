@@ -9,6 +9,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -36,6 +37,8 @@ type Config struct {
 	Middleware []Middleware `json:"middleware,omitempty"`
 	// Services are built-in services, by name.
 	Services map[string]BuiltIn `json:"services,omitempty"`
+	// Mesh makes this node one of many. Default: a node alone.
+	Mesh Mesh `json:"mesh,omitzero"`
 	// Log says what is logged, and how.
 	Log Log `json:"log,omitzero"`
 	// Trace says where traces go.
@@ -46,6 +49,11 @@ type Config struct {
 	// Allow is asked before a connection may serve a path, broadcast, change
 	// the middleware, or tap the messages of others. Default: nobody may.
 	Allow Allow `json:"-"`
+	// Backplane connects the node with others as Mesh says; package
+	// mesh/natsplane makes one. Default: none, and then Mesh must be empty.
+	Backplane mesh.Backplane `json:"-"`
+	// Discovery finds the other nodes instead of what Mesh names.
+	Discovery mesh.Discovery `json:"-"`
 	// Logger takes the log instead of what Log describes.
 	Logger *slog.Logger `json:"-"`
 	// Registry takes the metrics. Default: a new one, served at /metrics.
@@ -137,6 +145,55 @@ type Middleware struct {
 	// Settings depend on the kind; see docs/reference/middleware.md.
 	Settings map[string]any `json:"settings,omitempty"`
 }
+
+// Mesh says how a node meets others. A node that neither listens for others nor
+// joins any is alone.
+type Mesh struct {
+	// Cluster is HOST:PORT on which the node accepts other nodes. Port 0 takes a
+	// free one. Default: it accepts none.
+	Cluster string `json:"cluster,omitempty"`
+	// Join are HOST:PORT of nodes that are there already. One is enough: they
+	// tell of the others.
+	Join []string `json:"join,omitempty"`
+	// NATS are the URLs of a NATS cluster that somebody else runs, such as
+	// nats://10.0.0.5:4222. The nodes then meet there: Cluster and Join must be
+	// empty.
+	NATS []string `json:"nats,omitempty"`
+	// Credentials is a NATS credentials file for that cluster.
+	Credentials string `json:"credentials,omitempty"`
+	// Advertise is HOST:PORT at which other nodes reach Cluster, if that is not
+	// what it says. Default: Cluster.
+	Advertise string `json:"advertise,omitempty"`
+	// Name tells meshes apart that share a network. Default: ropewalk.
+	Name string `json:"name,omitempty"`
+	// Secret is what all nodes of the mesh know and nobody else, of 16
+	// characters and more. It is required as soon as a node can be reached from,
+	// or joins, another machine. Better given as ROPEWALK_MESH_SECRET than in a
+	// file.
+	Secret string `json:"secret,omitempty"`
+	// CertFile, KeyFile and CAFile are PEM files; together they switch on TLS
+	// between nodes, in which both sides show a certificate of that authority.
+	CertFile string `json:"certFile,omitempty"`
+	// KeyFile is the key that belongs to CertFile.
+	KeyFile string `json:"keyFile,omitempty"`
+	// CAFile is the authority whose certificates are accepted.
+	CAFile string `json:"caFile,omitempty"`
+	// Discovery is how nodes find each other: "nats" (all that reach the
+	// backplane), "static" (of these, those that Nodes names), or "none".
+	// Default: nats.
+	Discovery string `json:"discovery,omitempty"`
+	// Nodes are the names of the nodes of the mesh, for static discovery.
+	Nodes []string `json:"nodes,omitempty"`
+	// Labels are told to the other nodes. "zone" is a rack, data center or
+	// region, for zone-aware strategies.
+	Labels map[string]string `json:"labels,omitempty"`
+	// DeadAfter is how long nothing may be heard of a node before it counts as
+	// lost. Default: 2.6s.
+	DeadAfter Duration `json:"deadAfter,omitzero"`
+}
+
+// Alone tells whether the node meets no others.
+func (m *Mesh) Alone() bool { return m.Cluster == "" && len(m.Join) == 0 && len(m.NATS) == 0 }
 
 // BuiltIn is a service that the node brings along.
 type BuiltIn struct {

@@ -41,6 +41,7 @@ type Node struct {
 	kit      middlewareKit
 	started  time.Time
 	ready    atomic.Bool
+	meshState
 
 	mu      sync.Mutex
 	edge    *edge.Server
@@ -89,13 +90,16 @@ func (n *Node) build() error {
 	if cfg.Trace.Endpoint != "" && cfg.Tracer == nil {
 		return errors.New("trace.endpoint is set, but there is no Config.Tracer to send traces; package otlp makes one")
 	}
+	if err := cfg.checkMesh(); err != nil {
+		return err
+	}
 	n.kit = middlewareKit{env: middleware.Env{Logger: n.log, Registry: n.registry, Tracer: cfg.Tracer}}
 	stack := route.NewStack()
 	n.x = exchange.New(exchange.Config{
 		NodeID: n.id, NodeName: cfg.Name,
 		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
 		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
-		Allow: cfg.Allow, Strategies: strategies, Stack: stack,
+		Allow: cfg.Allow, Strategies: strategies, Stack: stack, Unreachable: n.unreachable,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
 	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
@@ -104,13 +108,14 @@ func (n *Node) build() error {
 	for _, w := range stack.Warnings() {
 		n.log.Warn("middleware order", "warning", w)
 	}
-	return n.serveBuiltIns()
+	return n.serveBuiltIns(strategies)
 }
 
-func (n *Node) serveBuiltIns() error {
+func (n *Node) serveBuiltIns(strategies *route.Strategies) error {
 	api := nodeapi.New(nodeapi.Host{
-		Exchange: n.x, ID: n.id, NodeName: n.cfg.Name, Version: Version, Started: n.started,
-		Listeners: n.addresses, Middleware: n.kit.entry,
+		Exchange: n.x, Strategies: strategies, ID: n.id, NodeName: n.cfg.Name, Version: Version,
+		Labels: n.cfg.Mesh.Labels, Started: n.started, Logger: n.log,
+		Listeners: n.addresses, URLs: n.urls, Mesh: n.Mesh, SetDraining: n.SetDraining, Middleware: n.kit.entry,
 	})
 	if err := n.Serve(api); err != nil {
 		return err
@@ -163,22 +168,34 @@ func positive(n, otherwise int) int {
 	return otherwise
 }
 
-// Start begins to accept connections and returns when it does. ctx bounds only
-// the start. [Node.Shutdown] ends what it began.
+// Start begins to accept connections, joins the mesh, and returns when both are
+// done; other nodes become known after that. ctx bounds only the start.
+// [Node.Shutdown] ends what it began.
 func (n *Node) Start(ctx context.Context) error {
+	if err := n.listen(ctx); err != nil {
+		return err
+	}
+	if err := n.join(ctx); err != nil {
+		return err
+	}
+	n.ready.Store(true)
+	return nil
+}
+
+func (n *Node) listen(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped || n.edge != nil {
 		return errors.New("the node was started already")
 	}
 	if len(n.cfg.Listeners) == 0 {
-		n.ready.Store(true)
 		return nil
 	}
 	cfg, err := n.cfg.edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry))
 	if err != nil {
 		return err
 	}
+	cfg.OriginAllowed = n.originAllowed
 	srv, err := edge.New(cfg, newConns(n.x, positive(n.cfg.Limits.Frame, edge.DefaultFrame)))
 	if err != nil {
 		return err
@@ -191,7 +208,6 @@ func (n *Node) Start(ctx context.Context) error {
 		n.serveErr = srv.Serve(context.Background())
 		close(n.ended)
 	}()
-	n.ready.Store(true)
 	return nil
 }
 
@@ -253,6 +269,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	if srv != nil {
 		srv.StopAccepting()
 	}
+	if m := n.mesh.Load(); m != nil {
+		m.Drain(true) // others send their calls elsewhere from now on
+	}
 	if drainErr := n.x.Drain(ctx); drainErr != nil {
 		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)
 	}
@@ -261,7 +280,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		<-n.ended
 		err = errors.Join(err, n.serveErr)
 	}
-	return errors.Join(err, n.close(ctx))
+	return errors.Join(err, n.leave(ctx), n.close(ctx))
 }
 
 // close ends what New began. Handlers have until the end of ctx, and at least

@@ -42,6 +42,17 @@ type member struct {
 	served *route.Table
 }
 
+// last is when the node was heard of last: by a card or by a packet. Mesh.mu is
+// held.
+func (mem *member) last() time.Time {
+	if mem.link != nil {
+		if t := time.Unix(0, mem.link.heard.Load()); t.After(mem.heard) {
+			return t
+		}
+	}
+	return mem.heard
+}
+
 // lostKind is why a link was lost.
 type lostKind string
 
@@ -103,7 +114,7 @@ func (m *Mesh) hears() string {
 	var b strings.Builder
 	now := time.Now()
 	for id, mem := range m.members {
-		if now.Sub(mem.heard) < m.cfg.DeadAfter {
+		if now.Sub(mem.last()) < m.cfg.DeadAfter {
 			b.WriteString(message.NodeTag(id.String()))
 		}
 	}
@@ -378,7 +389,7 @@ func (m *Mesh) watch(now time.Time) {
 			delete(m.members, id)
 			m.touch()
 		case n == nil:
-		case now.Sub(mem.heard) > m.cfg.DeadAfter && now.Sub(time.Unix(0, n.heard.Load())) > m.cfg.DeadAfter:
+		case now.Sub(mem.last()) > m.cfg.DeadAfter:
 			silent = append(silent, verdict{n, fmt.Sprintf("nothing was heard of it for %s", m.cfg.DeadAfter), lostSilent})
 		case !n.deaf.IsZero() && now.Sub(n.deaf) > m.cfg.DeadAfter:
 			silent = append(silent, verdict{n, "it does not hear this node", lostDeaf})

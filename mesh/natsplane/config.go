@@ -236,7 +236,7 @@ func (c *Config) readable() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.field, err)
 		}
-		r.Close()
+		_ = r.Close()
 	}
 	return nil
 }

@@ -49,8 +49,7 @@ var meaning = []struct{ part, text string }{
 
 // silent are lines of the server's log that mean nothing.
 var silent = []string{
-	"InsecureSkipVerify", // we do its work
-	"Not attempting",
+	"will not be verified", // it is, by tlsConfig
 }
 
 // Noticef implements server.Logger.
@@ -127,7 +126,7 @@ func (l *serverLog) say(text string) {
 	if peer != "" {
 		attrs = append(attrs, slog.String("peer", peer))
 	}
-	l.log.Warn(msg, attrs...)
+	l.log.Warn(msg, attrs...) //nolint:sloglint // msg is one of the texts of meaning
 }
 
 // fresh tells whether a key was not seen for a while.

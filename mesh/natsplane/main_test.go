@@ -95,10 +95,10 @@ func (n *node) has(text string) int {
 	return n.got[text]
 }
 
-// make returns a Plane that is not open yet.
+// prepare returns a Plane that is not open yet.
 func prepare(t *testing.T, cfg natsplane.Config) *node {
 	t.Helper()
-	n := &node{t: t, id: fmt.Sprintf("%x", t.Name()+strconv.Itoa(int(serial()))), logs: &logs{}, got: map[string]int{}}
+	n := &node{t: t, id: fmt.Sprintf("%x", t.Name()+strconv.Itoa(serial())), logs: &logs{}, got: map[string]int{}}
 	if len(n.id) > 100 {
 		n.id = n.id[len(n.id)-100:]
 	}
