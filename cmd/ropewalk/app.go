@@ -46,11 +46,14 @@ type grammar struct {
 	Gather gatherCmd `cmd:"" group:"use" help:"Ask every server of an address and print all answers."`
 	Send   sendCmd   `cmd:"" group:"use" help:"Send a message to a client or a service."`
 
-	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, and by whom."`
+	Nodes      nodesCmd      `cmd:"" group:"look" help:"List the nodes of the mesh."`
+	Drain      drainCmd      `cmd:"" group:"look" help:"Have a node take no new calls, so that it can be stopped."`
+	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, by whom, and where."`
 	Clients    clientsCmd    `cmd:"" group:"look" help:"List who is connected."`
 	Route      routeCmd      `cmd:"" group:"look" help:"Explain the way of a message."`
 	Tap        tapCmd        `cmd:"" group:"look" help:"Watch messages as they pass, secrets masked."`
 	Middleware middlewareCmd `cmd:"" group:"look" help:"List and change the middleware of a node while it runs."`
+	Versions   versionsCmd   `cmd:"" group:"look" help:"List and change how calls are split among versions of services."`
 	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
 
 	Config     configCmd     `cmd:"" group:"more" help:"Check a configuration file; print the reference."`
@@ -73,6 +76,7 @@ func newParser(g *grammar, w *world, helped *bool) (*kong.Kong, error) {
 			{Key: "use", Title: "Use a node:"},
 			{Key: "look", Title: "Look after a node:"},
 			{Key: "more", Title: "More:"},
+			{Key: "mesh", Title: "Other nodes:"},
 		}),
 	)
 }

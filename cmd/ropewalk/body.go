@@ -87,6 +87,22 @@ func selection(text string) (route.Selection, error) {
 	return sel, nil
 }
 
+// choice is which servers come into question.
+type choice struct {
+	Scope   string `enum:",mesh,zone,node" default:"" placeholder:"WORD" help:"Only servers of this node (node), of its zone (zone), or of all nodes (mesh, the default)."`
+	Version string `placeholder:"RANGE" help:"Only servers with a version in this range, such as ^1.2 or '>=1.2 <2'."`
+}
+
+// narrow puts the choice into a selection.
+func (c *choice) narrow(sel *route.Selection) {
+	if c.Scope != "" {
+		sel.Scope = c.Scope
+	}
+	if c.Version != "" {
+		sel.Version = c.Version
+	}
+}
+
 // item is a part or reply as it is printed for programs. A body with a content
 // type is base64, as on the wire.
 type item struct {

@@ -13,9 +13,10 @@ type callCmd struct {
 	target
 	Address string `arg:"" help:"What to call, such as math:/decimal/mul."`
 	input
-	Strategy   string `placeholder:"WORD" help:"How to choose among the servers: first, random, round-robin, least-busy, sticky …, or an object as on the wire."`
-	Idempotent bool   `help:"Call again when the connection is lost: calling twice does no harm."`
-	Raw        bool   `help:"Print only the body of the reply, as it is."`
+	Strategy string `placeholder:"WORD" help:"How to choose among the servers: first, random, round-robin, least-busy, sticky, prefer-local, prefer-zone, or an object as on the wire."`
+	choice
+	Idempotent bool `help:"Call again when the connection or the server is lost: calling twice does no harm."`
+	Raw        bool `help:"Print only the body of the reply, as it is."`
 }
 
 // Help is printed below the flags.
@@ -57,6 +58,7 @@ func (c *callCmd) run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
+	c.narrow(&sel)
 	opts := slices.Concat(c.target.options(), c.input.options(), []call.Option{call.WithBuffer(partBuffer), call.WithStrategy(sel)})
 	if c.Idempotent {
 		opts = append(opts, call.WithIdempotent())
@@ -65,7 +67,11 @@ func (c *callCmd) run(ctx context.Context, w *world) error {
 }
 
 func (c *callCmd) call(ctx context.Context, w *world, body any, opts []call.Option) error {
-	conn, err := c.dial(ctx)
+	dial := c.dial
+	if c.Idempotent {
+		dial = c.follow // the second time perhaps elsewhere
+	}
+	conn, err := dial(ctx)
 	if err != nil {
 		return err
 	}

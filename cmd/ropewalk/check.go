@@ -46,6 +46,7 @@ func check(cfg *ropewalk.Config, report *config.Report) error {
 	}
 	c.limits()
 	c.calls()
+	c.mesh()
 	for i, m := range cfg.Middleware {
 		c.middleware("middleware["+strconv.Itoa(i)+"]", m)
 	}

@@ -89,6 +89,7 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 		return err
 	}
 	list := effective(cfg, report)
+	acceptNone(&cfg)
 	if err := checkName(cfg.Name); err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 		w.warnf("the variable %s sets no field of the configuration", name)
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	n, err := newNode(ctx, cfg, report)
+	n, err := newNode(ctx, w, cfg, report)
 	if err != nil {
 		return err
 	}

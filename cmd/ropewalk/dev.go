@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ropewalk/ropewalk"
@@ -30,12 +26,15 @@ type devCmd struct {
 // Help is printed below the flags.
 func (*devCmd) Help() string {
 	return `Makes a small project if the directory is empty, starts its node with the services of examples/hello compiled in, and
-prints what is served and where the page is. If the port is taken the next free one is used. In a directory with other
-files nothing is written; the node then runs with the defaults.`
-}
+prints what is served and where the page is. If a port is taken the next free one is used. In a directory with other
+files nothing is written; the node then runs with the defaults.
 
-// portTries is how many ports are tried after the first.
-const portTries = 50
+Other nodes on this machine can join it, at 127.0.0.1:7421 if nothing else is said:
+
+  ropewalk serve --join 127.0.0.1:7421
+
+--cluster none, or "none" as mesh.cluster in the configuration, keeps it alone.`
+}
 
 // Run serves until ctx ends.
 func (d *devCmd) Run(ctx context.Context, w *world) error {
@@ -51,7 +50,8 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 	if err := d.guard(ctx, &cfg); err != nil {
 		return err
 	}
-	n, err := d.start(ctx, w, &cfg, report)
+	from := starter{cfg: &cfg, report: report, prepare: d.serve, listen: true, cluster: d.Cluster == ""}
+	n, err := from.start(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -69,6 +69,9 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 	}
 	if report.Origin("log.level") == "" {
 		cfg.Log.Level = "warn"
+	}
+	if cfg.Mesh.Alone() && report.Origin("mesh.cluster") == "" {
+		cfg.Mesh.Cluster = defaultCluster
 	}
 	cfg.HTTP = page(cfg.Name)
 	if cfg.Middleware == nil {
@@ -92,32 +95,6 @@ func devMiddleware(trace bool) []ropewalk.Middleware {
 	})
 }
 
-// start makes and starts the node; if its port is taken, on the next free one.
-func (d *devCmd) start(ctx context.Context, w *world, cfg *ropewalk.Config, report *config.Report) (*runningNode, error) {
-	first := cfg.Listeners[mainListener].Address
-	for try := 0; ; try++ {
-		n, err := newNode(ctx, *cfg, report)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.serve(n); err != nil {
-			_ = n.Shutdown(ctx)
-			return nil, err
-		}
-		err = start(ctx, n)
-		if err == nil {
-			if try > 0 {
-				w.warnf("%s is taken; using %s", first, cfg.Listeners[mainListener].Address)
-			}
-			return n, nil
-		}
-		_ = n.Shutdown(ctx)
-		if !errors.Is(err, syscall.EADDRINUSE) || try == portTries || !nextPort(cfg) {
-			return nil, err
-		}
-	}
-}
-
 func (d *devCmd) serve(n *runningNode) error {
 	for _, s := range hello.WithPace(d.Pace) {
 		if err := n.Serve(s); err != nil {
@@ -127,23 +104,11 @@ func (d *devCmd) serve(n *runningNode) error {
 	return nil
 }
 
-// nextPort moves the listener main to the next port, if it has one.
-func nextPort(cfg *ropewalk.Config) bool {
-	l, ok := cfg.Listeners[mainListener]
-	host, port, err := net.SplitHostPort(l.Address)
-	n, numErr := strconv.Atoi(port)
-	if !ok || err != nil || numErr != nil || n <= 0 || n >= 65535 {
-		return false
-	}
-	l.Address = net.JoinHostPort(host, strconv.Itoa(n+1))
-	cfg.Listeners[mainListener] = l
-	return true
-}
-
 // readyInfo is what dev prints for programs.
 type readyInfo struct {
 	Name    string   `json:"ready"`
 	URL     string   `json:"url"`
+	Cluster string   `json:"cluster,omitempty"`
 	Project string   `json:"project,omitempty"`
 	Written []string `json:"written,omitempty"`
 }
@@ -152,7 +117,7 @@ type readyInfo struct {
 func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *ropewalk.Config, p project) error {
 	url := address(n, cfg)
 	if w.json {
-		return unwritable(w.line(readyInfo{n.Name(), url, p.config, p.written}))
+		return unwritable(w.line(readyInfo{n.Name(), url, clusterAddress(n), p.config, p.written}))
 	}
 	list, err := call.Do[[]route.ServiceInfo](ctx, n, "node:/services", nil)
 	if err != nil {
@@ -173,12 +138,16 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *r
 	if ws != "ws://"+defaultListen {
 		flag = " --url " + ws
 	}
-	for _, try := range [][2]string{
+	tries := [][2]string{
 		{"Call:", self() + " call" + flag + ` math:/decimal/mul '{"a":2,"b":5}'`},
 		{"Serve the same again:", another() + " --url " + ws},
 		{"Then ask all servers:", self() + " gather" + flag + ` 'math:/decimal/*' '{"a":8,"b":2}'`},
 		{"Watch:", self() + " tap" + flag},
-	} {
+	}
+	if at := clusterAddress(n); at != "" {
+		tries = append(tries, [2]string{"Other nodes:", self() + " serve --join " + at})
+	}
+	for _, try := range tries {
 		fmt.Fprintf(&b, "%-24s%s\n", try[0], try[1])
 	}
 	b.WriteString("\nStop with Ctrl-C.\n")

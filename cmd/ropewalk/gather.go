@@ -16,6 +16,7 @@ type gatherCmd struct {
 	target
 	Address string `arg:"" help:"Whom to ask, such as math:/decimal/mul or 'math:/decimal/*'."`
 	input
+	choice
 	Majority bool `help:"End when more than half of the servers gave the same answer."`
 	Quorum   int  `placeholder:"N" help:"Fewer good answers than this are an error."`
 	First    int  `placeholder:"N" help:"End after this many good answers."`
@@ -46,6 +47,7 @@ func (g *gatherCmd) Run(ctx context.Context, w *world) error {
 	if g.Majority {
 		sel.By = route.ByMajority
 	}
+	g.narrow(&sel)
 	c, err := g.dial(ctx)
 	if err != nil {
 		return err
@@ -67,7 +69,7 @@ func (g *gatherCmd) Run(ctx context.Context, w *world) error {
 }
 
 func printGathered(w *world, g *call.Gathered) error {
-	t := newTable("SERVER", "PATH", "TOOK", "ANSWER")
+	t := newTable("SERVER", "NODE", "PATH", "TOOK", "ANSWER")
 	good := 0
 	for _, a := range g.Answers {
 		text := string(a.Body)
@@ -80,10 +82,10 @@ func printGathered(w *world, g *call.Gathered) error {
 		if a.Err == nil {
 			good++
 		}
-		t.add(short(a.ID, 12), a.Name+":"+a.Path, brief(a.Took), text)
+		t.add(short(a.ID, 12), orHere(a.Node), a.Name+":"+a.Path, brief(a.Took), text)
 	}
 	for _, s := range g.Missing {
-		t.add(short(s.ID, 12), s.Name+":"+s.Path, "-", "no answer")
+		t.add(short(s.ID, 12), orHere(s.Node), s.Name+":"+s.Path, "-", "no answer")
 	}
 	if err := t.print(w); err != nil {
 		return err
@@ -93,4 +95,12 @@ func printGathered(w *world, g *call.Gathered) error {
 		line += fmt.Sprintf(", %d not at all", n)
 	}
 	return w.printf("\n%s\n", strings.TrimSpace(line))
+}
+
+// orHere names the node of a server.
+func orHere(node string) string {
+	if node == "" {
+		return "here"
+	}
+	return node
 }

@@ -20,13 +20,13 @@ type helloCmd struct {
 // Help is printed below the flags.
 func (*helloCmd) Help() string {
 	return `Start it beside "ropewalk dev", as often as you like: the node shares the calls among all that serve a path, and
-"ropewalk gather 'math:/decimal/*'" asks each of them. The source is examples/hello.`
+"ropewalk gather 'math:/decimal/*'" asks each of them. When its node is lost it goes on at another one of the mesh. The source is examples/hello.`
 }
 
 // Run serves until ctx ends.
 func (h *helloCmd) Run(ctx context.Context, w *world) error {
 	log := slog.New(slog.NewTextHandler(w.err, nil))
-	c, err := h.dial(ctx, client.WithLogger(log))
+	c, err := h.follow(ctx, client.WithLogger(log))
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (h *helloCmd) Run(ctx context.Context, w *world) error {
 			}
 		}
 	}
-	fmt.Fprintf(w.err, "connected to %s as %s; stop with Ctrl-C\n", h.URL, c.ID())
+	fmt.Fprintf(w.err, "connected to %s as %s; stop with Ctrl-C\n", h.place(), c.ID())
 	<-ctx.Done()
 	if err := c.Close(); err != nil {
 		return message.AsError(err)

@@ -18,6 +18,17 @@ type middlewareCmd struct {
 	Move   middlewareMoveCmd   `cmd:"" help:"Move a middleware within its stage."`
 }
 
+// Help is printed below the flags.
+func (*middlewareCmd) Help() string {
+	return `Each node has its own middleware: name another one with --node, or all of them with --all.
+
+Examples:
+
+  ropewalk middleware --all
+  ropewalk middleware insert call limit '{"calls":10}' --all
+  ropewalk middleware remove call limit --node shop-2`
+}
+
 // place says where in a stage; without any of the flags, at the end.
 type place struct {
 	Before string `placeholder:"NAME" xor:"place" help:"In front of this one."`
@@ -30,18 +41,18 @@ func (p place) wire() nodeapi.Place {
 }
 
 type middlewareListCmd struct {
-	target
+	nodesTarget
 }
 
 // Run lists.
 func (m *middlewareListCmd) Run(ctx context.Context, w *world) error {
-	return showStages(ctx, w, &m.target, "/middleware", nil)
+	return showStages(ctx, w, &m.nodesTarget, "/middleware", nil)
 }
 
 type middlewareInsertCmd struct {
-	target
+	nodesTarget
 	Stage    string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
-	Kind     string `arg:"" help:"Which: recover, deadline, log, metrics, trace, limit, rate-limit or secret."`
+	Kind     string `arg:"" help:"Which: recover, deadline, log, metrics, trace, limit, rate-limit, retry or secret."`
 	Settings string `arg:"" optional:"" name:"json" help:"Settings as JSON."`
 	As       string `placeholder:"NAME" help:"Its name, to tell two of a kind apart. Default: the kind."`
 	place
@@ -52,24 +63,24 @@ func (m *middlewareInsertCmd) Run(ctx context.Context, w *world) error {
 	if m.Settings != "" && !message.ValidJSON([]byte(m.Settings)) {
 		return usage("the settings are not JSON: "+short(m.Settings, 60), `Put JSON into single quotes, as in '{"calls":10}'.`)
 	}
-	return showStages(ctx, w, &m.target, "/middleware/insert", nodeapi.Insert{
+	return showStages(ctx, w, &m.nodesTarget, "/middleware/insert", nodeapi.Insert{
 		Stage: route.Stage(m.Stage), Kind: m.Kind, Name: m.As, Settings: json.RawMessage(m.Settings), Place: m.wire(),
 	})
 }
 
 type middlewareRemoveCmd struct {
-	target
+	nodesTarget
 	Stage string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
 	Name  string `arg:"" help:"Which, by the name that the list shows."`
 }
 
 // Run removes.
 func (m *middlewareRemoveCmd) Run(ctx context.Context, w *world) error {
-	return showStages(ctx, w, &m.target, "/middleware/remove", nodeapi.Remove{Stage: route.Stage(m.Stage), Name: m.Name})
+	return showStages(ctx, w, &m.nodesTarget, "/middleware/remove", nodeapi.Remove{Stage: route.Stage(m.Stage), Name: m.Name})
 }
 
 type middlewareMoveCmd struct {
-	target
+	nodesTarget
 	Stage string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
 	Name  string `arg:"" help:"Which, by the name that the list shows."`
 	place
@@ -77,11 +88,11 @@ type middlewareMoveCmd struct {
 
 // Run moves.
 func (m *middlewareMoveCmd) Run(ctx context.Context, w *world) error {
-	return showStages(ctx, w, &m.target, "/middleware/move", nodeapi.Move{Stage: route.Stage(m.Stage), Name: m.Name, Place: m.wire()})
+	return showStages(ctx, w, &m.nodesTarget, "/middleware/move", nodeapi.Move{Stage: route.Stage(m.Stage), Name: m.Name, Place: m.wire()})
 }
 
-func showStages(ctx context.Context, w *world, t *target, path string, in any) error {
-	return show(ctx, w, t, path, in, func(s nodeapi.Stages) error { return printStages(w, s) })
+func showStages(ctx context.Context, w *world, t *nodesTarget, path string, in any) error {
+	return showAll(ctx, w, t, path, in, func(s nodeapi.Stages) error { return printStages(w, s) })
 }
 
 func printStages(w *world, s nodeapi.Stages) error {

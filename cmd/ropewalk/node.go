@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
@@ -29,6 +28,7 @@ type nodeFlags struct {
 	Name     string `placeholder:"NAME" help:"What people call this node. Default: the host's name."`
 	LogLevel string `placeholder:"LEVEL" help:"Log debug, info, warn or error. Default: info."`
 	Insecure bool   `help:"Listen where others can connect although there are no permissions yet."`
+	meshFlags
 }
 
 // load reads the file at path, or none, the environment and the flags.
@@ -54,6 +54,10 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 		}
 	}
 	f.listeners(&cfg, report)
+	if err := f.apply(&cfg, report); err != nil {
+		return cfg, report, err
+	}
+	acceptNone(&cfg)
 	if err := checkName(cfg.Name); err != nil {
 		return cfg, report, err
 	}
@@ -121,8 +125,14 @@ func isLoopback(ctx context.Context, host string) bool {
 }
 
 // newNode makes a node in which every connection may serve and broadcast.
-func newNode(ctx context.Context, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
+func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
 	cfg.Allow = ropewalk.AllowAll
+	if cfg.Logger == nil {
+		cfg.Logger = nodeLogger(w, &cfg)
+	}
+	if err := connectNodes(&cfg, cfg.Logger); err != nil {
+		return nil, placed(fmt.Errorf("mesh.%w", err), report)
+	}
 	stop, err := trace(ctx, &cfg)
 	if err != nil {
 		return nil, placed(fmt.Errorf("trace.endpoint: %w", err), report)
@@ -148,57 +158,6 @@ func placed(err error, report *config.Report) error {
 		path, text = "", err.Error()
 	}
 	return &config.Error{Problems: []config.Problem{{File: origin, Path: path, Message: text}}}
-}
-
-// start has the node accept connections.
-func start(ctx context.Context, n *runningNode) error {
-	err := n.Start(ctx)
-	var (
-		op   *net.OpError
-		addr *net.AddrError
-		dns  *net.DNSError
-	)
-	if err == nil || !errors.As(err, &op) {
-		return err
-	}
-	e := message.NewError(message.CodeConflict, "cannot listen: "+op.Err.Error(), "Choose another address with --listen.")
-	if op.Addr != nil {
-		e.Message = fmt.Sprintf("cannot listen on %s: %v", op.Addr, op.Err)
-	}
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		e.Message = fmt.Sprintf("another program listens on %v already", op.Addr)
-		e.Hint = "Stop it, or choose another address with --listen."
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
-		e.Hint = "Choose an address of this machine with --listen; ports below 1024 need rights."
-	case errors.As(err, &addr), errors.As(err, &dns):
-		e.Code = message.CodeInvalidInput
-		e.Hint = "Write it like 127.0.0.1:7420, with a port of at most 65535; port 0 takes a free one."
-	}
-	e.Cause = err
-	if e.Code == message.CodeInvalidInput {
-		return fail(exitUsage, e)
-	}
-	return e
-}
-
-// address returns the URL of the listener that people are told: main, else the
-// first by name.
-func address(n *runningNode, cfg *ropewalk.Config) string {
-	addrs := n.Addrs()
-	names := slices.Sorted(maps.Keys(addrs))
-	if len(names) == 0 {
-		return ""
-	}
-	name := names[0]
-	if _, ok := addrs[mainListener]; ok {
-		name = mainListener
-	}
-	scheme := "http://"
-	if cfg.Listeners[name].CertFile != "" {
-		scheme = "https://"
-	}
-	return scheme + addrs[name].String()
 }
 
 // untilDone waits for a signal and then lets the node finish what it does.

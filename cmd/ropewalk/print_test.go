@@ -9,6 +9,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/route"
@@ -22,16 +23,31 @@ func TestListsGolden(t *testing.T) {
 	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
 	services := []route.ServiceInfo{
 		{Name: "math", Path: "/decimal/mul", Servers: []route.ServerInfo{
-			{ID: "7f3kq1x9z02m", Version: "1.2.0", Description: "a times b", Local: true, InFlight: 3, Since: now.Add(-90 * time.Second)},
-			{ID: "q1x9", Since: now.Add(-50 * time.Hour)},
+			{ID: "7f3kq1x9z02m", Version: "1.2.0", Description: "a times b", Local: true, Node: "dev", InFlight: 3, Since: now.Add(-90 * time.Second)},
+			{ID: "q1x9", Node: "shop-2", Zone: "eu-1", Since: now.Add(-50 * time.Hour)},
 		}},
 		{Name: "text", Path: "/up", Servers: []route.ServerInfo{{ID: "evil", Description: "red \x1b[31m\nand two lines"}}},
 	}
 	explained := explanation{Address: "math:/user/7/cart", Explanation: nodeapi.Explanation{
-		Route: "math:/user/{id}/cart", Params: map[string]string{"id": "7"}, Strategy: "least-busy",
+		Route: "math:/user/{id}/cart", Params: map[string]string{"id": "7"}, Strategy: "least-busy", Weights: map[string]float64{"^1": 95, "^2": 5},
 		Steps:   []nodeapi.Step{{Stage: "inbound", Middleware: []string{"recover", "log"}}, {Stage: "call"}},
-		Servers: []nodeapi.Server{{ID: "7f3k", Path: "/user/7/cart", Version: "1.2.0", InFlight: 1, Local: true}, {ID: "q1x9", Path: "/user/7/cart"}},
+		Servers: []nodeapi.Server{{ID: "7f3k", Path: "/user/7/cart", Version: "1.2.0", InFlight: 1, Local: true, Node: "dev"}, {ID: "q1x9", Path: "/user/7/cart", Node: "shop-2", Zone: "eu-1"}},
 	}}
+	clients := []exchange.ClientInfo{
+		{ID: "2945p8eigxz", Listener: "main", Transport: "websocket", RemoteAddr: "127.0.0.1:40000", Since: now.Add(-time.Hour), Calling: 2, Serves: 4},
+		{ID: "7f3kq1x9z02m", Listener: "main", Transport: "poll", RemoteAddr: "10.0.0.1:1", Since: now, Draining: true},
+	}
+	nodes := []nodeapi.NodeStatus{
+		{NodeInfo: mesh.NodeInfo{Self: true, State: mesh.Alive, Since: now.Add(-time.Hour), Card: mesh.Card{
+			ID: "0af13c98000000000000000000000000", Name: "dev", Version: "1.2.0", Clients: 3, Routes: 24, Labels: map[string]string{"zone": "eu-1"},
+			URLs: []string{"ws://127.0.0.1:7420"}, Addr: "127.0.0.1:7421",
+		}}},
+		{NodeInfo: mesh.NodeInfo{State: mesh.Draining, Since: now.Add(-time.Minute), RTT: 0.00123, Card: mesh.Card{
+			ID: "1bf13c98000000000000000000000000", Name: "shop-2", Version: "1.2.0", Routes: 14, Addr: "10.0.0.6:7421",
+		}}},
+		{NodeInfo: mesh.NodeInfo{State: mesh.Lost, Since: now.Add(-12 * time.Second), Card: mesh.Card{ID: "2cf13c98", Name: "shop-3"}}},
+		{NodeInfo: mesh.NodeInfo{State: mesh.Lost, Gone: true, Since: now.Add(-12 * time.Minute), Card: mesh.Card{ID: "3d", Name: "shop-4"}}},
+	}
 	section := func(title string, f func() error) {
 		out.WriteString("== " + title + "\n")
 		if err := f(); err != nil {
@@ -40,10 +56,12 @@ func TestListsGolden(t *testing.T) {
 	}
 	section("services", func() error { return printServices(w, services, "", now) })
 	section("clients", func() error {
-		return printClients(w, []exchange.ClientInfo{
-			{ID: "2945p8eigxz", Listener: "main", Transport: "websocket", RemoteAddr: "127.0.0.1:40000", Since: now.Add(-time.Hour), Calling: 2, Serves: 4},
-			{ID: "7f3kq1x9z02m", Listener: "main", Transport: "poll", RemoteAddr: "10.0.0.1:1", Since: now, Draining: true},
-		}, now)
+		return printClients(w, clientsAt("", clients), now)
+	})
+	section("clients --all", func() error { return printClients(w, clientsAt("shop-1", clients), now) })
+	section("nodes", func() error { return printNodes(w, nodes, now) })
+	section("versions", func() error {
+		return printVersions(w, nodeapi.Versions{"math": {"^1": 95, "^2.0.0-0": 5}, "text": {"*": 1}})
 	})
 	section("middleware", func() error {
 		return printStages(w, nodeapi.Stages{
@@ -59,7 +77,7 @@ func TestListsGolden(t *testing.T) {
 		return printGathered(w, &call.Gathered{
 			Answers: []call.ServerAnswer{
 				{Server: call.Server{ID: "7f3kq1x9z02m4", Name: "math", Path: "/decimal/mul"}, Took: 2100 * time.Microsecond, Body: []byte("10")},
-				{Server: call.Server{ID: "q1x9", Name: "math", Path: "/decimal/add"}, Took: time.Second, Err: message.NewError(message.CodeInternal, "a bug", "")},
+				{Server: call.Server{ID: "q1x9", Node: "shop-2", Name: "math", Path: "/decimal/add"}, Took: time.Second, Err: message.NewError(message.CodeInternal, "a bug", "")},
 				{Server: call.Server{ID: "q1x9", Name: "math", Path: "/image"}, Took: 99, Body: []byte("abc"), ContentType: "image/png"},
 			},
 			Missing: []call.Server{{ID: "z02m", Name: "math", Path: "/decimal/mul"}},
@@ -71,9 +89,9 @@ func TestListsGolden(t *testing.T) {
 		for _, m := range []nodeapi.Tapped{
 			{At: at, Verb: "call", From: "2945p8eigxz@client:/", To: "math:/decimal/mul", Size: 13, Body: `{"a":2,"b":5}`},
 			{At: at, Verb: "part", To: "2945p8eigxz@client:/", Route: "report:/long", Seq: 3, Size: 99},
-			{At: at, Verb: "error", To: "2945p8eigxz@client:/", Route: "math:/decimal/mul", Took: 0.0021, Code: "internal", Missed: 7},
+			{At: at, Verb: "error", To: "2945p8eigxz@client:/", Route: "math:/decimal/mul", Took: 0.0021, Code: "internal", Missed: 7, Node: "shop-2"},
 		} {
-			if err := printTapped(w, &m); err != nil {
+			if err := printTapped(w, &m, m.Node != ""); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -17,9 +18,10 @@ type routeCmd struct {
 }
 
 type explainCmd struct {
-	target
+	nodeTarget
 	Address  string `arg:"" help:"Such as math:/decimal/mul."`
 	Strategy string `placeholder:"WORD" help:"What the call would ask for."`
+	choice
 }
 
 // explanation is nodeapi.Explanation as it arrives: the address as text.
@@ -28,13 +30,26 @@ type explanation struct {
 	Address string `json:"address"`
 }
 
+// Help is printed below the flags.
+func (*explainCmd) Help() string {
+	return `It is the way of a call that is made at the node which is asked. "here" is that node.
+
+Examples:
+
+  ropewalk route explain math:/decimal/mul
+  ropewalk route explain math:/decimal/mul --scope zone --version ^1.2
+  ropewalk route explain math:/decimal/mul --node shop-2
+  ropewalk route explain 2945p8eigxz@client:/`
+}
+
 // Run explains. An address that nobody can answer for is an error.
 func (e *explainCmd) Run(ctx context.Context, w *world) error {
 	if err := checkAddress(e.Address); err != nil {
 		return err
 	}
 	var unanswered error
-	err := show(ctx, w, &e.target, "/route/explain", nodeapi.Explain{Address: e.Address, Strategy: e.Strategy},
+	in := nodeapi.Explain{Address: e.Address, Strategy: e.Strategy, Scope: e.Scope, Version: e.Version}
+	err := show(ctx, w, &e.nodeTarget, "/route/explain", in,
 		func(x explanation) error {
 			if x.Error != nil {
 				unanswered = &message.Error{Code: x.Error.Code, Message: x.Error.Message, Hint: x.Error.Hint}
@@ -68,20 +83,35 @@ func printExplanation(w *world, x explanation) error {
 		middleware := strings.Join(s.Middleware, " → ")
 		row(name, fmt.Sprintf("%-9s %s", s.Stage, orDash(middleware)))
 	}
+	for i, version := range slices.Sorted(maps.Keys(x.Weights)) {
+		name := ""
+		if i == 0 {
+			name = "split"
+		}
+		row(name, fmt.Sprintf("%s  %s", version, strconv.FormatFloat(x.Weights[version], 'g', -1, 64)))
+	}
 	for i, s := range x.Servers {
 		name := ""
 		if i == 0 {
 			name = "servers"
 		}
-		where := "far"
-		if s.Local {
-			where = "here"
-		}
-		text := fmt.Sprintf("%s  %s  %s  %d calls in flight", s.ID, s.Path, where, s.InFlight)
-		if s.Version != "" {
-			text += "  version " + s.Version
-		}
-		row(name, text)
+		row(name, serverLine(s))
 	}
 	return w.printf("%s", b.String())
+}
+
+// serverLine says who could answer, and where that is.
+func serverLine(s nodeapi.Server) string {
+	where := s.Node
+	switch {
+	case s.Local:
+		where = "here"
+	case s.Zone != "":
+		where += " in " + s.Zone
+	}
+	text := fmt.Sprintf("%s  %s  %s  %d calls in flight", s.ID, s.Path, orDash(where), s.InFlight)
+	if s.Version != "" {
+		text += "  version " + s.Version
+	}
+	return text
 }

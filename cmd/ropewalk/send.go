@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/route"
 )
 
 // sendCmd sends a message to which no answer is expected.
@@ -12,8 +13,9 @@ type sendCmd struct {
 	target
 	Address string `arg:"" help:"To whom: 2945p8eigxz@client:/ for one client, '*@client:/' for all, or a service."`
 	input
-	Type  string `placeholder:"WORD" help:"The application's word for the message."`
-	NoAck bool   `help:"Do not wait until the message was handed over."`
+	Type string `placeholder:"WORD" help:"The application's word for the message."`
+	choice
+	NoAck bool `help:"Do not wait until the message was handed over."`
 }
 
 // Help is printed below the flags.
@@ -39,7 +41,9 @@ func (s *sendCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	opts := slices.Concat(s.target.options(), s.input.options())
+	var sel route.Selection
+	s.narrow(&sel)
+	opts := slices.Concat(s.target.options(), s.input.options(), []call.Option{call.WithStrategy(sel)})
 	if !s.NoAck {
 		opts = append(opts, call.WithAck())
 	}

@@ -16,8 +16,19 @@ func (*serveCmd) Help() string {
 
   ready NAME http://HOST:PORT
 
-and its log goes to standard error. SIGTERM and SIGINT stop it: it takes nothing new, finishes what is in flight and
-exits with 0; a second signal ends it at once.
+and, if other nodes can join it, behind that "cluster HOST:PORT". Its log goes to standard error. SIGTERM and SIGINT stop
+it: it takes nothing new, finishes what is in flight and exits with 0; a second signal ends it at once.
+
+Many nodes are one mesh: a client of any of them reaches what is served at all of them. Beside "ropewalk dev", or another
+node with --cluster 127.0.0.1:7421, on the same machine:
+
+  ropewalk serve --join 127.0.0.1:7421
+
+If port 7420 is taken such a node takes the next free one, and has that in its name. On several machines, each with the
+same secret in ROPEWALK_MESH_SECRET (openssl rand -hex 16 makes one):
+
+  ropewalk serve --cluster 10.0.0.5:7421
+  ropewalk serve --cluster 10.0.0.6:7421 --join 10.0.0.5:7421
 
 A field of the configuration is set by the file, over it by a variable such as ROPEWALK_LIMITS_FRAME, over that by a
 flag. "ropewalk config doc" prints all fields.`
@@ -32,15 +43,20 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 	if err := s.guard(ctx, &cfg); err != nil {
 		return err
 	}
-	n, err := newNode(ctx, cfg, report)
+	from := starter{cfg: &cfg, report: report}
+	// One more node on a machine is what --join is for; without it a second
+	// node is more likely a mistake.
+	from.listen = len(cfg.Mesh.Join) > 0 && report.Origin("listeners.main.address") == ""
+	from.named = cfg.Name == ""
+	n, err := from.start(ctx, w)
 	if err != nil {
 		return err
 	}
-	if err := start(ctx, n); err != nil {
-		_ = n.Shutdown(ctx)
-		return err
+	line := "ready " + n.Name() + " " + address(n, &cfg)
+	if at := clusterAddress(n); at != "" {
+		line += " cluster " + at
 	}
-	if err := w.printf("ready %s %s\n", n.Name(), address(n, &cfg)); err != nil {
+	if err := w.printf("%s\n", line); err != nil {
 		_ = n.Shutdown(ctx)
 		return unwritable(err)
 	}

@@ -8,13 +8,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/route"
 )
 
 // servicesCmd lists what is served.
 type servicesCmd struct {
-	target
+	nodeTarget
 	Filter string `arg:"" optional:"" help:"Only services whose address begins with this."`
+}
+
+// Help is printed below the flags.
+func (*servicesCmd) Help() string {
+	return `Each node answers for itself under node:, so of these only those of the node that is asked are shown; "ropewalk services
+node:" shows all. BUSY are the calls in flight from the node that is asked.
+
+Examples:
+
+  ropewalk services
+  ropewalk services math:`
 }
 
 // Run lists.
@@ -34,22 +46,30 @@ func (s *servicesCmd) Run(ctx context.Context, w *world) error {
 	if w.json {
 		return w.line(list)
 	}
+	if !strings.HasPrefix(s.Filter, nodeapi.Name+":") {
+		hideOtherNodes(list)
+	}
 	return printServices(w, list, s.Filter, time.Now())
 }
 
+// hideOtherNodes takes out that each node answers for itself.
+func hideOtherNodes(list []route.ServiceInfo) {
+	for i := range list {
+		if list[i].Name == nodeapi.Name {
+			list[i].Servers = slices.DeleteFunc(list[i].Servers, func(s route.ServerInfo) bool { return !s.Local })
+		}
+	}
+}
+
 func printServices(w *world, list []route.ServiceInfo, filter string, now time.Time) error {
-	t := newTable("ADDRESS", "SERVER", "VERSION", "WHERE", "BUSY", "SINCE", "DESCRIPTION")
+	t := newTable("ADDRESS", "SERVER", "VERSION", "NODE", "BUSY", "SINCE", "DESCRIPTION")
 	for _, s := range list {
 		address := s.Name + ":" + s.Path
 		for i, server := range s.Servers {
 			if i > 0 {
 				address = ""
 			}
-			where := "far"
-			if server.Local {
-				where = "here"
-			}
-			t.add(address, short(server.ID, 12), orDash(server.Version), where,
+			t.add(address, short(server.ID, 12), orDash(server.Version), orDash(server.Node),
 				strconv.Itoa(server.InFlight), ago(server.Since, now), server.Description)
 		}
 	}

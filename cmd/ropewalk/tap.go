@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,20 +16,25 @@ import (
 
 // tapCmd shows messages as they pass.
 type tapCmd struct {
-	target
+	nodeTarget
 	Pattern string  `arg:"" optional:"" default:"*:/**" help:"Which addresses, such as 'math:/**'; all if left out."`
 	Sample  float64 `default:"1" placeholder:"SHARE" help:"Show only this share of the messages: 0.1 is every tenth or so."`
 	Body    int     `default:"200" placeholder:"BYTES" help:"Show this much of each body; 0 for none. Default: ${default}. Values of fields such as password and token are masked."`
+
+	first   string `kong:"-"` // node that was seen
+	several bool   `kong:"-"` // there are more
 }
 
 // Help is printed below the flags.
 func (*tapCmd) Help() string {
-	return `Stop it with Ctrl-C. The node does not wait for a tap: what it could not show in time is counted.
+	return `Shows the messages of all nodes of the mesh, each at the node of its sender, or with --node those of one. Stop it with
+Ctrl-C. Nobody waits for a tap: what could not be shown in time is counted.
 
 Examples:
 
   ropewalk tap
-  ropewalk tap 'math:/**' --sample 0.1 --json`
+  ropewalk tap 'math:/**' --sample 0.1 --json
+  ropewalk tap --node shop-2`
 }
 
 // tapTime is more than any node lets a call last; a node that ends a tap is
@@ -48,11 +54,15 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
+	at, err := t.locate(ctx, c)
+	if err != nil {
+		return err
+	}
 	if !w.json {
-		fmt.Fprintf(w.err, "watching %s on %s; stop with Ctrl-C\n", t.Pattern, t.URL)
+		fmt.Fprintf(w.err, "watching %s on %s; stop with Ctrl-C\n", t.Pattern, cmp.Or(t.Node, t.place()))
 	}
 	for {
-		err := t.watch(ctx, w, c)
+		err := t.watch(ctx, w, c, at)
 		if ctx.Err() != nil {
 			return fail(exitInterrupted, nil) // what everybody does who has seen enough
 		}
@@ -62,9 +72,13 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 	}
 }
 
-func (t *tapCmd) watch(ctx context.Context, w *world, c *client.Client) error {
+func (t *tapCmd) watch(ctx context.Context, w *world, c *client.Client, at string) error {
 	opts := append(t.options(), call.WithTimeout(tapTime), call.WithBuffer(partBuffer))
-	s := c.Stream(ctx, "node:/tap", nodeapi.Tap{Pattern: t.Pattern, Sample: t.Sample, Body: t.Body}, opts...)
+	in := nodeapi.Tap{Pattern: t.Pattern, Sample: t.Sample, Body: t.Body}
+	if t.Node != "" {
+		in.Nodes = "this"
+	}
+	s := c.Stream(ctx, at+"node:/tap", in, opts...)
 	defer func() { _ = s.Close() }()
 	for p, err := range s.Parts() {
 		if err != nil {
@@ -86,10 +100,16 @@ func (t *tapCmd) print(w *world, p call.Part) error {
 	if err := p.Decode(&m); err != nil {
 		return err
 	}
-	return unwritable(printTapped(w, &m))
+	if t.first == "" {
+		t.first = m.Node
+	}
+	t.several = t.several || m.Node != t.first
+	return unwritable(printTapped(w, &m, t.several))
 }
 
-func printTapped(w *world, m *nodeapi.Tapped) error {
+// printTapped prints one message, with the node that saw it if there are
+// several.
+func printTapped(w *world, m *nodeapi.Tapped, several bool) error {
 	if m.Missed > 0 {
 		w.warnf("%d messages came too fast to be shown; --sample shows fewer", m.Missed)
 	}
@@ -102,7 +122,11 @@ func printTapped(w *world, m *nodeapi.Tapped) error {
 	case "part":
 		verb, look = fmt.Sprintf("part %d", m.Seq), dim
 	}
-	text := []string{m.At.Local().Format("15:04:05.000"), w.paint(look, fmt.Sprintf("%-7s", verb)), printable(way(m))}
+	text := []string{m.At.Local().Format("15:04:05.000"), w.paint(look, fmt.Sprintf("%-7s", verb))}
+	if several {
+		text = append(text, w.paint(dim, printable(m.Node)))
+	}
+	text = append(text, printable(way(m)))
 	if m.Took > 0 {
 		text = append(text, brief(time.Duration(m.Took*float64(time.Second))))
 	}

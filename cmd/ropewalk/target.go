@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 // link is how a verb reaches a node.
 type link struct {
-	URL            string        `name:"url" env:"ROPEWALK_URL" default:"ws://127.0.0.1:7420" placeholder:"URL" help:"The node to talk to. Default: ws://127.0.0.1:7420."`
+	URL            []string      `name:"url" env:"ROPEWALK_URL" default:"ws://127.0.0.1:7420" placeholder:"URL" help:"The node to talk to; given more than once, the first of these that can be reached. Default: ws://127.0.0.1:7420."`
 	ConnectTimeout time.Duration `default:"5s" placeholder:"TIME" help:"How long connecting may take. Default: ${default}."`
 }
 
@@ -38,14 +37,24 @@ func checkAddress(text string) error {
 		"Write the name of the service, a colon and the path, such as math:/decimal/mul.")
 }
 
-// dial connects to the node.
+// place is where the verb connects, for people.
+func (t *link) place() string { return strings.Join(t.URL, ", ") }
+
+// dial connects to the node, and stays there: what is asked of node: is meant
+// for the one that was named, and not for one that would do as well.
 func (t *link) dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+	return t.follow(ctx, append(opts, client.WithoutFollow())...)
+}
+
+// follow connects to the node, or, when that drains or is lost, to others of
+// its mesh.
+func (t *link) follow(ctx context.Context, opts ...client.Option) (*client.Client, error) {
 	within, cancel := context.WithTimeout(ctx, t.ConnectTimeout)
 	defer cancel()
 	// What a client logs are connections lost and made; the verbs say it in
 	// their own words.
-	opts = append([]client.Option{client.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
-	c, err := client.Dial(within, t.URL, opts...)
+	opts = append([]client.Option{client.WithLogger(slog.New(slog.DiscardHandler)), client.WithURLs(t.URL[1:]...)}, opts...)
+	c, err := client.Dial(within, t.URL[0], opts...)
 	if err == nil {
 		return c, nil
 	}
@@ -68,31 +77,4 @@ func (t *target) options() []call.Option {
 		return nil
 	}
 	return []call.Option{call.WithAuthorization(t.Token)}
-}
-
-// ask calls a path of the node's own service.
-func (t *target) ask(ctx context.Context, path string, in any) (*call.Answer, error) {
-	c, err := t.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = c.Close() }()
-	return c.Call(ctx, "node:"+path, in, t.options()...)
-}
-
-// show asks a path of the node's own service and prints the answer: as it is
-// for programs, else with output.
-func show[T any](ctx context.Context, w *world, t *target, path string, in any, output func(T) error) error {
-	a, err := t.ask(ctx, path, in)
-	if err != nil {
-		return err
-	}
-	if w.json {
-		return w.line(json.RawMessage(a.Body))
-	}
-	var v T
-	if err := a.Decode(&v); err != nil {
-		return err
-	}
-	return output(v)
 }
