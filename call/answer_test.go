@@ -100,10 +100,13 @@ func TestDecodeGathered(t *testing.T) {
 			t.Errorf("%s: %+v, %v", in, g, err)
 		}
 	}
-	g, err := call.DecodeGathered([]byte(`{"answers":[{"server":"a","name":"n","path":"/p","took":1,"body":null},
-		{"server":"b","error":null,"body":1},{"server":"c"}],"missing":[],"servers":3}`))
+	g, err := call.DecodeGathered([]byte(`{"answers":[{"server":"a","node":"x","name":"n","path":"/p","took":1,"body":null},
+		{"server":"b","error":null,"body":1},{"server":"c"}],"missing":[{"server":"d","node":"y"}],"servers":3}`))
 	if err != nil || len(g.Answers) != 3 || string(g.Answers[0].Body) != "null" || g.Answers[1].Err != nil || g.Answers[2].Body != nil {
 		t.Fatalf("%+v, %v", g, err)
+	}
+	if g.Answers[0].Node != "x" || g.Answers[1].Node != "" || g.Missing[0].Node != "y" {
+		t.Errorf("the nodes of %+v", g)
 	}
 	var one call.ServerAnswer
 	if err := json.Unmarshal([]byte(`{"server":"a","error":{"code":"conflict","message":"no"}}`), &one); err != nil || one.Err.Code != message.CodeConflict {

@@ -253,3 +253,46 @@ func endsOnce(t *testing.T, c end, calls int) {
 		}
 	}
 }
+
+// Whatever a broken node sends, calls that are in order get their one answer.
+func TestFarHostileNode(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newMesh(t, 3, true)
+		c, s := w.connect(0), w.serving(0, "echo:/")
+		good, bad := w.serving(1, "far:/"), w.far[0][2]
+		c.send(`{"to":"far:/","mid":"1","bdy":1}`)
+		ids := rapid.SampledFrom([]string{"", "1", "2", "3", "-", "zzzzzzzzzzzzz", "00"})
+		addresses := rapid.SampledFrom([]string{
+			"", "echo:/", "far:/", "node:/x", "*@client:/", "client:/", s.id + "@client:/", good.id + "@client:/", "*:/**", ":", good.id + "@far:/",
+		})
+		for range 30 {
+			to, from, mid, rmid := addresses.Draw(rt, "to"), addresses.Draw(rt, "from"), ids.Draw(rt, "mid"), ids.Draw(rt, "rmid")
+			bad.Receive(exchange.Note{
+				Server:   rapid.SampledFrom([]string{"", s.id, good.id, w.ids[0], w.ids[2]}).Draw(rt, "server"),
+				Granted:  rapid.Bool().Draw(rt, "granted"),
+				Returned: rapid.IntRange(0, 4).Draw(rt, "returned") == 0,
+			}, &message.Message{
+				Verb: message.Verb(rapid.IntRange(0, 12).Draw(rt, "verb")), //nolint:gosec // it is small
+				To:   []byte(to), From: []byte(from), Mid: []byte(mid), Rmid: []byte(rmid),
+				Seq: rapid.Uint64().Draw(rt, "seq"), Body: []byte(rapid.SampledFrom([]string{"", "1", "{"}).Draw(rt, "body")),
+			})
+		}
+		w.links[0][1].step()
+		m := good.next(t)
+		good.send(`{"rmid":%q,"bdy":2}`, m.Mid)
+		w.links[1][0].step()
+		for got := c.next(t); ; got = c.next(t) {
+			if got.Verb == message.VerbSend { // that is what nodes may do
+				continue
+			}
+			if got.Verb != message.VerbReply || string(got.Body) != "2" {
+				rt.Fatalf("the caller got %s %s", got.Verb, got.Body)
+			}
+			break
+		}
+		bad.Gone(message.NewError(message.CodeNodeLost, "lost", ""))
+		w.far[0][2] = nil
+		w.still()
+	})
+}
