@@ -159,7 +159,9 @@ func (j *job) Part(b route.Body) error {
 func (j *job) Reply(b route.Body) error { return j.res.Reply(b) }
 
 // Fail passes an error on, with what the caller must not see in the log. A
-// context error becomes the reason why the context ended.
+// context error becomes the reason why the context ended. That somebody else
+// did not execute what the handler asked for does not mean that the handler has
+// done nothing: such an error is not retryable any more.
 func (j *job) Fail(err error) error {
 	if err == nil {
 		err = message.NewError(message.CodeInternal, "the service failed without an error",
@@ -172,6 +174,11 @@ func (j *job) Fail(err error) error {
 			e = j.cause
 		}
 		j.mu.Unlock()
+	}
+	if e.Remote() && e.Retryable {
+		own := *e
+		own.Retryable = false
+		e = &own
 	}
 	if sendErr := j.res.Fail(e); sendErr != nil {
 		return sendErr

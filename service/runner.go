@@ -232,8 +232,17 @@ func (r *Runner) abort() {
 		_ = j.Fail(errShuttingDown())
 	}
 	for _, j := range running {
-		j.end(errShuttingDown())
+		j.end(errStopped())
 	}
+}
+
+// errStopped ends calls whose handlers have begun: unlike the others they may
+// have been executed.
+func errStopped() *message.Error {
+	e := message.NewError(message.CodeShuttingDown, "the service stopped during the call",
+		"The call may have been executed; repeat it only if that does no harm.")
+	e.Retryable = false
+	return e
 }
 
 func errShuttingDown() *message.Error {

@@ -95,6 +95,30 @@ func TestRunnerAnswersForTheHandler(t *testing.T) {
 	}
 }
 
+// What a handler refuses itself may be repeated; what it passes on may not, for
+// nobody knows what it has done before.
+func TestRunnerRetryable(t *testing.T) {
+	t.Parallel()
+	mine := message.NewError(message.CodeOverloaded, "mine", "")
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{mine, true},
+		{message.DecodeError(message.AppendError(nil, mine)), false},
+		{fmt.Errorf("ask the stock: %w", message.DecodeError(message.AppendError(nil, mine))), false},
+	} {
+		r := service.NewRunner(t.Context(), slog.New(slog.DiscardHandler), 1, 1)
+		in := newCall("a:/x", "")
+		r.Handler(route.HandlerFunc(func(_ context.Context, _ *route.Request, res route.Responder) { _ = res.Fail(c.err) })).Handle(t.Context(), in.req, in)
+		in.wait(t)
+		r.Close()
+		if in.err.Code != message.CodeOverloaded || in.err.Retryable != c.want {
+			t.Errorf("%v: %+v", c.err, in.err)
+		}
+	}
+}
+
 func TestRunnerSendNeedsNoAnswer(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
@@ -253,7 +277,7 @@ func TestRunnerCloseFailsWhatWaits(t *testing.T) {
 	h.Handle(t.Context(), second.req, second)
 	cancel() // the parent's end has the same effect, without the waiting
 	for _, in := range []*call{first, second} {
-		if in.wait(t).code() != message.CodeShuttingDown {
+		if in.wait(t).code() != message.CodeShuttingDown || in.err.Retryable != (in == second) { // the first may have been executed
 			t.Errorf("got %v", in.err)
 		}
 	}

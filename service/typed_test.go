@@ -158,12 +158,20 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	s := service.New("math", service.WithVersion("1"), service.WithDescription("sums"), service.WithMetadata(json.RawMessage(`{"team":"a"}`)))
 	s.Handle("/typed", service.Handle(func(context.Context, struct{ A int }) (string, error) { return "", nil }), service.WithVersion("2"))
-	s.Handle("/raw", answer("1"), service.WithSchemas(json.RawMessage(`{"type":"object","required":["a"]}`), nil))
+	s.Handle("/raw", answer("1"), service.WithSchemas(json.RawMessage(`{"type":"object","required":["a"]}`), nil), service.WithIdempotent())
 	s.Handle("/body", service.Handle(func(_ context.Context, b route.Body) (route.Body, error) { return b, nil }))
 	routes := s.Routes()
 	if in, out := string(routes[0].Info.In), string(routes[0].Info.Out); out != `{"type":"string"}` ||
 		in != `{"type":"object","properties":{"A":{"type":"integer"}},"required":["A"]}` {
 		t.Errorf("schemas %s and %s", in, out)
+	}
+	if routes[0].Info.Idempotent || !routes[1].Info.Idempotent {
+		t.Error("the wrong path is idempotent")
+	}
+	all := service.New("all", service.WithIdempotent())
+	all.Handle("/", answer("1"))
+	if !all.Routes()[0].Info.Idempotent {
+		t.Error("the paths of an idempotent service are not")
 	}
 	if i := routes[0].Info; i.Version != "2" || i.Description != "sums" || string(i.Metadata) != `{"team":"a"}` {
 		t.Errorf("info %+v", i)
