@@ -186,16 +186,22 @@ func meet(t *testing.T, nodes ...*node) {
 	}
 }
 
-// freePort returns a port that nobody listens on.
+// freePort returns an address that nobody listens on. It is below the ports that
+// the system hands out, so that nobody gets it by chance before it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, n = 15000, 15000
+	base := os.Getpid() * 97
+	for range n {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+(base+serial())%n))
+		var lc net.ListenConfig
+		if l, err := lc.Listen(t.Context(), "tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
 
 func TestEmbeddedIsABackplane(t *testing.T) {
