@@ -169,7 +169,7 @@ func (n *Node) take(frame []byte) {
 		if kind == frameLast {
 			whole := n.partial
 			n.partial = nil
-			if whole[0] != frameFragment && whole[0] != frameLast {
+			if len(whole) > 0 && whole[0] != frameFragment && whole[0] != frameLast {
 				n.take(whole)
 			}
 		}
