@@ -46,7 +46,7 @@ type member struct {
 // held.
 func (mem *member) last() time.Time {
 	if mem.link != nil {
-		if t := time.Unix(0, mem.link.heard.Load()); t.After(mem.heard) {
+		if t := mem.link.mesh.at(mem.link.heard.Load()); t.After(mem.heard) {
 			return t
 		}
 	}
@@ -209,7 +209,7 @@ func (m *Mesh) link(mem *member, now time.Time) *Node {
 		out:    outbox{limit: m.cfg.MaxPending, wait: resendAfter},
 	}
 	n.card.Store(mem.card)
-	n.heard.Store(now.UnixNano())
+	n.heard.Store(m.since(now))
 	mem.link, mem.lostAt, mem.gone, mem.served = n, time.Time{}, false, nil
 	m.touch()
 	m.log.Info("node joined", "node", mem.card.Name, "id", text, "zone", mem.card.Zone())
@@ -401,11 +401,17 @@ func (m *Mesh) watch(now time.Time) {
 	}
 }
 
+// since is a time in nanoseconds after the start of this mesh, and at the time
+// that since was made of. They do not jump when somebody sets the clock.
+func (m *Mesh) since(t time.Time) int64 { return int64(t.Sub(m.started)) }
+
+func (m *Mesh) at(since int64) time.Time { return m.started.Add(time.Duration(since)) }
+
 // awake notices that this process did not run for so long that the others have
 // given it up: then what they sent since, or before, must not be acted on.
 func (m *Mesh) awake(now time.Time) {
-	last := m.paused.Swap(now.UnixNano())
-	if time.Duration(now.UnixNano()-last) < m.cfg.DeadAfter {
+	ran := m.since(now)
+	if last := m.ran.Swap(ran); time.Duration(ran-last) < m.cfg.DeadAfter {
 		return
 	}
 	for _, n := range m.links(false) {
@@ -434,7 +440,7 @@ func (m *Mesh) ping(now time.Time) {
 	}
 	m.mu.Unlock()
 	if next != nil {
-		stamp := binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano())) //nolint:gosec // the time is not negative
+		stamp := binary.BigEndian.AppendUint64(nil, uint64(m.since(now))) //nolint:gosec // not negative
 		_ = m.plane.Send(next.text, short(kindPing, m.id, stamp))
 	}
 }
@@ -447,7 +453,7 @@ func (m *Mesh) pong(id nodeID, stamp []byte) {
 	if n == nil || len(stamp) != pingLen {
 		return
 	}
-	took := time.Now().UnixNano() - int64(binary.BigEndian.Uint64(stamp)) //nolint:gosec // checked next
+	took := m.since(time.Now()) - int64(binary.BigEndian.Uint64(stamp)) //nolint:gosec // checked next
 	if took < 0 || took > int64(time.Minute) {
 		return
 	}

@@ -136,7 +136,7 @@ type Mesh struct {
 
 	connected atomic.Bool
 	draining  atomic.Bool
-	paused    atomic.Int64 // unix nanoseconds of the last look at the clock
+	ran       atomic.Int64 // when this process was last seen to run, see since
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
 
@@ -177,7 +177,6 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	m.flusher.wake = make(chan struct{}, 1)
 	m.metrics = newMetrics(cfg.Registry, m)
 	m.connected.Store(true)
-	m.paused.Store(time.Now().UnixNano())
 	m.announce() // before anybody is there to hear it
 	if card := m.Card(); card.check() != nil {
 		return nil, fmt.Errorf("mesh: %w", card.check())

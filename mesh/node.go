@@ -36,7 +36,7 @@ type Node struct {
 	since  time.Time
 	epoch  uint64
 	card   atomic.Pointer[Card]
-	heard  atomic.Int64 // unix nanoseconds
+	heard  atomic.Int64 // see Mesh.since
 	rtt    atomic.Int64 // nanoseconds, smoothed; 0 if unknown
 	doomed atomic.Pointer[string]
 

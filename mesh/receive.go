@@ -82,7 +82,7 @@ func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew 
 		}
 		n.begin(h.epoch)
 	}
-	n.heard.Store(now.UnixNano())
+	n.heard.Store(n.mesh.since(now))
 	if !n.note(kind, h) {
 		return false
 	}

@@ -16,11 +16,16 @@ import (
 	"github.com/ropewalk/ropewalk/mesh"
 )
 
-// selfBytes bounds what a node has sent to itself and not taken yet.
-const selfBytes = 16 << 20
+const (
+	// selfBytes bounds what a node has sent to itself and not taken yet.
+	selfBytes = 16 << 20
+	// knownNodes bounds of how many nodes the subject is remembered.
+	knownNodes = 1 << 12
+)
 
 var (
 	errNotOpen  = errors.New("the backplane is not open")
+	errNoNode   = errors.New("a message for no node")
 	errLost     = errors.New("the connection to the NATS server is lost")
 	errTooLarge = fmt.Errorf("a message is larger than the %d bytes that a backplane takes", mesh.MaxMessage)
 	errSelfFull = errors.New("too much waits that this node has sent to itself")
@@ -52,6 +57,7 @@ type Plane struct {
 	server *inside // nil without one
 	addr   string
 	lane   *lane.Lane
+	known  map[string]string // subjects of nodes that were sent to
 	self   [][]byte // sent by this node to itself
 	selfN  int      // bytes in self
 	wake   chan struct{}
@@ -77,7 +83,7 @@ func New(cfg Config, log *slog.Logger) (*Plane, error) {
 	}
 	return &Plane{
 		cfg: cfg, log: log, prefix: "ropewalk." + cfg.name() + "." + cfg.word("subject")[:16],
-		wake: make(chan struct{}, 1), opened: make(chan struct{}),
+		known: make(map[string]string), wake: make(chan struct{}, 1), opened: make(chan struct{}),
 	}, nil
 }
 
@@ -182,40 +188,53 @@ func (p *Plane) state(connected bool) {
 // Send implements mesh.Backplane. It blocks until the server inside has taken
 // data, or while the operating system's buffer for an outside server is full.
 func (p *Plane) Send(node string, data []byte) error {
-	to, err := p.take(data)
+	if node == "" { // to all, in take
+		return errNoNode
+	}
+	to, subject, err := p.take(node, data)
 	switch {
 	case err != nil:
 		return err
 	case node == p.node:
 		return p.sendSelf(data)
-	case !goodNode.MatchString(node):
-		return fmt.Errorf("there can be no node %q", node)
 	case to == nil:
 		return nil
 	}
-	return to.publish(p.subject(node), data)
+	return to.publish(subject, data)
 }
 
 // Publish implements mesh.Backplane. It does not reach this node.
 func (p *Plane) Publish(data []byte) error {
-	to, err := p.take(data)
+	to, subject, err := p.take("", data)
 	if err != nil || to == nil {
 		return err
 	}
-	return to.publish(p.subject(""), data)
+	return to.publish(subject, data)
 }
 
-// take checks data and returns what takes it, nil if there is nobody to meet.
-func (p *Plane) take(data []byte) (carrier, error) {
+// take checks data and returns what takes it, nil if there is nobody to meet,
+// and the subject of a node, or of all with "".
+func (p *Plane) take(node string, data []byte) (carrier, string, error) {
 	if len(data) > mesh.MaxMessage {
-		return nil, errTooLarge
+		return nil, "", errTooLarge
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.open || p.closed {
-		return nil, errNotOpen
+		return nil, "", errNotOpen
 	}
-	return p.to, nil
+	subject, ok := p.known[node]
+	if !ok {
+		if node != "" && !goodNode.MatchString(node) {
+			return nil, "", fmt.Errorf("there can be no node %q", node)
+		}
+		if len(p.known) >= knownNodes {
+			clear(p.known)
+		}
+		subject = p.subject(node)
+		p.known[node] = subject
+	}
+	return p.to, subject, nil
 }
 
 // sendSelf takes what the node sends to itself.

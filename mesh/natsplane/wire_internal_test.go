@@ -109,7 +109,7 @@ func TestPathAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocatio
 	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
-	p := &Plane{prefix: "ropewalk.ropewalk.0123456789abcdef", open: true, node: "a"}
+	p := &Plane{prefix: "ropewalk.ropewalk.0123456789abcdef", open: true, node: "a", known: map[string]string{}}
 	in := &pipe{conn: sink{}}
 	p.to = in
 	data := make([]byte, 1000)
