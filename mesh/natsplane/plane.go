@@ -58,8 +58,8 @@ type Plane struct {
 	addr   string
 	lane   *lane.Lane
 	known  map[string]string // subjects of nodes that were sent to
-	self   [][]byte // sent by this node to itself
-	selfN  int      // bytes in self
+	self   [][]byte          // sent by this node to itself
+	selfN  int               // bytes in self
 	wake   chan struct{}
 
 	hearing  sync.Mutex // one message at a time
