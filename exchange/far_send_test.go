@@ -124,14 +124,14 @@ func TestFarNodePaths(t *testing.T) {
 	c, other := w.connect(0), w.connect(0)
 	ask := func(c end, to, want string, code message.Code) {
 		t.Helper()
-		c.send(`{"to":%q,"mid":"1","bdy":{}}`, to)
+		c.send(`{"to":%q,"mid":"1","str":"random","bdy":{}}`, to)
 		if code != "" {
 			c.wantError("1", code)
 			return
 		}
 		c.want(message.VerbReply, "1", want)
 	}
-	for range 5 {
+	for range 10 {
 		ask(c, "node:/name", `"node-a"`, "")
 		ask(c, "node:/nam*", "", message.CodeNoService)
 		ask(c, "*:/name", `"node-a"`, "")
@@ -275,9 +275,12 @@ func TestFarStages(t *testing.T) {
 	read(order)
 	read(seen)
 	c.send(`{"to":"echo:/","mid":"1"}`)
-	s.send(`{"rmid":%q,"bdy":1}`, s.next(t).Mid)
+	m := s.next(t)
+	s.send(`{"vrb":"part","rmid":%q,"bdy":0}`, m.Mid)
+	s.send(`{"rmid":%q,"bdy":1}`, m.Mid)
+	c.want(message.VerbPart, "1", "0")
 	c.want(message.VerbReply, "1", "1")
-	if got := read(order); got != "a inbound, a call, b serve, a outbound" {
+	if got := read(order); got != "a inbound, a call, b serve, a outbound, a outbound" {
 		t.Errorf("a call: %s", got)
 	}
 	c.send(`{"vrb":"send","to":"%s@client:/","mid":"2","ack":true}`, s.id)
@@ -286,7 +289,7 @@ func TestFarStages(t *testing.T) {
 		t.Errorf("a send: %s", got)
 	}
 	w.still()
-	if got := read(seen); got != "a call, a reply, a send, a reply" {
+	if got := read(seen); got != "a call, a part, a reply, a send, a reply" {
 		t.Errorf("taps saw %s", got)
 	}
 }

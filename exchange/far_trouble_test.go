@@ -51,6 +51,45 @@ func TestFarReturned(t *testing.T) {
 	w.still()
 }
 
+// However many servers return a call, it is handed to each of them once, and
+// asking each server means just that.
+func TestFarReturnedByMany(t *testing.T) {
+	t.Parallel()
+	w := newMesh(t, 3, false)
+	c := w.connect(0)
+	gone := []end{w.serving(1, "echo:/"), w.serving(2, "echo:/")}
+	s := w.serving(1, "echo:/")
+	for _, g := range gone {
+		g.Gone()
+	}
+	c.send(`{"to":"echo:/","mid":"1","str":"first","bdy":1}`)
+	s.send(`{"rmid":%q,"bdy":1}`, s.next(t).Mid)
+	c.want(message.VerbReply, "1", "1")
+	c.send(`{"to":"echo:/","mid":"2","str":"all","bdy":2}`)
+	s.send(`{"rmid":%q,"bdy":2}`, s.next(t).Mid)
+	good := 0
+	g := c.gathered("2")
+	for _, a := range g.Answers {
+		if a.Err == nil {
+			good++
+		}
+	}
+	if len(g.Answers) != 3 || good != 1 {
+		t.Errorf("%+v", g)
+	}
+	s.none(t)
+	for range 3 {
+		more := w.serving(2, "echo:/")
+		more.Gone()
+	}
+	s.Gone()
+	c.send(`{"to":"echo:/","mid":"3","str":"first","bdy":1}`)
+	if err := c.wantError("3", message.CodeServiceDown); !err.Retryable {
+		t.Errorf("%+v", err)
+	}
+	w.still()
+}
+
 // A returned call finds a server of this node, through its serve stage, and
 // back through middleware that wrapped the Responder.
 func TestFarReturnedComesHome(t *testing.T) {
@@ -289,8 +328,15 @@ func TestFarSilence(t *testing.T) {
 	t.Parallel()
 	w := newMesh(t, 2, true, func(c *exchange.Config) { c.DefaultTimeout = 30 * time.Millisecond })
 	c, s := w.connect(0), w.serving(1, "echo:/")
-	c.send(`{"to":"echo:/","mid":"1"}`)
-	c.wantError("1", message.CodeDeadlineExceeded)
+	for range 2 { // the other node does not answer at the deadline; this one does
+		c.send(`{"to":"echo:/","mid":"1"}`)
+		w.links[0][1].step()
+		s.next(t)
+		c.wantError("1", message.CodeDeadlineExceeded)
+	}
+	if w.links[1][0].step() {
+		t.Error("both nodes answered a call at its deadline")
+	}
 	c.send(`{"vrb":"send","to":"echo:/","mid":"2"}`)
 	c.wantError("2", message.CodeDeadlineExceeded)
 	c.send(`{"vrb":"send","to":"%s@client:/","mid":"3"}`, s.id)
