@@ -83,7 +83,7 @@ func findNode(list []nodeapi.NodeStatus, word string) (*nodeapi.NodeStatus, erro
 		return nil, message.NewError(message.CodeConflict, fmt.Sprintf("%d nodes are called %s", len(there), word),
 			"Name one by its id: "+strings.Join(ids, ", ")+".")
 	case len(lost) > 0:
-		return nil, message.NewError(message.CodeNodeLost, fmt.Sprintf("the node %s is lost since %s", word, ago(lost[0].Since, time.Now())),
+		return nil, message.NewError(message.CodeNodeLost, fmt.Sprintf("the node %s was lost %s ago", word, ago(lost[0].Since, time.Now())),
 			`"ropewalk nodes" shows which nodes are there.`)
 	}
 	names := make([]string, 0, len(list))
@@ -93,7 +93,7 @@ func findNode(list []nodeapi.NodeStatus, word string) (*nodeapi.NodeStatus, erro
 		}
 	}
 	return nil, message.NewError(message.CodeNotFound, fmt.Sprintf("there is no node %s in the mesh", word),
-		"There is "+strings.Join(slices.Compact(names), ", ")+".")
+		"The nodes are called: "+strings.Join(slices.Compact(names), ", ")+".")
 }
 
 // ask calls a path of the service of the node that was named.

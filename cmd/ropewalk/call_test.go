@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +61,11 @@ func TestCall(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			o := try(t, nil, tt.stdin, append([]string{"call", "--url", url}, tt.args...)...)
+			args := append([]string{"call"}, tt.args...)
+			if !slices.Contains(args, "--url") {
+				args = append(args, "--url", url)
+			}
+			o := try(t, nil, tt.stdin, args...)
 			wantCode(t, o, tt.code)
 			if exact := strings.HasSuffix(tt.out, "\n"); exact && o.out != tt.out || !exact && !strings.HasPrefix(o.out, tt.out) || tt.out == "" && o.out != "" {
 				t.Errorf("standard output\n%s\nwant\n%s", o.out, tt.out)

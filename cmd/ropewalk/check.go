@@ -130,6 +130,12 @@ func (c *checker) calls() {
 			c.add("calls.routes", pattern+": "+e.Message, e.Hint)
 		}
 	}
+	for _, service := range slices.Sorted(maps.Keys(c.cfg.Calls.Versions)) {
+		if err := s.SetWeights(service, c.cfg.Calls.Versions[service]); err != nil {
+			e := message.AsError(err)
+			c.add("calls.versions", service+": "+e.Message, e.Hint)
+		}
+	}
 }
 
 func (c *checker) middleware(path string, m ropewalk.Middleware) {

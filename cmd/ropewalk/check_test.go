@@ -21,6 +21,7 @@ func TestCheckFindsAll(t *testing.T) {
   "calls": {"strategy": "lest-busy", "routes": {"math:/**": "mots-busy"}},
   "limits": {"frame": -1},
   "log": {"level": "loud", "format": "xml"},
+  "mesh": {"cluster": "0.0.0.0:7421", "nats": ["http://x"], "secret": "short", "certFile": "a.pem", "discovery": "gossip", "nodes": ["a"]},
   "middleware": [{"stage": "x", "kind": "log", "settings": {"slw": 1}}, {"kind": "lg"}],
 }`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -43,13 +44,18 @@ func TestCheckFindsAll(t *testing.T) {
 			`limits.frame: -1 is negative`,
 			`log.level: "loud" is none of debug, info, warn, error`,
 			`log.format: "xml" is none of text, json`,
+			`bad.jsonc:11:47: mesh.nats: `, `not both`,
+			`mesh.secret: it has 5 characters, and needs 16`, `Give all nodes the same one`,
+			`mesh.certFile: `,
+			`mesh.discovery: "gossip" is none of nats, static, none`,
+			`mesh.nodes: the names are for static discovery`,
 			`middleware[0].stage: "x" is none of inbound, call, serve, deliver, outbound`,
 			`middleware[0]: the settings cannot be read: unknown field "slw"`,
 			`middleware[1]: stage is missing`,
 			`middleware[1]: there is no middleware of the kind "lg"`,
 		)
-		if n := strings.Count(o.err, "error: "); n != 17 {
-			t.Errorf("%d errors, want 17:\n%s", n, o.err)
+		if n := strings.Count(o.err, "error: "); n != 22 {
+			t.Errorf("%d errors, want 22:\n%s", n, o.err)
 		}
 	}
 	o := try(t, nil, "", "config", "check", "--json", file)

@@ -77,7 +77,7 @@ func (d *drainCmd) wait(ctx context.Context, w *world, c *client.Client, got nod
 		defer cancel()
 	}
 	if got.InFlight > 0 && !w.json {
-		fmt.Fprintf(w.err, "waiting for %s\n", calls(got.InFlight))
+		fmt.Fprintf(w.err, "waiting for %s\n", some(got.InFlight, "call"))
 	}
 	ticker := time.NewTicker(drainEach)
 	defer ticker.Stop()
@@ -98,7 +98,7 @@ func (d *drainCmd) wait(ctx context.Context, w *world, c *client.Client, got nod
 		switch {
 		case got.InFlight == 0:
 		case context.Cause(ctx) == context.DeadlineExceeded: //nolint:errorlint // ours
-			return got, message.NewError(message.CodeDeadlineExceeded, fmt.Sprintf("%s drains, but has %s in flight still", got.Name, calls(got.InFlight)),
+			return got, message.NewError(message.CodeDeadlineExceeded, fmt.Sprintf("%s drains, but has %s in flight still", got.Name, some(got.InFlight, "call")),
 				"Wait longer with --within, or stop it all the same.")
 		case ctx.Err() != nil:
 			return got, fail(exitInterrupted, nil)
@@ -107,11 +107,12 @@ func (d *drainCmd) wait(ctx context.Context, w *world, c *client.Client, got nod
 	return got, nil
 }
 
-func calls(n int) string {
-	if n == 1 {
-		return "1 call"
+// some counts things.
+func some(n int, of string) string {
+	if n != 1 {
+		of += "s"
 	}
-	return fmt.Sprintf("%d calls", n)
+	return fmt.Sprintf("%d %s", n, of)
 }
 
 func (d *drainCmd) report(w *world, got nodeapi.Drained) error {
@@ -121,7 +122,7 @@ func (d *drainCmd) report(w *world, got nodeapi.Drained) error {
 	case d.Undo:
 		return w.printf("%s takes calls again\n", printable(got.Name))
 	}
-	line := fmt.Sprintf("%s drains: %s in flight, %d clients connected", printable(got.Name), calls(got.InFlight), got.Clients)
+	line := fmt.Sprintf("%s drains: %s in flight, %s connected", printable(got.Name), some(got.InFlight, "call"), some(got.Clients, "client"))
 	if got.InFlight == 0 {
 		line += "; it can be stopped"
 	}

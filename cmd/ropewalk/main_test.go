@@ -231,7 +231,7 @@ func (p *process) signal(s os.Signal) {
 func (p *process) serveURL() string {
 	p.t.Helper()
 	words := strings.Fields(p.line("ready "))
-	if len(words) != 3 || !strings.HasPrefix(words[2], "http://") {
+	if len(words) < 3 || !strings.HasPrefix(words[2], "http://") {
 		p.t.Fatalf("ready line: %q", words)
 	}
 	return "ws" + strings.TrimPrefix(words[2], "http")

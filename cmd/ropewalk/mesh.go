@@ -125,7 +125,7 @@ func (c *checker) mesh() {
 		field, what, _ := strings.Cut(text, ": ")
 		what, hint := whatToDo(what)
 		if field == "secret" {
-			hint += " Give it as ROPEWALK_MESH_SECRET or with --secret-file."
+			hint = "Give all nodes the same one, of 16 characters or more, in ROPEWALK_MESH_SECRET or with --secret-file; openssl rand -hex 16 makes one."
 		}
 		c.add("mesh."+field, what, hint)
 	}

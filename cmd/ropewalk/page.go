@@ -14,5 +14,5 @@ func page(name string) http.Handler {
 			Label: "TypeScript", Line: "cd examples/hello-ts && npm install && npm start -- {url}",
 		})
 	}
-	return console.Handler(console.Config{Node: name, Commands: commands})
+	return console.Handler(console.Config{Node: name, Commands: commands, Join: self() + " serve --join {cluster}"})
 }

@@ -275,8 +275,9 @@ func TestDev(t *testing.T) {
 	if l := p.line("Open the page:"); !strings.HasSuffix(l, "http://"+port) {
 		t.Error(l)
 	}
+	p.line("Other nodes: ")
 	p.line("Stop with Ctrl-C.")
-	wantText(t, p.out.all.String(), "made shop/README.md\nmade shop/ropewalk.jsonc\n", " hello --url ws://"+port, `'math:/decimal/*'`)
+	wantText(t, p.out.all.String(), " serve --join 127.0.0.1:", "made shop/README.md\nmade shop/ropewalk.jsonc\n", " hello --url ws://"+port, `'math:/decimal/*'`)
 	o := try(t, nil, "", "call", "--url", "ws://"+port, "text:/up", `"x"`)
 	wantCode(t, o, exitOK)
 	wantCode(t, try(t, nil, "", "config", "check", filepath.Join(dir, "shop", configName)), exitOK)
@@ -284,7 +285,7 @@ func TestDev(t *testing.T) {
 	// A second one takes another port and the same project.
 	q := launch(t, filepath.Join(dir, "shop"), nil, "dev", "--json", "--listen", port)
 	ready := q.line("{")
-	if strings.Contains(ready, port) || !regexp.MustCompile(`^{"ready":"dev","url":"http://127.0.0.1:\d+","project":"ropewalk.jsonc"}$`).MatchString(ready) {
+	if strings.Contains(ready, port) || !regexp.MustCompile(`^{"ready":"dev","url":"http://127.0.0.1:\d+","cluster":"127.0.0.1:\d+","project":"ropewalk.jsonc"}$`).MatchString(ready) {
 		t.Error(ready)
 	}
 	q.errs.line("note: " + port + " is taken; using 127.0.0.1:")
