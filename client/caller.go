@@ -127,8 +127,16 @@ func (c *Client) prepare(ctx context.Context, verb message.Verb, address string,
 		return nil, err
 	}
 	deadline, ok := ctx.Deadline()
-	o.deadline = s.Deadline(time.Now(), deadline, ok)
+	now := time.Now()
+	o.deadline = s.Deadline(now, deadline, ok)
 	o.flight = &flight{out: o, mid: string(o.msg.Mid), idempotent: s.Idempotent}
+	if s.Strategy.Gathers() {
+		// At the deadline the node sends what it has, and that takes a moment.
+		o.flight.grace = gatherGrace
+		if ok && !deadline.After(o.deadline) { // the context does not wait for it
+			o.deadline = o.deadline.Add(-min(o.deadline.Sub(now)/10, gatherEarly))
+		}
+	}
 	return o.flight, nil
 }
 
@@ -158,8 +166,10 @@ func (c *Client) outgoing(ctx context.Context, verb message.Verb, address string
 	if b.ContentType != "" {
 		o.msg.ContentType = []byte(b.ContentType)
 	}
-	if verb == message.VerbCall && s.Strategy != (route.Selection{}) {
-		o.msg.Strategy = s.Strategy.AppendJSON(nil)
+	str := s.Strategy
+	str.Idempotent = str.Idempotent && verb == message.VerbCall // that a send is, only the client has to know
+	if str != (route.Selection{}) {
+		o.msg.Strategy = str.AppendJSON(nil)
 	}
 	if s.Type != "" {
 		o.msg.Type = []byte(s.Type)
@@ -202,11 +212,19 @@ func errTooLarge(size, limit int) *message.Error {
 		"Send less at a time, or raise the node's limit for frames.")
 }
 
+const (
+	// gatherGrace is how much longer than a gather lasts its answer may take.
+	gatherGrace = time.Second
+	// gatherEarly is how much earlier than a context a gather ends, at most, so
+	// that its answer comes in time.
+	gatherEarly = 100 * time.Millisecond
+)
+
 // arm has the flight end at its deadline; c.mu is held. It is one runtime timer
 // a call rather than a wheel: a wheel would wake an idle client fifty times a
 // second.
 func (c *Client) arm(f *flight) {
-	f.timer = time.AfterFunc(time.Until(f.out.deadline), func() {
+	f.timer = time.AfterFunc(time.Until(f.out.deadline)+f.grace, func() {
 		c.abandon(f, message.NewError(message.CodeDeadlineExceeded,
 			"no answer from "+string(f.out.msg.To)+" in time",
 			"Give it more time with WithTimeout, or find out what the service is waiting for."))

@@ -126,7 +126,8 @@ type flight struct {
 	idempotent bool
 	bound      bool // to the connection: lost with it, whatever else
 	parts      uint64
-	timer      *time.Timer // fires at the deadline; nil if there is none
+	grace      time.Duration // between the deadline and the end of the timer
+	timer      *time.Timer   // fires at the deadline; nil if there is none
 }
 
 // ending is a flight and the error it ends with; the session gives these out
