@@ -34,12 +34,14 @@ func (c *Config) logger() (*slog.Logger, error) {
 	return nil, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
 }
 
-// strategies returns the strategies with the configured defaults.
-func (c *Config) strategies() (*route.Strategies, error) {
+// strategies returns the strategies of the node with this id, with the configured
+// defaults.
+func (c *Config) strategies(nodeID string) (*route.Strategies, error) {
 	s := c.Strategies
 	if s == nil {
 		s = route.NewStrategies()
 	}
+	s.SetHome(route.Place{Node: nodeID, Name: c.Name, Zone: c.Mesh.Labels["zone"]})
 	if c.Calls.Strategy != "" {
 		if err := s.SetDefault(c.Calls.Strategy); err != nil {
 			return nil, fmt.Errorf("calls.strategy: %w", err)
@@ -48,6 +50,11 @@ func (c *Config) strategies() (*route.Strategies, error) {
 	for pattern, name := range c.Calls.Routes {
 		if err := s.SetRoute(pattern, name); err != nil {
 			return nil, fmt.Errorf("calls.routes[%q]: %w", pattern, err)
+		}
+	}
+	for service, shares := range c.Calls.Versions {
+		if err := s.SetWeights(service, shares); err != nil {
+			return nil, fmt.Errorf("calls.versions[%q]: %w", service, err)
 		}
 	}
 	return s, nil

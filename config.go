@@ -31,8 +31,8 @@ type Config struct {
 	Limits Limits `json:"limits,omitzero"`
 	// Calls says how calls are routed and how long they may take.
 	Calls Calls `json:"calls,omitzero"`
-	// Middleware replaces the standard middleware (recover; metrics, trace and
-	// log). Each entry is inserted at the end of its stage, in the order of the
+	// Middleware replaces the standard middleware (recover; metrics, trace, log
+	// and retry). Each entry is inserted at the end of its stage, in the order of the
 	// file; an empty list is no middleware at all.
 	Middleware []Middleware `json:"middleware,omitempty"`
 	// Services are built-in services, by name.
@@ -126,19 +126,23 @@ type Calls struct {
 	// MaxTimeout is the most a call can ask for. Default: 1h.
 	MaxTimeout Duration `json:"maxTimeout,omitzero"`
 	// Strategy chooses among several servers when neither the call nor its
-	// route says: first, round-robin, random, least-busy, sticky, prefer-local.
-	// Default: least-busy.
+	// route says: first, round-robin, random, least-busy, sticky, prefer-local,
+	// prefer-zone. Default: least-busy.
 	Strategy string `json:"strategy,omitempty"`
 	// Routes is the strategy of single routes, by "name:/pattern".
 	Routes map[string]string `json:"routes,omitempty"`
+	// Versions splits the calls of a service among ranges of its versions, such
+	// as {"math": {"^1": 95, "^2.0.0-0": 5}}: 5 percent of the calls that ask
+	// for no version go to version 2. Default: versions do not matter.
+	Versions map[string]map[string]float64 `json:"versions,omitempty"`
 }
 
 // Middleware is one middleware in a configuration file.
 type Middleware struct {
 	// Stage is where it stands: inbound, call, serve, deliver or outbound.
 	Stage string `json:"stage"`
-	// Kind is which: recover, deadline, log, metrics, trace, limit, rate-limit
-	// or secret.
+	// Kind is which: recover, deadline, log, metrics, trace, limit, rate-limit,
+	// retry or secret.
 	Kind string `json:"kind"`
 	// Name tells two of a kind apart. Default: the kind.
 	Name string `json:"name,omitempty"`
@@ -150,7 +154,8 @@ type Middleware struct {
 // joins any is alone.
 type Mesh struct {
 	// Cluster is HOST:PORT on which the node accepts other nodes. Port 0 takes a
-	// free one. Default: it accepts none.
+	// free one; "none" accepts none. Default: it accepts none, but "ropewalk dev"
+	// accepts those of this machine at 127.0.0.1:7421.
 	Cluster string `json:"cluster,omitempty"`
 	// Join are HOST:PORT of nodes that are there already. One is enough: they
 	// tell of the others.

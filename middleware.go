@@ -28,7 +28,7 @@ func (k middlewareKit) standard() []Middleware {
 	// A tap lasts as long as somebody looks.
 	return append(list, Middleware{
 		Stage: string(route.StageCall), Kind: route.KindLog, Settings: map[string]any{"except": []string{"node:/tap"}},
-	})
+	}, Middleware{Stage: string(route.StageCall), Kind: route.KindRetry})
 }
 
 // fill puts the configured middleware into the stack.

@@ -83,7 +83,7 @@ func hostname() string {
 // build wires the parts together.
 func (n *Node) build() error {
 	cfg := &n.cfg
-	strategies, err := cfg.strategies()
+	strategies, err := cfg.strategies(n.id)
 	if err != nil {
 		return err
 	}

@@ -195,11 +195,11 @@ func TestMiddlewareAtRunTime(t *testing.T) {
 		}
 		return s
 	}
-	if got := names(change("", nil), route.StageCall); !slices.Equal(got, []string{"metrics", "log"}) {
+	if got := names(change("", nil), route.StageCall); !slices.Equal(got, []string{"metrics", "log", "retry"}) {
 		t.Errorf("the standard middleware is %v", got)
 	}
 	s := change("/insert", map[string]any{"stage": "call", "kind": "secret", "name": "door", "settings": map[string]any{"secrets": []string{"planted"}}, "before": "log"})
-	if got := names(s, route.StageCall); !slices.Equal(got, []string{"metrics", "door", "log"}) {
+	if got := names(s, route.StageCall); !slices.Equal(got, []string{"metrics", "door", "log", "retry"}) {
 		t.Errorf("after the insertion it is %v", got)
 	}
 	if b, err := json.Marshal(s); err != nil || strings.Contains(string(b), "planted") {

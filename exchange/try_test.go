@@ -460,3 +460,25 @@ func TestRetryCostsNothing(t *testing.T) {
 		t.Errorf("%v allocations a call, %v without", with, without)
 	}
 }
+
+// A call that succeeds at once, with nothing in its way, and with retries.
+func BenchmarkRetry(b *testing.B) {
+	for name, change := range map[string][]func(*exchange.Config){"without": nil, "with": {retrying(b, quick)}} {
+		b.Run(name, func(b *testing.B) {
+			cfg := exchange.Config{NodeID: "n", Allow: allowAll}
+			for _, f := range change {
+				f(&cfg)
+			}
+			x := exchange.New(cfg)
+			defer x.Close()
+			client, server := &sink{wire: wire{id: "c1"}}, &sink{wire: wire{id: "s1"}}
+			c, s := x.Attach(client, 1<<20), x.Attach(server, 1<<20)
+			s.Receive(&message.Message{Verb: message.VerbServe, To: []byte("echo:/"), Mid: []byte("s")})
+			once := callOnce(b, c, s, server)
+			b.ReportAllocs()
+			for b.Loop() {
+				once()
+			}
+		})
+	}
+}

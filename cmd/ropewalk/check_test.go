@@ -18,7 +18,7 @@ func TestCheckFindsAll(t *testing.T) {
     "c": {"address": "127.0.0.1:0", "certFile": "/nowhere"},
   },
   "services": {"Two words": {"kind": "echo"}, "node": {"kind": "echo"}, "echo": {"kind": "ecko"}},
-  "calls": {"strategy": "lest-busy", "routes": {"math:/**": "mots-busy"}},
+  "calls": {"strategy": "lest-busy", "routes": {"math:/**": "mots-busy"}, "versions": {"math": {"new": 5}}},
   "limits": {"frame": -1},
   "log": {"level": "loud", "format": "xml"},
   "mesh": {"cluster": "0.0.0.0:7421", "nats": ["http://x"], "secret": "short", "certFile": "a.pem", "discovery": "gossip", "nodes": ["a"]},
@@ -41,6 +41,7 @@ func TestCheckFindsAll(t *testing.T) {
 			`services.echo.kind: there is no built-in service "ecko"`,
 			`calls.strategy: there is no strategy "lest-busy"`,
 			`calls.routes: math:/**: there is no strategy "mots-busy"`,
+			`calls.versions: math: "new" is not a range of versions`,
 			`limits.frame: -1 is negative`,
 			`log.level: "loud" is none of debug, info, warn, error`,
 			`log.format: "xml" is none of text, json`,
@@ -54,8 +55,8 @@ func TestCheckFindsAll(t *testing.T) {
 			`middleware[1]: stage is missing`,
 			`middleware[1]: there is no middleware of the kind "lg"`,
 		)
-		if n := strings.Count(o.err, "error: "); n != 22 {
-			t.Errorf("%d errors, want 22:\n%s", n, o.err)
+		if n := strings.Count(o.err, "error: "); n != 23 {
+			t.Errorf("%d errors, want 23:\n%s", n, o.err)
 		}
 	}
 	o := try(t, nil, "", "config", "check", "--json", file)

@@ -76,6 +76,7 @@ var settings = map[string][2]string{
 	route.KindRate:     {"ratelimit.go", "RateConfig"},
 	route.KindDeadline: {"deadline.go", "DeadlineConfig"},
 	route.KindLimit:    {"limit.go", "LimitConfig"},
+	route.KindRetry:    {"retry.go", "RetryConfig"},
 }
 
 func middlewarePage(t *testing.T) string {
