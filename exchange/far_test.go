@@ -27,6 +27,7 @@ type farWire struct {
 	cut       bool
 	lost      string
 	count     int // frames that were delivered
+	moving    bool
 }
 
 type farFrame struct {
@@ -78,7 +79,9 @@ func (w *farWire) step() bool {
 	}
 	f := w.queue[0]
 	w.queue = w.queue[1:]
+	w.moving = true
 	w.mu.Unlock()
+	defer w.set(func(w *farWire) { w.moving = false })
 	server := []byte(f.n.Server)
 	f.n.Server = string(server)
 	w.to(f.n, &f.m)
@@ -109,12 +112,14 @@ type farWorld struct {
 	links [][]*farWire          // from i to j
 	seats [][]route.Seat        // what node i has announced
 	next  int
+
+	byHand bool // frames move only by step
 }
 
 // newMesh joins n nodes, a, b, c …; frames move by themselves unless by hand.
 func newMesh(t *testing.T, n int, byHand bool, change ...func(*exchange.Config)) *farWorld {
 	t.Helper()
-	w := &farWorld{t: t, seats: make([][]route.Seat, n)}
+	w := &farWorld{t: t, byHand: byHand, seats: make([][]route.Seat, n)}
 	for i := range n {
 		id := strings.Repeat(string(rune('a'+i)), 32)
 		w.ids = append(w.ids, id)
@@ -205,6 +210,13 @@ func (w *farWorld) still() {
 				busy += fmt.Sprintf(" node %d has %d calls;", i, n)
 			}
 			for j, f := range w.far[i] {
+				if l := w.links[i][j]; l != nil && !w.byHand {
+					l.set(func(l *farWire) {
+						if len(l.queue) > 0 || l.moving {
+							busy += fmt.Sprintf(" frames from %d to %d;", i, j)
+						}
+					})
+				}
 				if f != nil && (f.Calling() != 0 || f.Answering() != 0) {
 					busy += fmt.Sprintf(" between %d and %d: %d, %d;", i, j, f.Calling(), f.Answering())
 				}

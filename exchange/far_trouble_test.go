@@ -222,6 +222,11 @@ func TestFarGone(t *testing.T) {
 		t.Errorf("%s %v", got["2"].Body, err)
 	}
 	own.want(message.VerbCancel, string(asked.Mid), "")
+	w.links[0][1].set(func(l *farWire) {
+		if l.lost != "" {
+			t.Errorf("a lost node was to be told something: %s", l.lost)
+		}
+	})
 	if len(w.nodes[0].Nodes()) != 0 || w.far[0][1].Calling() != 0 || w.nodes[0].Table().Len() != 1 {
 		t.Error("the node is still known")
 	}
@@ -328,12 +333,12 @@ func TestFarSilence(t *testing.T) {
 	t.Parallel()
 	w := newMesh(t, 2, true, func(c *exchange.Config) { c.DefaultTimeout = 30 * time.Millisecond })
 	c, s := w.connect(0), w.serving(1, "echo:/")
-	for range 2 { // the other node does not answer at the deadline; this one does
-		c.send(`{"to":"echo:/","mid":"1"}`)
-		w.links[0][1].step()
-		s.next(t)
-		c.wantError("1", message.CodeDeadlineExceeded)
-	}
+	c.send(`{"to":"echo:/","mid":"0"}`)
+	w.links[0][1].step()
+	s.next(t)
+	c.wantError("0", message.CodeDeadlineExceeded)
+	c.send(`{"to":"echo:/","mid":"1"}`)
+	c.wantError("1", message.CodeDeadlineExceeded)
 	if w.links[1][0].step() {
 		t.Error("both nodes answered a call at its deadline")
 	}
