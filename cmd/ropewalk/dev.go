@@ -92,7 +92,7 @@ func devMiddleware(trace bool) []ropewalk.Middleware {
 	}
 	return append(list, ropewalk.Middleware{
 		Stage: call, Kind: route.KindLog, Settings: map[string]any{"except": []string{"node:/tap", "report:/long"}},
-	})
+	}, ropewalk.Middleware{Stage: call, Kind: route.KindRetry})
 }
 
 func (d *devCmd) serve(n *runningNode) error {

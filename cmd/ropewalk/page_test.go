@@ -40,7 +40,8 @@ and its [code](errors.md), and a line with what to do about it:
 With --json the result is JSON, a line for each where there are several, and an error is a line
 ` + "`" + `{"type":"error","error":{"code":…,"message":…,"hint":…}}` + "`" + ` on standard error.
 
-` + "`ropewalk serve`" + ` prints exactly one line on standard output, when it accepts connections: ` + "`ready NAME http://HOST:PORT`" + `.
+` + "`ropewalk serve`" + ` prints exactly one line on standard output, when it accepts connections: ` + "`ready NAME http://HOST:PORT`" + `,
+and behind that ` + "`cluster HOST:PORT`" + ` if other nodes can join it there. It may not have met other nodes yet.
 On SIGTERM or SIGINT it accepts nothing new, lets calls in flight finish (at most the time of
 ` + "`shutdown`" + ` in the [configuration](config.md)) and exits with 0. A second signal ends it at once, with 1.
 
@@ -57,8 +58,9 @@ a reply or an error.
 
 | variable | does |
 | --- | --- |
-| ` + "`ROPEWALK_URL`" + ` | the node to talk to, if there is no --url |
+| ` + "`ROPEWALK_URL`" + ` | the node to talk to, if there is no --url; several are separated by commas |
 | ` + "`ROPEWALK_TOKEN`" + ` | what proves who asks, if there is no --token |
+| ` + "`ROPEWALK_MESH_SECRET`" + ` | the secret that the nodes of a mesh share, for dev and serve |
 | ` + "`NO_COLOR`" + ` | no colours; there are none anyway where the output is not a terminal |
 | any other ` + "`ROPEWALK_…`" + ` | sets a field of the configuration of a node; see [config.md](config.md) |
 `

@@ -60,10 +60,10 @@ func goNames(structs map[string]*ast.StructType) map[string]string {
 	return names
 }
 
-// isCompound is true for CertFile, not for Name: a single word in a comment may
-// be just that word.
+// isCompound is true for CertFile, not for Name and NATS: a single word in a
+// comment may be just that word.
 func isCompound(name string) bool {
-	return strings.ToLower(name[1:]) != name[1:]
+	return strings.ToLower(name[1:]) != name[1:] && strings.ToUpper(name) != name
 }
 
 func jsonName(f *ast.Field) string {
