@@ -3,7 +3,10 @@
 // and keeps each call until it has had its one final answer.
 //
 // It reads and writes no bytes. Connections reach it as [Link]s, decoded
-// messages through [Peer.Receive].
+// messages through [Peer.Receive]; other nodes as [FarLink]s and through
+// [FarNode.Receive]. The servers of other nodes are in the same table of routes
+// as those of this one. A call to one of them passes the stages inbound, call
+// and outbound on its caller's node, and serve on the server's.
 package exchange
 
 import (
