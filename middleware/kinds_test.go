@@ -30,7 +30,11 @@ func TestNew(t *testing.T) {
 		{"rate-limit", `{"rate":10,"by":"ip"}`, `{"rate":10,"by":"ip"}`, "", ""},
 		{"deadline", `{"default":"10s","routes":{"a:/x":{"max":"1m"}}}`, `{"default":"10s","routes":{"a:/x":{"max":"1m0s"}}}`, "", ""},
 		{"limit", `{"calls":5,"queue":10,"wait":"1s"}`, `{"calls":5,"queue":10,"wait":"1s"}`, "", ""},
-		{"teapot", ``, ``, "kind", "recover, metrics, trace, log, secret, rate-limit, deadline, limit"},
+		{"retry", ``, `{}`, "", ""},
+		{"retry", `{"times":3,"backoff":"1s","routes":["a:/x"],"except":["a:/y"]}`, `{"times":3,"backoff":"1s","routes":["a:/x"],"except":["a:/y"]}`, "", ""},
+		{"retry", `{"times":-1}`, ``, "times", "take the middleware out"},
+		{"retry", `{"every":1}`, ``, "settings", "times, backoff, routes, except"},
+		{"teapot", ``, ``, "kind", "recover, metrics, trace, log, secret, rate-limit, deadline, limit, retry"},
 		{"recover", `{"x":1}`, ``, "settings", "no settings"},
 		{"limit", `{"cals":5}`, ``, "settings", "calls, queue, wait, perRoute"},
 		{"deadline", `{"x":5}`, ``, "settings", "default, max, routes"},
@@ -109,6 +113,7 @@ func TestBadConfigurationPanics(t *testing.T) {
 		"limit":  func() { middleware.Limit(nil, middleware.LimitConfig{}) },
 		"rate":   func() { middleware.RateLimit(middleware.RateConfig{}) },
 		"secret": func() { middleware.Secret(middleware.SecretConfig{}) },
+		"retry":  func() { middleware.Retry(nil, nil, middleware.RetryConfig{Backoff: -1}) },
 		"deadline": func() {
 			middleware.Deadline(middleware.DeadlineConfig{RouteDeadline: middleware.RouteDeadline{Max: -1}})
 		},

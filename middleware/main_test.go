@@ -164,6 +164,7 @@ func passing(tb testing.TB) map[string]route.Middleware {
 		"rate/peer":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByClient}),
 		"rate/ip":      middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByIP}),
 		"rate/route":   middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByRoute}),
+		"retry":        middleware.Retry(nil, nil, middleware.RetryConfig{Except: []string{"b:/"}}),
 		"secret":       middleware.Secret(middleware.SecretConfig{Secrets: []string{"old", "s3cret"}}),
 	}
 }

@@ -220,7 +220,7 @@ func (t *retrial) Failed(ctx context.Context, req *route.Request, c route.Repeat
 		return false
 	}
 	t.times++
-	t.sought = t.sought || (req.Server == nil && t.failed == nil)
+	t.sought = t.sought || t.nobody(req, err)
 	if t.failed = req.Server; req.Server != nil {
 		t.last = err
 	}
@@ -251,7 +251,7 @@ func (t *retrial) wait(req *route.Request, err *message.Error, idempotent bool) 
 	switch {
 	case t.times >= t.r.times, !route.Repeatable(err), !err.Retryable && !idempotent:
 		return 0, false
-	case req.Server == nil && t.failed == nil && t.sought:
+	case t.sought && t.nobody(req, err):
 		return 0, false
 	}
 	d := t.r.backoff << min(t.times, 16)
@@ -260,6 +260,11 @@ func (t *retrial) wait(req *route.Request, err *message.Error, idempotent bool) 
 		d = err.RetryAfter
 	}
 	return d, time.Until(req.Deadline) > d
+}
+
+// nobody reports whether no server could be found, though none was left out.
+func (t *retrial) nobody(req *route.Request, err *message.Error) bool {
+	return req.Server == nil && t.failed == nil && (err.Code == message.CodeServiceDown || err.Code == message.CodeMeshSplit)
 }
 
 // again hands the request over once more.

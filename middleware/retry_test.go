@@ -1,0 +1,207 @@
+package middleware_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// tried is a call that can be tried again, all on the goroutine of its timers.
+// How a real one keeps its request is tested in package exchange.
+type tried struct {
+	*call
+	retrier route.Retrier
+	ctx     context.Context //nolint:containedctx // of the try
+	on      *route.Request
+	handing bool
+	failed  *message.Error
+	keep    []bool
+	rematch error
+	times   []time.Duration // since the beginning, of each try
+}
+
+func (c *tried) Try(ctx context.Context, req *route.Request, r route.Retrier) bool {
+	if c.code() != "open" {
+		return false
+	}
+	c.ctx, c.on, c.retrier, c.handing, c.failed = ctx, req, r, true, nil
+	c.times = append(c.times, time.Since(c.req.Received))
+	return true
+}
+
+func (c *tried) Handed(keep bool) {
+	c.handing = false
+	c.keep = append(c.keep, keep)
+	if c.failed != nil {
+		_ = c.Fail(c.failed)
+	}
+}
+
+func (c *tried) Rematch(*route.Request, route.Endpoint) error { return c.rematch }
+
+func (c *tried) Fail(err error) error {
+	e := message.AsError(err)
+	if c.retrier == nil || !route.Repeatable(e) {
+		return c.call.Fail(err)
+	}
+	if c.handing {
+		c.failed = e
+		return nil
+	}
+	r := c.retrier
+	c.retrier = nil
+	if r.Failed(c.ctx, c.on, c, e) {
+		return nil
+	}
+	return c.call.Fail(err)
+}
+
+// refuse fails every try.
+func refuse(err *message.Error) route.Handler {
+	return route.HandlerFunc(func(_ context.Context, _ *route.Request, res route.Responder) { _ = res.Fail(err) })
+}
+
+var busy = &message.Error{Code: message.CodeOverloaded, Retryable: true}
+
+// Each wait is twice the one before, a half more or less, and together they end
+// before the deadline.
+func TestRetryBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const base = 100 * time.Millisecond
+		registry := prometheus.NewRegistry()
+		m, err := middleware.NewRetryMetrics(registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := middleware.Retry(nil, m, middleware.RetryConfig{Times: 5, Backoff: duration.Duration(base)})(refuse(busy))
+		c := &tried{call: newCall("a:/x")}
+		h.Handle(t.Context(), c.req, c)
+		<-c.done
+		if c.code() != message.CodeOverloaded || len(c.times) != 6 {
+			t.Fatalf("%v after %d tries", c.err, len(c.times))
+		}
+		for i := 1; i < len(c.times); i++ {
+			wait, mean := c.times[i]-c.times[i-1], base<<(i-1)
+			if wait < mean/2 || wait > mean+mean/2 {
+				t.Errorf("before try %d it waited %v", i, wait)
+			}
+		}
+		if n := testutil.ToFloat64(counter(t, registry)); n != 5 {
+			t.Errorf("%v were counted", n)
+		}
+		late := &tried{call: newCall("a:/x")}
+		late.req.Deadline = late.req.Received.Add(base)
+		h.Handle(t.Context(), late.req, late)
+		<-late.done
+		if took := time.Since(late.req.Received); took >= base || late.code() != message.CodeOverloaded {
+			t.Errorf("%v after %v", late.err, took)
+		}
+	})
+}
+
+// counter is the one that a registry has.
+func counter(t *testing.T, r *prometheus.Registry) prometheus.Collector {
+	t.Helper()
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ropewalk_call_retries_total", Help: "Calls that were tried again, by the error of the try before.",
+	}, []string{"code"})
+	err := r.Register(c)
+	have, ok := err.(prometheus.AlreadyRegisteredError) //nolint:errorlint // it is returned as it is
+	if !ok {
+		t.Fatalf("it is not registered: %v", err)
+	}
+	return have.ExistingCollector
+}
+
+func TestRetryWaitsAsAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := middleware.Retry(nil, nil, middleware.RetryConfig{Times: 1})(refuse(&message.Error{
+			Code: message.CodeRateLimited, Retryable: true, RetryAfter: 7 * time.Second,
+		}))
+		c := &tried{call: newCall("a:/x")}
+		h.Handle(t.Context(), c.req, c)
+		<-c.done
+		if len(c.times) != 2 || c.times[1] != 7*time.Second {
+			t.Errorf("tries at %v", c.times)
+		}
+	})
+}
+
+// Where nobody can be found it is tried once more, whatever the configuration
+// says, and the caller learns why.
+func TestRetryFindsNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := middleware.Retry(nil, nil, middleware.RetryConfig{Times: 9})(refuse(message.NewError(message.CodeServiceDown, "down", "")))
+		c := &tried{call: newCall("a:/x")}
+		h.Handle(t.Context(), c.req, c)
+		<-c.done
+		if len(c.times) != 2 || c.code() != message.CodeServiceDown {
+			t.Errorf("tries at %v: %v", c.times, c.err)
+		}
+		gone := &tried{call: newCall("a:/x"), rematch: message.NewError(message.CodeNoService, "no", "")}
+		middleware.Retry(nil, nil, middleware.RetryConfig{})(refuse(busy)).Handle(t.Context(), gone.req, gone)
+		<-gone.done
+		if len(gone.times) != 1 || gone.code() != message.CodeNoService {
+			t.Errorf("tries at %v: %v", gone.times, gone.err)
+		}
+	})
+}
+
+// A call that ends while it waits leaves no timer, and what the node ends is not
+// tried again.
+func TestRetryStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := middleware.Retry(nil, nil, middleware.RetryConfig{Backoff: duration.Duration(time.Second)})(refuse(busy))
+		c := &tried{call: newCall("a:/x")}
+		h.Handle(t.Context(), c.req, c)
+		_ = c.call.Fail(message.NewError(message.CodeCanceled, "", ""))
+		time.Sleep(time.Minute) // of the bubble
+		if len(c.times) != 1 || c.code() != message.CodeCanceled {
+			t.Errorf("tries at %v: %v", c.times, c.err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		c = &tried{call: newCall("a:/x")}
+		h.Handle(ctx, c.req, c)
+		if c.code() != message.CodeOverloaded {
+			t.Errorf("after the end of the node: %v", c.code())
+		}
+	})
+}
+
+// Sends, other routes, and what cannot be tried again pass as they are.
+func TestRetryPasses(t *testing.T) {
+	t.Parallel()
+	h := middleware.Retry(nil, nil, middleware.RetryConfig{Routes: []string{"a:/x", "a:/y"}, Except: []string{"a:/y"}})(refuse(busy))
+	for name, change := range map[string]func(*tried){
+		"a send":            func(c *tried) { c.req.Message.Verb = message.VerbSend },
+		"another route":     func(c *tried) { c.req.Route = "b:/" },
+		"an excepted route": func(c *tried) { c.req.Route = "a:/y" },
+		"a bad strategy":    func(c *tried) { c.req.Message.Strategy = []byte("7") },
+	} {
+		c := &tried{call: newCall("a:/x")}
+		change(c)
+		h.Handle(t.Context(), c.req, c)
+		if c.code() != message.CodeOverloaded || len(c.times) != 0 {
+			t.Errorf("%s: %v, tries at %v", name, c.code(), c.times)
+		}
+	}
+	if c := run(t, h, newCall("a:/x")); c.code() != message.CodeOverloaded {
+		t.Errorf("a Responder that is no Repeater: %v", c.code())
+	}
+}
+
+var _ route.Repeater = (*tried)(nil)
