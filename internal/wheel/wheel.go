@@ -15,8 +15,7 @@ const (
 	levels   = 4
 )
 
-// DefaultTick is fine enough for deadlines of calls and costs nothing to speak
-// of when idle.
+// DefaultTick is fine enough for deadlines of calls.
 const DefaultTick = 20 * time.Millisecond
 
 // Expirer is what a time-out happens to.
@@ -48,17 +47,23 @@ type Wheel struct {
 	tick  time.Duration
 	start time.Time
 
-	mu   sync.Mutex
-	now  uint64 // ticks that have been handled
-	ring [levels][slots]Timer
+	mu    sync.Mutex
+	now   uint64 // ticks that have been handled
+	sleep uint64 // the tick until which Run sleeps
+	kick  chan struct{}
+	ring  [levels][slots]Timer
+	used  [levels][slots]bool // a slot that may hold timers
 }
+
+// never is a tick that does not come.
+const never = ^uint64(0)
 
 // New returns a wheel. A tick of 0 means [DefaultTick].
 func New(tick time.Duration) *Wheel {
 	if tick <= 0 {
 		tick = DefaultTick
 	}
-	w := &Wheel{tick: tick, start: time.Now()}
+	w := &Wheel{tick: tick, start: time.Now(), sleep: never, kick: make(chan struct{}, 1)}
 	for l := range w.ring {
 		for s := range w.ring[l] {
 			head := &w.ring[l][s]
@@ -68,18 +73,52 @@ func New(tick time.Duration) *Wheel {
 	return w
 }
 
-// Run fires timers until ctx ends.
+// Run fires timers until ctx ends. While no timer is due it sleeps: a program
+// with nothing to do is woken for the cascades of far timers only.
 func (w *Wheel) Run(ctx context.Context) {
-	t := time.NewTicker(w.tick)
+	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-w.kick:
 		case <-t.C:
-			w.advance(w.ticks(time.Since(w.start)))
+		}
+		w.advance(w.ticks(time.Since(w.start)))
+		w.mu.Lock()
+		w.sleep = w.next()
+		until := w.sleep
+		w.mu.Unlock()
+		if until == never {
+			t.Stop()
+			continue
+		}
+		t.Reset(time.Until(w.start.Add(time.Duration(until) * w.tick))) //nolint:gosec // a tick within the horizon
+	}
+}
+
+// next returns the next tick at which there is something to do: timers to fire,
+// or a coarse slot to move to finer ones. w.mu is held.
+func (w *Wheel) next() uint64 {
+	first := never
+	for level := range levels {
+		shift := slotBits * level
+		at := w.now >> shift
+		for i := uint64(1); i <= slots; i++ {
+			slot := (at + i) % slots
+			if !w.used[level][slot] {
+				continue
+			}
+			if head := &w.ring[level][slot]; head.next == head { // all were stopped
+				w.used[level][slot] = false
+				continue
+			}
+			first = min(first, (at+i)<<shift)
+			break
 		}
 	}
+	return first
 }
 
 func (w *Wheel) ticks(d time.Duration) uint64 { return uint64(d / w.tick) } //nolint:gosec // d is not negative
@@ -96,7 +135,17 @@ func (w *Wheel) ResetFrom(t *Timer, now time.Time, d time.Duration) {
 	t.unlink()
 	t.due = max(due, w.now+1)
 	w.place(t)
+	wake := t.due < w.sleep
+	if wake {
+		w.sleep = t.due
+	}
 	w.mu.Unlock()
+	if wake {
+		select {
+		case w.kick <- struct{}{}:
+		default: // it is awake already
+		}
+	}
 }
 
 // Stop keeps t from firing and reports whether it was set. When it was not,
@@ -128,7 +177,9 @@ func (w *Wheel) place(t *Timer) {
 	if horizon := uint64(1)<<(slotBits*levels) - 1; left > horizon {
 		due = w.now + horizon // it is placed anew when that slot comes up
 	}
-	head := &w.ring[level][due>>(slotBits*level)%slots]
+	slot := due >> (slotBits * level) % slots
+	head := &w.ring[level][slot]
+	w.used[level][slot] = true
 	t.list, t.prev, t.next = head, head.prev, head
 	head.prev.next, head.prev = t, t
 }
