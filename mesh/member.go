@@ -414,6 +414,7 @@ func (m *Mesh) awake(now time.Time) {
 	if last := m.ran.Swap(ran); time.Duration(ran-last) < m.cfg.DeadAfter {
 		return
 	}
+	m.restored.Store(ran)
 	for _, n := range m.links(false) {
 		m.lose(n, "this node did not run for a while", lostPaused)
 	}

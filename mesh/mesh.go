@@ -137,6 +137,7 @@ type Mesh struct {
 	connected atomic.Bool
 	draining  atomic.Bool
 	ran       atomic.Int64 // when this process was last seen to run, see since
+	restored  atomic.Int64 // when it could work again after it could not
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
 
@@ -238,6 +239,7 @@ func (m *Mesh) Connected(yes bool) {
 		m.log.Warn("the backplane is out of reach; calls to other nodes wait until they are counted as lost")
 		return
 	}
+	m.restored.Store(m.since(time.Now()))
 	m.log.Info("the backplane is back")
 	for _, n := range m.links(false) {
 		n.mu.Lock()

@@ -81,7 +81,8 @@ func (m *Mesh) Unreachable(a message.Address) *message.Error {
 			return nil
 		}
 	}
-	connected := m.connected.Load()
+	// Whoever was away himself has yet to hear who is there.
+	connected := m.connected.Load() && time.Since(m.at(m.restored.Load())) > m.cfg.DeadAfter
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, mem := range m.members {
