@@ -35,7 +35,7 @@ func (c *Client) readLoop(cn *conn) error {
 func (c *Client) receive(cn *conn, m *message.Message) {
 	switch m.EffectiveVerb() {
 	case message.VerbPart:
-		c.receivePart(m)
+		c.receivePart(cn, m)
 	case message.VerbReply:
 		c.receiveFinal(cn, m, &call.Answer{
 			Body:        bytes.Clone(m.Body),
@@ -61,9 +61,9 @@ func (c *Client) receive(cn *conn, m *message.Message) {
 	}
 }
 
-func (c *Client) receivePart(m *message.Message) {
+func (c *Client) receivePart(cn *conn, m *message.Message) {
 	c.mu.Lock()
-	f := c.session.find(m.Rmid)
+	f := c.session.find(cn.wire, m.Rmid)
 	if f != nil {
 		f.parts++
 	}
@@ -81,7 +81,7 @@ func (c *Client) receiveFinal(cn *conn, m *message.Message, a *call.Answer, err 
 		return
 	}
 	c.mu.Lock()
-	f := c.session.final(m.Rmid)
+	f := c.session.final(cn.wire, m.Rmid)
 	leave := c.mayLeave(cn)
 	c.mu.Unlock()
 	leave()
@@ -130,7 +130,7 @@ func (c *Client) malformed(cn *conn, m *message.Message, err error) {
 	if len(m.Rmid) > 0 {
 		e := message.NewError(message.CodeBadMessage, "the answer cannot be understood: "+err.Error(), "")
 		c.mu.Lock()
-		f := c.session.final(m.Rmid)
+		f := c.session.final(cn.wire, m.Rmid)
 		c.mu.Unlock()
 		if f != nil {
 			f.end(nil, e)

@@ -274,8 +274,8 @@ func (s *session) putBack(back []*outgoing) {
 // it does before anything is done with it. It reports false for one that is to
 // end with the refusal.
 func (s *session) again(w *wire, mid []byte) bool {
-	f := s.find(mid)
-	if f == nil || f.wire != w || f.bound || f.parts > 0 || f.out.noWait {
+	f := s.find(w, mid)
+	if f == nil || f.bound || f.parts > 0 || f.out.noWait {
 		return false
 	}
 	f.phase = waiting
@@ -340,18 +340,18 @@ func (s *session) drop(w *wire, err *message.Error) []ending {
 	return lost
 }
 
-// find returns the flight that a part is for, or nil.
-func (s *session) find(mid []byte) *flight {
+// find returns the flight that a part is for that came by a connection, or nil.
+func (s *session) find(w *wire, mid []byte) *flight {
 	f := s.flights[string(mid)]
-	if f == nil || f.phase != sent {
+	if f == nil || f.phase != sent || f.wire != w {
 		return nil
 	}
 	return f
 }
 
 // final ends the flight that an answer is for and returns it, or nil.
-func (s *session) final(mid []byte) *flight {
-	f := s.find(mid)
+func (s *session) final(w *wire, mid []byte) *flight {
+	f := s.find(w, mid)
 	if f == nil {
 		return nil
 	}

@@ -155,7 +155,7 @@ func (m *sessionModel) answer(t *rapid.T) {
 	if m.via[o].gone {
 		return
 	}
-	if f := m.s.final(o.msg.Mid); f != nil {
+	if f := m.s.final(m.via[o], o.msg.Mid); f != nil {
 		m.ends[f]++
 	}
 }

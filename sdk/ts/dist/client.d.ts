@@ -16,10 +16,17 @@ export interface Incoming<T = unknown> {
     readonly type: string;
     readonly headers: Readonly<Record<string, string>>;
 }
+/** A node, as the client knows it. */
+export interface NodeInfo {
+    readonly id: string;
+    readonly name: string;
+}
 /** The events of a client. */
 export interface Events {
     /** The state changed. */
     state: State;
+    /** There is a connection to another node than before, or to the first; then the client has another id too. */
+    node: NodeInfo;
     /** Somebody sent this client a message. */
     message: Incoming;
     /**
@@ -40,10 +47,7 @@ export declare class Rope extends Emitter<Events> {
     /** When the next try to connect is, in milliseconds of Date.now(); undefined unless the state is `waiting`. */
     get retryAt(): number | undefined;
     /** The node that this client is or was connected to. */
-    get node(): {
-        readonly id: string;
-        readonly name: string;
-    };
+    get node(): NodeInfo;
     /** The transport of the present or last connection. */
     get transport(): "websocket" | "stream" | "poll" | undefined;
     /** Resolves when there is a connection; rejects when there will be none. Nothing needs to wait for it. */
@@ -74,6 +78,6 @@ export declare class Rope extends Emitter<Events> {
 /**
  * Connects to a node. It returns at once and connects in the background; calls and messages wait for the connection.
  * The URL begins with ws, wss, http or https; in a browser it may be relative, and without one the page's own host
- * is meant.
+ * is meant. Of several, for nodes of one mesh, the first that answers is taken.
  */
-export declare function connect(url?: string | URL, options?: ConnectOptions): Rope;
+export declare function connect(url?: string | URL | readonly (string | URL)[], options?: ConnectOptions): Rope;

@@ -26,26 +26,29 @@ export class Rope extends Emitter {
     #host;
     #count = 0;
     #welcome;
-    #draining = false;
-    #drainTimer;
     #closing = false;
     #final;
     /** @internal */
-    constructor(url, options) {
+    constructor(urls, home, options) {
         super();
         this.#options = options;
         this.#framing = options.framing ?? "split";
-        this.#outbox = new Outbox(options.queue ?? 1024, { write: (o) => this.#write(o), buffered: () => this.#link.buffered() });
-        this.#desk = { over: (p, tell) => this.#over(p, tell) };
+        this.#outbox = new Outbox(options.queue ?? 1024, {
+            write: (o) => this.#link.open && this.#write(o),
+            buffered: () => this.#link.line?.buffered() ?? 0,
+        });
+        this.#desk = { over: (p, line) => this.#over(p, line) };
         this.#host = {
-            post: (m) => this.#post(m),
+            post: (m, line) => this.#post(m, line),
             room: () => this.#outbox.room(),
             ask: (m) => this.#ask(m),
             report: (err) => this.#report(err),
             stopped: (s) => this.#services.all.delete(s),
         };
         this.#link = new Link({
-            url,
+            urls,
+            home,
+            follow: options.follow ?? true,
             framing: this.#framing,
             WebSocket: options.WebSocket ?? globalThis.WebSocket,
             fetch: options.fetch ?? globalThis.fetch,
@@ -71,7 +74,7 @@ export class Rope extends Emitter {
     }
     /** When the next try to connect is, in milliseconds of Date.now(); undefined unless the state is `waiting`. */
     get retryAt() {
-        return this.#link.retryAt;
+        return this.state === "waiting" ? this.#link.retryAt : undefined;
     }
     /** The node that this client is or was connected to. */
     get node() {
@@ -124,7 +127,7 @@ export class Rope extends Emitter {
         const { ack } = options;
         const timeout = options.timeout ?? (ack ? this.#options.timeout ?? defaultTimeout : undefined);
         const message = { ...this.#message("send", address, body, options), ack: ack || undefined };
-        const pending = new Pending(this.#desk, message, { ...options, timeout });
+        const pending = new Pending(this.#desk, message, this.#count, { ...options, timeout });
         this.#begin(pending, options);
         await pending.done;
     }
@@ -137,7 +140,7 @@ export class Rope extends Emitter {
         this.#check({});
         const service = new Service(this.#host, name, handlers, options);
         this.#services.all.add(service);
-        if (this.state === "connected")
+        if (this.#link.open)
             void service.announce();
         return service;
     }
@@ -176,15 +179,20 @@ export class Rope extends Emitter {
         return {
             state: (state) => void this.emit("state", state),
             up: (welcome) => this.#up(welcome),
+            gone: (line, err) => this.#gone(line, err),
             down: (err, final) => this.#down(err, final),
-            message: (m) => this.#incoming(m),
+            message: (line, m) => this.#incoming(line, m),
             badFrame: (cause) => this.#report(new RopewalkError("bad_frame", "a frame from the node cannot be read", { cause })),
-            probe: () => void this.#ask({ verb: "call", to: "node:/info", timeout: 10 }).catch(() => { }),
+            probe: (line) => void this.#ask({ verb: "call", to: "node:/info", timeout: 10 }, line).catch(() => { }),
         };
     }
     #call(address, body, options) {
-        const message = { ...this.#message("call", address, body, options), strategy: options.strategy };
-        return new Pending(this.#desk, message, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
+        const { strategy, idempotent } = options;
+        const message = {
+            ...this.#message("call", address, body, options),
+            strategy: idempotent ? { ...(typeof strategy === "string" ? { by: strategy } : strategy), idempotent } : strategy,
+        };
+        return new Pending(this.#desk, message, this.#count, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
     }
     #message(verb, to, body, o) {
         const { token } = this.#options;
@@ -212,7 +220,7 @@ export class Rope extends Emitter {
             throw fromAbort(signal.reason);
         if (this.state === "closing" || this.state === "closed")
             throw this.#closedError();
-        if (online && this.state !== "connected") {
+        if (online && !this.#link.open) {
             throw new RopewalkError("not_ready", "there is no connection to the node", { retryable: true });
         }
     }
@@ -220,27 +228,28 @@ export class Rope extends Emitter {
         return this.#final ?? new RopewalkError("not_ready", "the client was closed", { hint: "Make a new one with connect." });
     }
     /** Sends a message that means something on this connection only, and waits for its answer. */
-    async #ask(m) {
-        const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, { timeout: defaultTimeout });
+    async #ask(m, line) {
+        const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, 0, { timeout: defaultTimeout });
         this.#calls.set(p.message.mid, p);
-        if (!this.#write(p, true))
+        if (!this.#write(p, line))
             p.fail(closeError(1006, "no connection"));
         return (await p.done).body;
     }
     /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
-    #post(m) {
+    #post(m, line) {
         this.#write({
             message: m,
+            order: 0,
             ready: () => { },
             sent: () => { },
             fail: (err) => {
                 if (m.verb !== "error")
-                    this.#post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) });
+                    this.#post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) }, line);
             },
-        }, true);
+        }, line);
     }
-    #write(o, evenDraining = false) {
-        if (!this.#link.open || (this.#draining && !evenDraining))
+    #write(o, line = this.#link.line) {
+        if (!line?.open)
             return false;
         o.ready();
         const frame = encode(o.message, this.#framing);
@@ -250,30 +259,32 @@ export class Rope extends Emitter {
             o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${limit}`, { hint: "Send less at once, or raise the frame limit of the node.", path: o.message.to }));
             return true;
         }
-        this.#link.send(frame);
-        o.sent();
+        line.send(frame);
+        o.sent(line);
         return true;
     }
-    #over(p, tell) {
+    #over(p, line) {
         this.#calls.delete(p.message.mid);
         this.#outbox.remove(p);
-        if (tell)
-            this.#post({ verb: "cancel", rmid: p.message.mid });
+        if (line)
+            this.#post({ verb: "cancel", rmid: p.message.mid }, line);
     }
     #up(welcome) {
+        const { id } = this.node;
         this.#welcome = welcome;
-        this.#draining = false;
         for (const s of this.#services.all)
             void s.announce(); // first: others may wait for these paths
         this.#outbox.flush();
+        if (this.node.id !== id)
+            this.emit("node", this.node);
+    }
+    #gone(line, err) {
+        for (const s of this.#services.all)
+            s.abort(closeError(1006, err.message), line);
+        this.#outbox.again([...this.#calls.values()].filter((p) => p.lost(line, err)));
+        this.#outbox.flush(); // also lets go who waits for room
     }
     #down(err, final) {
-        clearTimeout(this.#drainTimer);
-        for (const s of this.#services.all)
-            s.abort(closeError(1006, err.message));
-        const again = [...this.#calls.values()].filter((p) => p.lost(err));
-        this.#outbox.unshift(again);
-        this.#outbox.flush(); // lets go who waits for room
         if (!final)
             return this.#report(err);
         this.#unwatch();
@@ -283,37 +294,42 @@ export class Rope extends Emitter {
         if (!asked)
             this.#report(err);
     }
-    #incoming(m) {
+    #incoming(line, m) {
         switch (m.verb) {
             case "part":
             case "reply":
-                return this.#calls.get(m.rmid ?? "")?.answer(m);
+                return this.#calls.get(m.rmid ?? "")?.answer(line, m);
             case "error":
-                return this.#failed(m);
+                return this.#failed(line, m);
             case "call":
-                return this.#services.call(m, this.#host);
+                return this.#services.call(m, line, this.#host);
             case "cancel":
-                return this.#services.cancel(m.rmid ?? "");
+                return this.#services.cancel(m.rmid ?? "", line);
             case "send":
-                return this.#received(m);
+                return this.#received(line, m);
             case "drain":
-                this.#draining = true;
-                this.#drainTimer = setTimeout(() => this.#link.restart("the node drains"), drainTimeout);
-                return;
+                return this.#link.drain(line);
+            case "nodes":
+                return this.#link.learn(line, m.body?.nodes);
             default: // a verb of a later version
         }
     }
-    #failed(m) {
+    #failed(line, m) {
         const call = this.#calls.get(m.rmid ?? "");
-        if (call)
-            return call.answer(m);
         const err = fromWire(m.body);
+        if (err.code === "shutting_down" && m.from === `${line.node}@node:/` && call?.refused(line)) {
+            this.#link.drain(line); // it has begun to drain, and its word of that is on the way
+            this.#outbox.again([call]);
+            return this.#outbox.flush();
+        }
+        if (call)
+            return call.answer(line, m);
         // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
         if (err.code !== "canceled" && err.code !== "deadline_exceeded")
             this.#report(err);
     }
-    #received(m) {
-        if (this.#services.send(m))
+    #received(line, m) {
+        if (this.#services.send(m, line))
             return;
         if (m.fault !== undefined) {
             return this.#report(new RopewalkError("bad_message", `the body of a message from ${m.from} cannot be read`, { cause: m.fault }));
@@ -329,14 +345,15 @@ export class Rope extends Emitter {
 }
 /** The node's own default. */
 const defaultTimeout = 30_000;
-/** How long a node that drains is given to close the connection. */
-const drainTimeout = 30_000;
 /**
  * Connects to a node. It returns at once and connects in the background; calls and messages wait for the connection.
  * The URL begins with ws, wss, http or https; in a browser it may be relative, and without one the page's own host
- * is meant.
+ * is meant. Of several, for nodes of one mesh, the first that answers is taken.
  */
-export function connect(url, options = {}) {
+export function connect(url = "/", options = {}) {
     const { location } = globalThis;
-    return new Rope(new URL(url ?? "/", location?.href), options);
+    const urls = [url].flat().map((u) => new URL(u, location?.href));
+    if (!urls.length)
+        throw new TypeError("connect: there is no URL");
+    return new Rope(urls, urls[0].host === location?.host, options);
 }

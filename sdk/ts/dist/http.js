@@ -17,8 +17,8 @@ export class HTTPTransport {
     #seq = 0;
     #sending;
     #over = false;
-    constructor(kind, target, sink) {
-        this.#base = new URL("/ropewalk/v1/", withScheme(target.url, "http"));
+    constructor(kind, url, target, sink) {
+        this.#base = new URL("/ropewalk/v1/", withScheme(url, "http"));
         this.#fetch = target.fetch;
         this.#sink = sink;
         void this.#run(kind, target.framing);

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { connect, type Events, type Incoming, type Rope } from "./client.js";
+export { connect, type Events, type Incoming, type NodeInfo, type Rope } from "./client.js";
 export type { Backoff } from "./close.js";
 export type { Emitter } from "./emitter.js";
 export { RopewalkError, type Code, type ErrorInfo } from "./error.js";

@@ -1,6 +1,8 @@
 import { type Backoff } from "./close.js";
 import { RopewalkError } from "./error.js";
-import { type Decoded } from "./message.js";
+import { Line, type LineOwner } from "./line.js";
+import type { Decoded } from "./message.js";
+import { type NodeRef } from "./roster.js";
 import type { Target, TransportKind } from "./transport.js";
 /**
  * What a connection is doing:
@@ -21,29 +23,37 @@ export interface Welcome {
         frame?: number;
         calls?: number;
     };
+    nodes?: readonly NodeRef[];
 }
 /** What the link tells its owner. */
-export interface LinkOwner {
+export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
     state(state: State): void;
+    /** There is a connection for new messages. */
     up(welcome: Welcome): void;
-    message(m: Decoded): void;
-    /** A frame that could not be read. */
-    badFrame(cause: unknown): void;
-    /** The connection is gone; `final` if there will be no other. */
+    /** A connection is gone, with all that was under way on it. */
+    gone(line: Line, err: RopewalkError): void;
+    /** There is no connection for new messages; `final` if there will be no other. */
     down(err: RopewalkError, final: boolean): void;
-    /** Asks for something that the node answers, whatever it is. */
-    probe(): void;
 }
 export interface LinkConfig extends Target {
+    urls: readonly URL[];
+    /** The first URL is that of the page's own host. */
+    home: boolean;
+    follow: boolean;
     transports: readonly TransportKind[];
     backoff: Backoff;
     connectTimeout: number;
     silence: number;
 }
-/** Keeps one connection to a node alive: connects, comes back, changes the transport. Messages are its owner's. */
-export declare class Link {
+/**
+ * Keeps a connection to a node alive, one of those that it knows: connects, comes back, changes the transport, goes
+ * elsewhere. While a node drains there is a second connection. Messages are its owner's.
+ */
+export declare class Link implements LineOwner {
     #private;
-    /** While waiting: when the next try is. */
+    /** Where new messages go; undefined while there is no connection. */
+    line: Line | undefined;
+    /** When the next try is; undefined while one is under way. */
     retryAt: number | undefined;
     constructor(cfg: LinkConfig, owner: LinkOwner);
     get state(): State;
@@ -51,18 +61,22 @@ export declare class Link {
     get kind(): TransportKind | undefined;
     /** Connects, and stays connected until close or until the node says not to come back. */
     run(): Promise<void>;
-    /** Whether messages can be sent now. */
+    /** Whether new messages can be sent now. */
     get open(): boolean;
-    /** Sends a frame; only while connected. */
-    send(frame: string | Uint8Array<ArrayBuffer>): void;
-    /** Bytes that wait for the network. */
-    buffered(): number;
     /** Something changed that makes it worth to look at once: the network, the page, the person. */
     hint(): void;
     /** Gives up the connection and makes a new one at once. */
     restart(reason: string): void;
     /** Stops accepting work; {@link close} follows. */
     closing(): void;
-    /** Ends the connection for good after what was sent, or after `timeout` milliseconds. */
+    /** Ends all for good after what was sent, or after `timeout` milliseconds. */
     close(timeout: number): void;
+    /** The node at the other end of a connection starts nothing new on it. */
+    drain(line: Line): void;
+    /** A node has told which nodes there are. */
+    learn(line: Line, nodes: unknown): void;
+    message(line: Line, m: Decoded): void;
+    badFrame(cause: unknown): void;
+    probe(line: Line): void;
+    welcome(line: Line, m: Decoded): void;
 }

@@ -1,37 +1,41 @@
 import { closeError, comeBack, wait } from "./close.js";
 import { RopewalkError } from "./error.js";
-import { HTTPTransport } from "./http.js";
-import { decode } from "./message.js";
-import { dialWebSocket } from "./websocket.js";
+import { Line } from "./line.js";
+import { Roster } from "./roster.js";
 // A connection that lived for less than this does not count as a success: the next wait grows.
 const stable = 5_000;
-// How long an answer to a probe may take.
-const probeTimeout = 8_000;
+// The same for one whose node said that it stops.
+const asked = 1_000;
+// The first try at another node is short: one that died with its machine does not say so.
+const hopTimeout = 3_000;
+// How long a node that drains is given to close the connection if there is nowhere else to go.
+const drainTimeout = 30_000;
 // A transport that has worked is given this many tries before others get one: the node is likelier down than blocked.
 const loyalty = 3;
 // How long a second-best transport is preferred because it worked.
 const memory = 600_000;
-/** Keeps one connection to a node alive: connects, comes back, changes the transport. Messages are its owner's. */
+/**
+ * Keeps a connection to a node alive, one of those that it knows: connects, comes back, changes the transport, goes
+ * elsewhere. While a node drains there is a second connection. Messages are its owner's.
+ */
 export class Link {
     #cfg;
     #owner;
+    #roster;
+    #lines = new Set(); // those that have not ended
     #state = "connecting";
-    #transport;
-    #finish; // ends the connection under way, for the link
     #wake; // ends the wait before the next try
     #best;
-    /** While waiting: when the next try is. */
-    retryAt;
-    #welcomed = false;
     #misses = 0;
-    #heard = 0;
-    #probed = 0; // when the unanswered probe was sent; 0 if there is none
-    #tick;
-    #patience; // with a close that the node does not answer
+    /** Where new messages go; undefined while there is no connection. */
+    line;
+    /** When the next try is; undefined while one is under way. */
+    retryAt;
     constructor(cfg, owner) {
         this.#cfg = cfg;
         this.#owner = owner;
-        this.#best = recall(cfg.url);
+        this.#roster = new Roster(cfg.urls, cfg.home, cfg.follow);
+        this.#best = recall(cfg.urls[0]);
     }
     get state() {
         return this.#state;
@@ -43,49 +47,67 @@ export class Link {
     /** Connects, and stays connected until close or until the node says not to come back. */
     async run() {
         let err = closeError(1000, "bye");
+        let lost;
+        let { place, hop } = this.#roster.next();
         for (let attempt = 0; !this.#ending();) {
-            this.#set("connecting");
-            const end = await this.#round();
-            const lived = end.since !== undefined && Date.now() - end.since >= stable;
-            if (lived)
+            this.retryAt = undefined;
+            if (!this.line)
+                this.#set("connecting");
+            const { line, end } = await this.#round(place, hop);
+            lost = end && line;
+            const lived = line ? Date.now() - line.since : 0;
+            if (lived >= stable)
                 attempt = 0;
-            const next = verdict(end);
-            err = end.error ?? (end.since === undefined ? this.#unreachable(end) : closeError(end.code, end.reason));
+            if (line)
+                this.#roster.left(place, lived >= stable || (lived >= asked && (!end || end.code === 1001)));
+            let pause = 0;
+            let next = "now";
+            if (end) {
+                next = verdict(end);
+                // What is said where we were only told to go is no verdict: the program did not choose it.
+                if (next === "no" && !line && !place.given)
+                    next = "later";
+                err = end.error ?? (line ? closeError(end.code, end.reason) : this.#unreachable(place, end));
+            }
+            if (next === "no")
+                for (const l of this.#lines)
+                    l.drop(end);
             if (this.#ending() || next === "no")
                 break;
-            const pause = lived && next === "now" ? 0 : Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter);
+            ({ place, hop } = this.#roster.next());
+            if (!hop && !(lived >= stable && end && next === "now"))
+                pause = Math.max(wait(attempt++, this.#cfg.backoff), end ? err.retryAfter : 0);
             this.retryAt = Date.now() + pause;
-            this.#set("waiting");
-            this.#owner.down(err, false);
+            if (!this.line)
+                this.#set("waiting");
+            if (lost)
+                this.#owner.gone(lost, err);
+            if (end)
+                this.#owner.down(err, false);
             if (pause)
                 await this.#sleep(pause);
-            this.retryAt = undefined;
         }
+        await Promise.all([...this.#lines].map((l) => l.ended));
         this.#set("closed");
+        if (lost)
+            this.#owner.gone(lost, err);
         this.#owner.down(err, true);
     }
-    /** Whether messages can be sent now. */
+    /** Whether new messages can be sent now. */
     get open() {
-        return this.#welcomed;
-    }
-    /** Sends a frame; only while connected. */
-    send(frame) {
-        this.#transport.send(frame);
-    }
-    /** Bytes that wait for the network. */
-    buffered() {
-        return this.#transport?.buffered() ?? 0;
+        return this.line !== undefined && this.line.open && !this.line.draining;
     }
     /** Something changed that makes it worth to look at once: the network, the page, the person. */
     hint() {
-        if (this.#state === "waiting")
-            this.#wake?.();
-        else if (this.#state === "connected" && !this.#probed)
-            this.#probe();
+        this.#wake?.();
+        if (this.line?.open)
+            this.line.probe();
     }
     /** Gives up the connection and makes a new one at once. */
     restart(reason) {
-        this.#drop({ code: 1001, reason });
+        for (const l of this.#lines)
+            if (l === this.line || !l.open)
+                l.drop({ code: 1001, reason });
         this.#wake?.();
     }
     /** Stops accepting work; {@link close} follows. */
@@ -94,18 +116,58 @@ export class Link {
             this.#set("closing");
         this.#wake?.();
     }
-    /** Ends the connection for good after what was sent, or after `timeout` milliseconds. */
+    /** Ends all for good after what was sent, or after `timeout` milliseconds. */
     close(timeout) {
         this.closing();
-        this.#transport?.close();
-        const finish = this.#finish;
-        if (finish)
-            this.#patience = setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
+        for (const l of this.#lines)
+            l.bye(timeout);
     }
-    #unreachable(end) {
+    /** The node at the other end of a connection starts nothing new on it. */
+    drain(line) {
+        if (line.draining)
+            return;
+        line.draining = true;
+        if (line !== this.line)
+            return line.leave();
+        if (this.#roster.others(line.place))
+            return line.move();
+        line.leave();
+        const timer = setTimeout(() => line.drop({ code: 1001, reason: "the node drains" }), drainTimeout);
+        void line.ended.then(() => clearTimeout(timer));
+    }
+    /** A node has told which nodes there are. */
+    learn(line, nodes) {
+        this.#roster.learn(line.place, nodes);
+    }
+    message(line, m) {
+        this.#owner.message(line, m);
+    }
+    badFrame(cause) {
+        this.#owner.badFrame(cause);
+    }
+    probe(line) {
+        this.#owner.probe(line);
+    }
+    welcome(line, m) {
+        const { kind, place } = line;
+        const welcome = (m.body ?? {});
+        if (this.#best?.kind !== kind || Date.now() - this.#best.at > memory)
+            this.#best = { kind, at: Date.now() };
+        this.#misses = 0;
+        remember(this.#cfg.urls[0], this.#best);
+        line.node = welcome.node?.id ?? "";
+        place.node = welcome.node?.id;
+        this.#roster.learn(place, welcome.nodes);
+        const before = this.line;
+        this.line = line;
+        this.#owner.up(welcome);
+        this.#set("connected"); // last, so that who hears of it finds the new id
+        before?.leave();
+    }
+    #unreachable(place, end) {
         if (comeBack(end.code) === "no")
             return closeError(end.code, end.reason);
-        return new RopewalkError("connection_lost", `no connection to ${this.#cfg.url.href}: ${end.reason || "it was refused"}`, { hint: "Is the node running, and is the URL right? The client goes on trying." });
+        return new RopewalkError("connection_lost", `no connection to ${place.url.href}: ${end.reason || "it was refused"}`, { hint: "Is the node running, and is the URL right? The client goes on trying." });
     }
     #ending() {
         return this.#state === "closing" || this.#state === "closed";
@@ -116,23 +178,55 @@ export class Link {
         this.#state = state;
         this.#owner.state(state);
     }
-    /** Tries the transports in turn; returns when a connection that worked is over, or when none works. */
-    async #round() {
+    /**
+     * Tries the transports in turn. Returns when a connection that worked is over, or new messages had better go
+     * elsewhere (then without an end), or when none works (then without a line).
+     */
+    async #round(place, hop) {
         let end;
         let blocked = false;
+        const { connectTimeout } = this.#cfg;
+        const timeout = hop && this.#best ? Math.min(connectTimeout, hopTimeout) : connectTimeout;
         for (const kind of this.#candidates()) {
             if (end && kind !== "websocket" && blocked)
                 continue;
-            end = await this.#connection(kind);
-            if (end.since !== undefined || this.#ending() || verdict(end) === "no")
-                return end;
+            const line = new Line(kind, place, this.#cfg, timeout, this);
+            this.#lines.add(line);
+            void line.ended.then(() => this.#lines.delete(line));
+            await line.opened;
+            if (line.since !== undefined)
+                return this.#stay(line);
+            end = await line.ended;
+            if (this.#ending() || verdict(end) === "no")
+                return { end };
             blocked = end.unreachable === true;
         }
         this.#misses++;
-        return end ?? {
-            code: 4100, reason: "", since: undefined,
-            error: new RopewalkError("not_ready", "no transport works here: neither WebSocket nor fetch is available"),
+        return {
+            end: end ?? {
+                code: 4100, reason: "",
+                error: new RopewalkError("not_ready", "no transport works here: neither WebSocket nor fetch is available"),
+            },
         };
+    }
+    async #stay(line) {
+        const end = await Promise.race([line.ended, line.moved]);
+        if (end) {
+            this.#forget(line);
+            return { line, end };
+        }
+        void line.ended.then((late) => {
+            if (this.#forget(line))
+                this.#set(this.#wake ? "waiting" : "connecting");
+            this.#owner.gone(line, closeError(late.code, late.reason));
+        });
+        return { line };
+    }
+    #forget(line) {
+        if (this.line !== line)
+            return false;
+        this.line = undefined;
+        return true;
     }
     #candidates() {
         const c = this.#cfg;
@@ -141,89 +235,6 @@ export class Link {
         if (!best || !able.includes(best.kind) || (best.kind !== able[0] && Date.now() - best.at > memory))
             return able;
         return this.#misses < loyalty ? [best.kind] : [best.kind, ...able.filter((k) => k !== best.kind)];
-    }
-    /** One connection, from the first byte to its end. */
-    #connection(kind) {
-        return new Promise((resolve) => {
-            let since;
-            let over = false;
-            const finish = (end) => {
-                if (over)
-                    return;
-                over = true;
-                clearTimeout(timer);
-                clearTimeout(this.#patience); // it would keep a process from ending
-                clearInterval(this.#tick);
-                this.#transport?.abort();
-                this.#transport = this.#finish = undefined;
-                this.#welcomed = false;
-                resolve({ ...end, since });
-            };
-            const timer = setTimeout(() => finish({ code: 1006, reason: "no welcome in time" }), this.#cfg.connectTimeout);
-            const sink = {
-                frame: (data) => {
-                    if (over)
-                        return;
-                    this.#alive();
-                    const m = this.#decode(data);
-                    if (!m)
-                        return;
-                    if (m.verb !== "welcome")
-                        return this.#owner.message(m);
-                    clearTimeout(timer);
-                    since = Date.now();
-                    this.#up(kind, m);
-                },
-                heard: () => this.#alive(),
-                closed: finish,
-            };
-            this.#finish = finish;
-            this.#probed = 0;
-            try {
-                this.#transport = kind === "websocket" ? dialWebSocket(this.#cfg, sink) : new HTTPTransport(kind, this.#cfg, sink);
-            }
-            catch (err) { // a URL that WebSocket refuses, or a page that may not use it
-                finish({ code: 1006, reason: err.message });
-            }
-        });
-    }
-    #decode(data) {
-        try {
-            return decode(data, this.#cfg.framing);
-        }
-        catch (err) {
-            this.#owner.badFrame(err);
-            return undefined;
-        }
-    }
-    #up(kind, m) {
-        if (this.#best?.kind !== kind || Date.now() - this.#best.at > memory)
-            this.#best = { kind, at: Date.now() };
-        this.#misses = 0;
-        remember(this.#cfg.url, this.#best);
-        this.#tick = setInterval(() => this.#check(), Math.min(this.#cfg.silence, probeTimeout) / 2);
-        this.#welcomed = true;
-        this.#owner.up((m.body ?? {}));
-        this.#set("connected"); // last, so that who hears of it finds the new id
-    }
-    #alive() {
-        this.#heard = Date.now();
-        this.#probed = 0;
-    }
-    // A browser does not show us pings, so silence has to be broken by a question.
-    #check() {
-        const now = Date.now();
-        if (this.#probed && now - this.#probed >= probeTimeout)
-            this.#drop({ code: 1001, reason: "the node does not answer" });
-        else if (!this.#probed && now - this.#heard >= this.#cfg.silence)
-            this.#probe();
-    }
-    #probe() {
-        this.#probed = Date.now();
-        this.#owner.probe();
-    }
-    #drop(end) {
-        this.#finish?.(end);
     }
     #sleep(ms) {
         return new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /** The verbs of docs/reference/wire.md. */
-export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain";
+export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes";
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";
 /** The envelope of a message. Times are in seconds, as on the wire. */

@@ -17,6 +17,11 @@ export interface ConnectOptions {
     WebSocket?: WebSocketLike | undefined;
     /** The fetch to use. Default: the global one. */
     fetch?: typeof fetch | undefined;
+    /**
+     * Whether to go where a node says that others are, when it is lost or drains. Default true; false for nodes behind a
+     * load balancer, whose own addresses clients cannot reach.
+     */
+    follow?: boolean | undefined;
     /** How long to wait between tries to connect. */
     backoff?: Backoff | undefined;
     /** How long a try to connect may take, until the node's welcome. Default 10,000. */
@@ -29,16 +34,25 @@ export interface ConnectOptions {
     timeout?: number | undefined;
 }
 /** How to choose among the servers of an address; see "Strategies" in docs/reference/wire.md. */
-export type Strategy = "first" | "round-robin" | "random" | "least-busy" | "prefer-local" | {
+export type Strategy = "first" | "round-robin" | "random" | "least-busy" | "prefer-local" | "prefer-zone" | ({
     by: "sticky";
     key: string;
-} | {
+} & Selection) | ({
     by: "instance";
     instance: string;
-} | (string & {}) | {
-    by: string;
+} & Selection) | (string & {}) | ({
+    by?: string;
     [field: string]: unknown;
-};
+} & Selection);
+/** Which servers come into question at all. */
+export interface Selection {
+    /** The servers of all nodes (the default), of the node that the caller is connected to, or of that node's zone. */
+    scope?: "mesh" | "node" | "zone";
+    /** A range of semantic versions, such as `^1.2`, `>=1.2 <2` or `1.x`. */
+    version?: string;
+    /** It does no harm to execute the call twice, so a node may repeat it when its server is lost. */
+    idempotent?: boolean;
+}
 /** What every message may have. */
 export interface MessageOptions {
     /** Passed on as they are. `traceparent` and `tracestate` are W3C trace context. */
@@ -53,7 +67,8 @@ export interface MessageOptions {
     online?: boolean | undefined;
     /**
      * It does no harm to do it twice. If the connection drops before the answer, it is sent again with the same id
-     * instead of failing with `connection_lost`.
+     * instead of failing with `connection_lost`, as long as its time is not over; and nodes may repeat it when they lose
+     * its server.
      */
     idempotent?: boolean | undefined;
 }

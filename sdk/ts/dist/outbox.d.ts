@@ -1,12 +1,15 @@
 import { RopewalkError } from "./error.js";
+import type { Line } from "./line.js";
 import type { Message } from "./message.js";
 /** A message on its way out. */
 export interface Outgoing {
     readonly message: Message;
+    /** Its place among all; 0 for what means something on one connection only. */
+    readonly order: number;
     /** Called right before it is encoded. */
     ready(): void;
     /** Called when it was given to the network. */
-    sent(): void;
+    sent(line: Line): void;
     /** Called if it never will be. */
     fail(err: RopewalkError): void;
 }
@@ -26,8 +29,8 @@ export declare class Outbox {
     constructor(limit: number, network: Network);
     /** Takes a message to be sent as soon as possible. It throws `overloaded` when the queue is full. */
     push(o: Outgoing): void;
-    /** Puts messages in front of all others, to be sent by the next flush. */
-    unshift(first: readonly Outgoing[]): void;
+    /** Has messages wait again, each in its place, to be sent by the next flush. */
+    again(back: readonly Outgoing[]): void;
     /** Takes a message back. */
     remove(o: Outgoing): void;
     /** Resolves when the network keeps up, or the connection is gone; undefined if nobody has to wait. */

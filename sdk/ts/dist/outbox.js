@@ -32,9 +32,9 @@ export class Outbox {
         if (!this.#timer)
             this.flush();
     }
-    /** Puts messages in front of all others, to be sent by the next flush. */
-    unshift(first) {
-        this.#queue.unshift(...first);
+    /** Has messages wait again, each in its place, to be sent by the next flush. */
+    again(back) {
+        this.#queue = [...back, ...this.#queue].sort((a, b) => a.order - b.order);
     }
     /** Takes a message back. */
     remove(o) {

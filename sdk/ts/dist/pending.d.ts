@@ -1,31 +1,35 @@
 import { RopewalkError } from "./error.js";
+import type { Line } from "./line.js";
 import type { Decoded, Message } from "./message.js";
 import type { MessageOptions } from "./options.js";
 import type { Outgoing } from "./outbox.js";
 /** What a pending message needs of the client. */
 export interface Desk {
-    /** It is settled. `tell`: the node still works on it and should be told that nobody waits any more. */
-    over(p: Pending, tell: boolean): void;
+    /** It is settled. `line`: there the node still works on it, and should be told that nobody waits any more. */
+    over(p: Pending, line: Line | undefined): void;
 }
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export declare class Pending implements Outgoing {
     #private;
     readonly message: Message;
+    readonly order: number;
     /** Resolves with the final answer, rejects with what went wrong. */
     readonly done: Promise<Decoded>;
     /** The address of who answered last; "" before the first part or answer. */
     from: string;
     /** Takes the parts. */
     onPart: ((body: unknown) => void) | undefined;
-    constructor(desk: Desk, message: Message, options: MessageOptions);
+    constructor(desk: Desk, message: Message, order: number, options: MessageOptions);
     get wantsAnswer(): boolean;
     ready(): void;
-    sent(): void;
-    /** An answer came. */
-    answer(m: Decoded): void;
+    sent(line: Line): void;
+    /** An answer came by a connection. */
+    answer(line: Line, m: Decoded): void;
     fail(err: unknown): void;
     /** Ends it here, and on the node if it got there. */
     cancel(err: unknown): void;
-    /** The connection is gone. Says whether it has to be sent again on the next one. */
-    lost(err: RopewalkError): boolean;
+    /** A connection is gone. Says whether it has to be sent again on the next one. */
+    lost(line: Line, err: RopewalkError): boolean;
+    /** The node refused it because it drains, so nothing was done. Says whether it has to be sent again on the next. */
+    refused(line: Line): boolean;
 }

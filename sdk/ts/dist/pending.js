@@ -4,13 +4,14 @@ const forever = 2 ** 31 - 1;
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export class Pending {
     message;
+    order;
     #desk;
     #options;
     #deadline;
     #timer;
     #resolve;
     #reject;
-    #sent = false;
+    #line; // by which it was sent
     #parts = 0;
     #over = false;
     /** Resolves with the final answer, rejects with what went wrong. */
@@ -19,8 +20,9 @@ export class Pending {
     from = "";
     /** Takes the parts. */
     onPart;
-    constructor(desk, message, options) {
+    constructor(desk, message, order, options) {
         this.message = message;
+        this.order = order;
         this.#desk = desk;
         this.#options = options;
         this.done = new Promise((resolve, reject) => {
@@ -42,13 +44,16 @@ export class Pending {
         if (this.#deadline !== undefined)
             this.message.timeout = Math.max(this.#deadline - Date.now(), 1) / 1000;
     }
-    sent() {
-        this.#sent = true;
+    sent(line) {
         if (!this.wantsAnswer)
-            this.#settle(() => this.#resolve({ verb: "reply" }));
+            return this.#settle(() => this.#resolve({ verb: "reply" }));
+        this.#line = line;
+        line.hold();
     }
-    /** An answer came. */
-    answer(m) {
+    /** An answer came by a connection. */
+    answer(line, m) {
+        if (line !== this.#line)
+            return; // it was sent again since
         this.from = m.from ?? "";
         if (m.verb === "error")
             return this.fail(fromWire(m.body));
@@ -72,19 +77,28 @@ export class Pending {
     cancel(err) {
         this.#settle(() => this.#reject(err), true);
     }
-    /** The connection is gone. Says whether it has to be sent again on the next one. */
-    lost(err) {
-        if (!this.#sent || this.#over)
+    /** A connection is gone. Says whether it has to be sent again on the next one. */
+    lost(line, err) {
+        if (this.#line !== line)
             return false;
-        if (this.#options.idempotent && !this.#parts) {
-            this.#sent = false;
+        if (this.#options.idempotent && this.#back())
             return true;
-        }
         this.fail(err);
         return false;
     }
+    /** The node refused it because it drains, so nothing was done. Says whether it has to be sent again on the next. */
+    refused(line) {
+        return this.#line === line && this.order > 0 && !this.#options.online && this.#back();
+    }
+    #back() {
+        if (this.#parts)
+            return false;
+        this.#line.free();
+        this.#line = undefined;
+        return true;
+    }
     #late(timeout) {
-        return this.#sent
+        return this.#line
             ? new RopewalkError("deadline_exceeded", `no answer from ${this.message.to} within ${timeout} ms`)
             : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`, { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true });
     }
@@ -95,7 +109,8 @@ export class Pending {
         this.#over = true;
         clearTimeout(this.#timer);
         this.#options.signal?.removeEventListener("abort", this.#aborted);
-        this.#desk.over(this, tell && this.#sent && this.message.verb === "call");
+        this.#desk.over(this, tell && this.message.verb === "call" ? this.#line : undefined);
+        this.#line?.free();
         how();
     }
 }

@@ -17,6 +17,11 @@ export interface Connection {
     state: State;
     /** The id of the client; "" before the first connection. */
     id: string;
+    /** The node that it is, or was last, connected to. */
+    node: {
+        readonly id: string;
+        readonly name: string;
+    };
     /** The last error that the client told of as an event. */
     error: RopewalkError | undefined;
 }

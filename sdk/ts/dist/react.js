@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore, } from "react";
+import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, } from "react";
 const Context = createContext(undefined);
 /** Gives a client to the hooks below it. Who made the client closes it. */
 export function RopeProvider(props) {
@@ -19,12 +19,16 @@ export function useRope() {
 /** The state of the connection, kept up to date. */
 export function useConnection() {
     const rope = useRope();
-    const subscribe = useCallback((changed) => rope.on("state", changed), [rope]);
-    const read = () => `${rope.state} ${rope.id}`;
-    const [state, id] = useSyncExternalStore(subscribe, read, read).split(" ");
+    const subscribe = useCallback((changed) => {
+        const offs = [rope.on("state", changed), rope.on("node", changed)];
+        return () => offs.forEach((off) => off());
+    }, [rope]);
+    const read = () => JSON.stringify([rope.state, rope.id, rope.node]); // a text: equal ones are the same
+    const now = useSyncExternalStore(subscribe, read, read);
+    const [state, id, node] = useMemo(() => JSON.parse(now), [now]);
     const [error, setError] = useState();
     useEffect(() => rope.on("error", setError), [rope]);
-    return { state, id, error };
+    return { state, id, node, error };
 }
 /**
  * Calls an address when the component appears and whenever the address or the input changes; what is under way is

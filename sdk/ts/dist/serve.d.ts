@@ -1,4 +1,5 @@
 import { RopewalkError } from "./error.js";
+import type { Line } from "./line.js";
 import { type Decoded, type Message } from "./message.js";
 /** What a handler is told beside its input. */
 export interface Context<Part = unknown> {
@@ -35,6 +36,8 @@ export interface Route<In = any, Out = unknown, Part = any> {
     in?: object | undefined;
     /** JSON Schema of the reply, for node:/schema: for readers. */
     out?: object | undefined;
+    /** To run it twice does no harm, so that nodes may repeat a call whose server they lost. */
+    idempotent?: boolean | undefined;
 }
 /** What others may know about a service, and its limits. */
 export interface ServeOptions {
@@ -47,7 +50,7 @@ export interface ServeOptions {
 /** What a service needs of the client. */
 export interface Host {
     /** Sends something that means nothing on another connection. */
-    post(m: Message): void;
+    post(m: Message, line: Line): void;
     /** Resolves when the network keeps up. */
     room(): Promise<void> | undefined;
     /** Sends a message and waits for its answer. */
@@ -73,11 +76,10 @@ export declare class Service {
 }
 /** The services of a client. */
 export declare class Services {
-    #private;
     readonly all: Set<Service>;
     /** Gives a call to the service that has a handler for it. */
-    call(m: Decoded, host: Host): void;
+    call(m: Decoded, line: Line, host: Host): void;
     /** Gives a send to a service; false if none has a handler for it. */
-    send(m: Decoded): boolean;
-    cancel(id: string): void;
+    send(m: Decoded, line: Line): boolean;
+    cancel(id: string, line: Line): void;
 }

@@ -25,7 +25,8 @@ export class Service {
             this.#routes.add(pattern, route.handler);
             this.#announcements.push({
                 to: `${name}:${pattern}`,
-                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata, validate: route.in ? true : undefined },
+                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata,
+                    idempotent: route.idempotent, validate: route.in ? true : undefined },
             });
         }
         this.ready = new Promise((resolve, reject) => {
@@ -60,7 +61,7 @@ export class Service {
         }
         catch (err) {
             const { code } = err;
-            if (code === "connection_lost")
+            if (code === "connection_lost" || code === "shutting_down")
                 return; // the next connection brings another try
             this.#reject(err);
             if (code !== "canceled")
@@ -68,37 +69,39 @@ export class Service {
         }
     }
     /** @internal Runs the handler of a call or send, if one of ours fits. */
-    handle(m, address) {
+    handle(m, address, line) {
         const route = this.#routes.find(address.path);
         if (!route)
             return false;
-        void this.#run(m, address, route.value, route.params);
+        void this.#run(m, line, address, route.value, route.params);
         return true;
     }
     /** @internal Ends one call. */
-    cancel(id) {
-        const run = this.#runs.get(id);
-        run?.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
+    cancel(id, line) {
+        const run = this.#runs.get(keyOf("call", id, line));
+        run?.abort.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
         return run !== undefined;
     }
-    /** @internal Ends all calls. */
-    abort(err) {
+    /** @internal Ends all calls, or those of a connection. */
+    abort(err, line) {
         for (const run of this.#runs.values())
-            run.abort(err);
+            if (!line || run.line === line)
+                run.abort.abort(err);
     }
-    async #run(m, address, handler, params) {
+    async #run(m, line, address, handler, params) {
         const id = m.mid ?? "";
         const answer = (verb, body) => {
             if (m.verb === "call")
-                this.#host.post({ verb, rmid: id, body: encodeBody(body) });
+                this.#host.post({ verb, rmid: id, body: encodeBody(body) }, line);
         };
         if (this.#runs.size >= this.#concurrency) {
             return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
         }
         const abort = new AbortController();
         const { signal } = abort;
-        const key = m.verb === "call" ? id : `send ${id}`;
-        this.#runs.set(key, abort);
+        const key = keyOf(m.verb, id, line);
+        this.#runs.set(key, { line, abort });
+        line.hold();
         const timer = m.timeout === undefined ? undefined : setTimeout(() => abort.abort(new RopewalkError("deadline_exceeded", "the caller's time is over")), Math.min(m.timeout * 1000, 2 ** 31 - 1));
         const send = async (part) => {
             signal.throwIfAborted();
@@ -120,6 +123,7 @@ export class Service {
         finally {
             clearTimeout(timer);
             this.#runs.delete(key);
+            line.free();
             if (!this.#runs.size)
                 for (const done of this.#idle.splice(0))
                     done();
@@ -144,6 +148,10 @@ export class Service {
             this.#host.report(new RopewalkError("internal", `the handler of ${m.to} failed: ${String(err)}`, { cause: err, path: m.to }));
         }
     }
+}
+// Two connections may have calls of the same id.
+function keyOf(verb, id, line) {
+    return `${line.id} ${verb} ${id}`;
 }
 function isGenerator(v) {
     return typeof v?.next === "function" && Symbol.asyncIterator in v;
@@ -174,26 +182,23 @@ function unlessAborted(signal, result) {
 export class Services {
     all = new Set();
     /** Gives a call to the service that has a handler for it. */
-    call(m, host) {
-        const address = parseAddress(m.to ?? "");
-        if (this.#handled(m, address))
+    call(m, line, host) {
+        if (this.send(m, line))
             return;
         const error = new RopewalkError("not_found", `nothing is served at ${m.to}`, { path: m.to });
-        host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) });
+        host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) }, line);
     }
     /** Gives a send to a service; false if none has a handler for it. */
-    send(m) {
-        return this.#handled(m, parseAddress(m.to ?? ""));
-    }
-    cancel(id) {
+    send(m, line) {
+        const address = parseAddress(m.to ?? "");
         for (const s of this.all)
-            if (s.cancel(id))
-                return;
-    }
-    #handled(m, address) {
-        for (const s of this.all)
-            if (s.name === address.name && s.handle(m, address))
+            if (s.name === address.name && s.handle(m, address, line))
                 return true;
         return false;
+    }
+    cancel(id, line) {
+        for (const s of this.all)
+            if (s.cancel(id, line))
+                return;
     }
 }

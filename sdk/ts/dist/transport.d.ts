@@ -32,7 +32,6 @@ export interface End {
 }
 /** What a transport needs to connect. */
 export interface Target {
-    url: URL;
     framing: Framing;
     WebSocket: WebSocketLike | undefined;
     fetch: typeof fetch;

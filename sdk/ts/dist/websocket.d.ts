@@ -1,3 +1,3 @@
 import { type Sink, type Target, type Transport } from "./transport.js";
 /** Connects by WebSocket. */
-export declare function dialWebSocket(target: Target, sink: Sink): Transport;
+export declare function dialWebSocket(url: URL, target: Target, sink: Sink): Transport;

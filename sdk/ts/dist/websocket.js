@@ -1,8 +1,8 @@
 import { withScheme } from "./transport.js";
 /** Connects by WebSocket. */
-export function dialWebSocket(target, sink) {
+export function dialWebSocket(url, target, sink) {
     const Socket = target.WebSocket;
-    const ws = new Socket(withScheme(target.url, "ws").href, [`ropewalk.v1.${target.framing}`]);
+    const ws = new Socket(withScheme(url, "ws").href, [`ropewalk.v1.${target.framing}`]);
     ws.binaryType = "arraybuffer";
     ws.onmessage = ({ data }) => {
         if (typeof data === "string")

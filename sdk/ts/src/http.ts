@@ -20,8 +20,8 @@ export class HTTPTransport implements Transport {
   #sending: Promise<void> | undefined;
   #over = false;
 
-  constructor(kind: "stream" | "poll", target: Target, sink: Sink) {
-    this.#base = new URL("/ropewalk/v1/", withScheme(target.url, "http"));
+  constructor(kind: "stream" | "poll", url: URL, target: Target, sink: Sink) {
+    this.#base = new URL("/ropewalk/v1/", withScheme(url, "http"));
     this.#fetch = target.fetch;
     this.#sink = sink;
     void this.#run(kind, target.framing);

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { connect, type Events, type Incoming, type Rope } from "./client.js";
+export { connect, type Events, type Incoming, type NodeInfo, type Rope } from "./client.js";
 export type { Backoff } from "./close.js";
 export type { Emitter } from "./emitter.js";
 export { RopewalkError, type Code, type ErrorInfo } from "./error.js";
@@ -11,7 +11,7 @@ export type { Answer, Asked, Gathered } from "./gather.js";
 export type { State } from "./link.js";
 export { bytes, type Bytes, type Framing } from "./message.js";
 export type {
-  CallOptions, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions,
+  CallOptions, Candidates, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions,
 } from "./options.js";
 export type { Context, Handler, Route, ServeOptions, Service } from "./serve.js";
 export type { RopeStream } from "./stream.js";

@@ -1,9 +1,9 @@
 import { closeError, comeBack, wait, type Backoff, type ComeBack } from "./close.js";
 import { RopewalkError } from "./error.js";
-import { HTTPTransport } from "./http.js";
-import { decode, type Decoded } from "./message.js";
-import type { End, Sink, Target, Transport, TransportKind } from "./transport.js";
-import { dialWebSocket } from "./websocket.js";
+import { Line, type LineOwner } from "./line.js";
+import type { Decoded } from "./message.js";
+import { Roster, type NodeRef, type Place } from "./roster.js";
+import type { End, Target, TransportKind } from "./transport.js";
 
 /**
  * What a connection is doing:
@@ -19,64 +19,67 @@ export interface Welcome {
   id: string;
   node?: { id?: string; name?: string };
   limits?: { frame?: number; calls?: number };
+  nodes?: readonly NodeRef[];
 }
 
 /** What the link tells its owner. */
-export interface LinkOwner {
+export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
   state(state: State): void;
+  /** There is a connection for new messages. */
   up(welcome: Welcome): void;
-  message(m: Decoded): void;
-  /** A frame that could not be read. */
-  badFrame(cause: unknown): void;
-  /** The connection is gone; `final` if there will be no other. */
+  /** A connection is gone, with all that was under way on it. */
+  gone(line: Line, err: RopewalkError): void;
+  /** There is no connection for new messages; `final` if there will be no other. */
   down(err: RopewalkError, final: boolean): void;
-  /** Asks for something that the node answers, whatever it is. */
-  probe(): void;
 }
 
 export interface LinkConfig extends Target {
+  urls: readonly URL[];
+  /** The first URL is that of the page's own host. */
+  home: boolean;
+  follow: boolean;
   transports: readonly TransportKind[];
   backoff: Backoff;
   connectTimeout: number;
   silence: number;
 }
 
-interface Closed extends End {
-  /** When the welcome came; undefined if it never did. */
-  since: number | undefined;
-}
-
 // A connection that lived for less than this does not count as a success: the next wait grows.
 const stable = 5_000;
-// How long an answer to a probe may take.
-const probeTimeout = 8_000;
+// The same for one whose node said that it stops.
+const asked = 1_000;
+// The first try at another node is short: one that died with its machine does not say so.
+const hopTimeout = 3_000;
+// How long a node that drains is given to close the connection if there is nowhere else to go.
+const drainTimeout = 30_000;
 // A transport that has worked is given this many tries before others get one: the node is likelier down than blocked.
 const loyalty = 3;
 // How long a second-best transport is preferred because it worked.
 const memory = 600_000;
 
-/** Keeps one connection to a node alive: connects, comes back, changes the transport. Messages are its owner's. */
-export class Link {
+/**
+ * Keeps a connection to a node alive, one of those that it knows: connects, comes back, changes the transport, goes
+ * elsewhere. While a node drains there is a second connection. Messages are its owner's.
+ */
+export class Link implements LineOwner {
   readonly #cfg: LinkConfig;
   readonly #owner: LinkOwner;
+  readonly #roster: Roster;
+  readonly #lines = new Set<Line>(); // those that have not ended
   #state: State = "connecting";
-  #transport: Transport | undefined;
-  #finish: ((end: End) => void) | undefined; // ends the connection under way, for the link
   #wake: (() => void) | undefined; // ends the wait before the next try
   #best: { kind: TransportKind; at: number } | undefined;
-  /** While waiting: when the next try is. */
-  retryAt: number | undefined;
-  #welcomed = false;
   #misses = 0;
-  #heard = 0;
-  #probed = 0; // when the unanswered probe was sent; 0 if there is none
-  #tick: ReturnType<typeof setInterval> | undefined;
-  #patience: ReturnType<typeof setTimeout> | undefined; // with a close that the node does not answer
+  /** Where new messages go; undefined while there is no connection. */
+  line: Line | undefined;
+  /** When the next try is; undefined while one is under way. */
+  retryAt: number | undefined;
 
   constructor(cfg: LinkConfig, owner: LinkOwner) {
     this.#cfg = cfg;
     this.#owner = owner;
-    this.#best = recall(cfg.url);
+    this.#roster = new Roster(cfg.urls, cfg.home, cfg.follow);
+    this.#best = recall(cfg.urls[0]!);
   }
 
   get state(): State {
@@ -91,49 +94,54 @@ export class Link {
   /** Connects, and stays connected until close or until the node says not to come back. */
   async run(): Promise<void> {
     let err = closeError(1000, "bye");
+    let lost: Line | undefined;
+    let { place, hop } = this.#roster.next();
     for (let attempt = 0; !this.#ending();) {
-      this.#set("connecting");
-      const end = await this.#round();
-      const lived = end.since !== undefined && Date.now() - end.since >= stable;
-      if (lived) attempt = 0;
-      const next = verdict(end);
-      err = end.error ?? (end.since === undefined ? this.#unreachable(end) : closeError(end.code, end.reason));
-      if (this.#ending() || next === "no") break;
-      const pause = lived && next === "now" ? 0 : Math.max(wait(attempt++, this.#cfg.backoff), err.retryAfter);
-      this.retryAt = Date.now() + pause;
-      this.#set("waiting");
-      this.#owner.down(err, false);
-      if (pause) await this.#sleep(pause);
       this.retryAt = undefined;
+      if (!this.line) this.#set("connecting");
+      const { line, end } = await this.#round(place, hop);
+      lost = end && line;
+      const lived = line ? Date.now() - line.since! : 0;
+      if (lived >= stable) attempt = 0;
+      if (line) this.#roster.left(place, lived >= stable || (lived >= asked && (!end || end.code === 1001)));
+      let pause = 0;
+      let next: ComeBack = "now";
+      if (end) {
+        next = verdict(end);
+        // What is said where we were only told to go is no verdict: the program did not choose it.
+        if (next === "no" && !line && !place.given) next = "later";
+        err = end.error ?? (line ? closeError(end.code, end.reason) : this.#unreachable(place, end));
+      }
+      if (next === "no") for (const l of this.#lines) l.drop(end!);
+      if (this.#ending() || next === "no") break;
+      ({ place, hop } = this.#roster.next());
+      if (!hop && !(lived >= stable && end && next === "now")) pause = Math.max(wait(attempt++, this.#cfg.backoff), end ? err.retryAfter : 0);
+      this.retryAt = Date.now() + pause;
+      if (!this.line) this.#set("waiting");
+      if (lost) this.#owner.gone(lost, err);
+      if (end) this.#owner.down(err, false);
+      if (pause) await this.#sleep(pause);
     }
+    await Promise.all([...this.#lines].map((l) => l.ended));
     this.#set("closed");
+    if (lost) this.#owner.gone(lost, err);
     this.#owner.down(err, true);
   }
 
-  /** Whether messages can be sent now. */
+  /** Whether new messages can be sent now. */
   get open(): boolean {
-    return this.#welcomed;
-  }
-
-  /** Sends a frame; only while connected. */
-  send(frame: string | Uint8Array<ArrayBuffer>): void {
-    this.#transport!.send(frame);
-  }
-
-  /** Bytes that wait for the network. */
-  buffered(): number {
-    return this.#transport?.buffered() ?? 0;
+    return this.line !== undefined && this.line.open && !this.line.draining;
   }
 
   /** Something changed that makes it worth to look at once: the network, the page, the person. */
   hint(): void {
-    if (this.#state === "waiting") this.#wake?.();
-    else if (this.#state === "connected" && !this.#probed) this.#probe();
+    this.#wake?.();
+    if (this.line?.open) this.line.probe();
   }
 
   /** Gives up the connection and makes a new one at once. */
   restart(reason: string): void {
-    this.#drop({ code: 1001, reason });
+    for (const l of this.#lines) if (l === this.line || !l.open) l.drop({ code: 1001, reason });
     this.#wake?.();
   }
 
@@ -143,17 +151,59 @@ export class Link {
     this.#wake?.();
   }
 
-  /** Ends the connection for good after what was sent, or after `timeout` milliseconds. */
+  /** Ends all for good after what was sent, or after `timeout` milliseconds. */
   close(timeout: number): void {
     this.closing();
-    this.#transport?.close();
-    const finish = this.#finish;
-    if (finish) this.#patience = setTimeout(() => finish({ code: 1000, reason: "bye" }), timeout);
+    for (const l of this.#lines) l.bye(timeout);
   }
 
-  #unreachable(end: End): RopewalkError {
+  /** The node at the other end of a connection starts nothing new on it. */
+  drain(line: Line): void {
+    if (line.draining) return;
+    line.draining = true;
+    if (line !== this.line) return line.leave();
+    if (this.#roster.others(line.place)) return line.move();
+    line.leave();
+    const timer = setTimeout(() => line.drop({ code: 1001, reason: "the node drains" }), drainTimeout);
+    void line.ended.then(() => clearTimeout(timer));
+  }
+
+  /** A node has told which nodes there are. */
+  learn(line: Line, nodes: unknown): void {
+    this.#roster.learn(line.place, nodes);
+  }
+
+  message(line: Line, m: Decoded): void {
+    this.#owner.message(line, m);
+  }
+
+  badFrame(cause: unknown): void {
+    this.#owner.badFrame(cause);
+  }
+
+  probe(line: Line): void {
+    this.#owner.probe(line);
+  }
+
+  welcome(line: Line, m: Decoded): void {
+    const { kind, place } = line;
+    const welcome = (m.body ?? {}) as Welcome;
+    if (this.#best?.kind !== kind || Date.now() - this.#best.at > memory) this.#best = { kind, at: Date.now() };
+    this.#misses = 0;
+    remember(this.#cfg.urls[0]!, this.#best);
+    line.node = welcome.node?.id ?? "";
+    place.node = welcome.node?.id;
+    this.#roster.learn(place, welcome.nodes);
+    const before = this.line;
+    this.line = line;
+    this.#owner.up(welcome);
+    this.#set("connected"); // last, so that who hears of it finds the new id
+    before?.leave();
+  }
+
+  #unreachable(place: Place, end: End): RopewalkError {
     if (comeBack(end.code) === "no") return closeError(end.code, end.reason);
-    return new RopewalkError("connection_lost", `no connection to ${this.#cfg.url.href}: ${end.reason || "it was refused"}`,
+    return new RopewalkError("connection_lost", `no connection to ${place.url.href}: ${end.reason || "it was refused"}`,
       { hint: "Is the node running, and is the URL right? The client goes on trying." });
   }
 
@@ -167,21 +217,52 @@ export class Link {
     this.#owner.state(state);
   }
 
-  /** Tries the transports in turn; returns when a connection that worked is over, or when none works. */
-  async #round(): Promise<Closed> {
-    let end: Closed | undefined;
+  /**
+   * Tries the transports in turn. Returns when a connection that worked is over, or new messages had better go
+   * elsewhere (then without an end), or when none works (then without a line).
+   */
+  async #round(place: Place, hop: boolean): Promise<{ line?: Line; end?: End }> {
+    let end: End | undefined;
     let blocked = false;
+    const { connectTimeout } = this.#cfg;
+    const timeout = hop && this.#best ? Math.min(connectTimeout, hopTimeout) : connectTimeout;
     for (const kind of this.#candidates()) {
       if (end && kind !== "websocket" && blocked) continue;
-      end = await this.#connection(kind);
-      if (end.since !== undefined || this.#ending() || verdict(end) === "no") return end;
+      const line = new Line(kind, place, this.#cfg, timeout, this);
+      this.#lines.add(line);
+      void line.ended.then(() => this.#lines.delete(line));
+      await line.opened;
+      if (line.since !== undefined) return this.#stay(line);
+      end = await line.ended;
+      if (this.#ending() || verdict(end) === "no") return { end };
       blocked = end.unreachable === true;
     }
     this.#misses++;
-    return end ?? {
-      code: 4100, reason: "", since: undefined,
-      error: new RopewalkError("not_ready", "no transport works here: neither WebSocket nor fetch is available"),
+    return {
+      end: end ?? {
+        code: 4100, reason: "",
+        error: new RopewalkError("not_ready", "no transport works here: neither WebSocket nor fetch is available"),
+      },
     };
+  }
+
+  async #stay(line: Line): Promise<{ line: Line; end?: End }> {
+    const end = await Promise.race([line.ended, line.moved]);
+    if (end) {
+      this.#forget(line);
+      return { line, end };
+    }
+    void line.ended.then((late) => {
+      if (this.#forget(line)) this.#set(this.#wake ? "waiting" : "connecting");
+      this.#owner.gone(line, closeError(late.code, late.reason));
+    });
+    return { line };
+  }
+
+  #forget(line: Line): boolean {
+    if (this.line !== line) return false;
+    this.line = undefined;
+    return true;
   }
 
   #candidates(): TransportKind[] {
@@ -190,87 +271,6 @@ export class Link {
     const best = this.#best;
     if (!best || !able.includes(best.kind) || (best.kind !== able[0] && Date.now() - best.at > memory)) return able;
     return this.#misses < loyalty ? [best.kind] : [best.kind, ...able.filter((k) => k !== best.kind)];
-  }
-
-  /** One connection, from the first byte to its end. */
-  #connection(kind: TransportKind): Promise<Closed> {
-    return new Promise((resolve) => {
-      let since: number | undefined;
-      let over = false;
-      const finish = (end: End): void => {
-        if (over) return;
-        over = true;
-        clearTimeout(timer);
-        clearTimeout(this.#patience); // it would keep a process from ending
-        clearInterval(this.#tick);
-        this.#transport?.abort();
-        this.#transport = this.#finish = undefined;
-        this.#welcomed = false;
-        resolve({ ...end, since });
-      };
-      const timer = setTimeout(() => finish({ code: 1006, reason: "no welcome in time" }), this.#cfg.connectTimeout);
-      const sink: Sink = {
-        frame: (data) => {
-          if (over) return;
-          this.#alive();
-          const m = this.#decode(data);
-          if (!m) return;
-          if (m.verb !== "welcome") return this.#owner.message(m);
-          clearTimeout(timer);
-          since = Date.now();
-          this.#up(kind, m);
-        },
-        heard: () => this.#alive(),
-        closed: finish,
-      };
-      this.#finish = finish;
-      this.#probed = 0;
-      try {
-        this.#transport = kind === "websocket" ? dialWebSocket(this.#cfg, sink) : new HTTPTransport(kind, this.#cfg, sink);
-      } catch (err) { // a URL that WebSocket refuses, or a page that may not use it
-        finish({ code: 1006, reason: (err as Error).message });
-      }
-    });
-  }
-
-  #decode(data: string | Uint8Array): Decoded | undefined {
-    try {
-      return decode(data, this.#cfg.framing);
-    } catch (err) {
-      this.#owner.badFrame(err);
-      return undefined;
-    }
-  }
-
-  #up(kind: TransportKind, m: Decoded): void {
-    if (this.#best?.kind !== kind || Date.now() - this.#best.at > memory) this.#best = { kind, at: Date.now() };
-    this.#misses = 0;
-    remember(this.#cfg.url, this.#best);
-    this.#tick = setInterval(() => this.#check(), Math.min(this.#cfg.silence, probeTimeout) / 2);
-    this.#welcomed = true;
-    this.#owner.up((m.body ?? {}) as Welcome);
-    this.#set("connected"); // last, so that who hears of it finds the new id
-  }
-
-  #alive(): void {
-    this.#heard = Date.now();
-    this.#probed = 0;
-  }
-
-  // A browser does not show us pings, so silence has to be broken by a question.
-  #check(): void {
-    const now = Date.now();
-    if (this.#probed && now - this.#probed >= probeTimeout) this.#drop({ code: 1001, reason: "the node does not answer" });
-    else if (!this.#probed && now - this.#heard >= this.#cfg.silence) this.#probe();
-  }
-
-  #probe(): void {
-    this.#probed = Date.now();
-    this.#owner.probe();
-  }
-
-  #drop(end: End): void {
-    this.#finish?.(end);
   }
 
   #sleep(ms: number): Promise<void> {

@@ -2,7 +2,8 @@ import { RopewalkError } from "./error.js";
 
 /** The verbs of docs/reference/wire.md. */
 export type Verb =
-  | "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain";
+  | "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain"
+  | "nodes";
 
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";

@@ -18,6 +18,11 @@ export interface ConnectOptions {
   WebSocket?: WebSocketLike | undefined;
   /** The fetch to use. Default: the global one. */
   fetch?: typeof fetch | undefined;
+  /**
+   * Whether to go where a node says that others are, when it is lost or drains. Default true; false for nodes behind a
+   * load balancer, whose own addresses clients cannot reach.
+   */
+  follow?: boolean | undefined;
   /** How long to wait between tries to connect. */
   backoff?: Backoff | undefined;
   /** How long a try to connect may take, until the node's welcome. Default 10,000. */
@@ -32,11 +37,21 @@ export interface ConnectOptions {
 
 /** How to choose among the servers of an address; see "Strategies" in docs/reference/wire.md. */
 export type Strategy =
-  | "first" | "round-robin" | "random" | "least-busy" | "prefer-local"
-  | { by: "sticky"; key: string }
-  | { by: "instance"; instance: string }
+  | "first" | "round-robin" | "random" | "least-busy" | "prefer-local" | "prefer-zone"
+  | ({ by: "sticky"; key: string } & Candidates)
+  | ({ by: "instance"; instance: string } & Candidates)
   | (string & {})
-  | { by: string; [field: string]: unknown };
+  | ({ by?: string; [field: string]: unknown } & Candidates);
+
+/** Which servers come into question at all. */
+export interface Candidates {
+  /** The servers of all nodes (the default), of the node that the caller is connected to, or of that node's zone. */
+  scope?: "mesh" | "node" | "zone" | undefined;
+  /** A range of semantic versions, such as `^1.2`, `>=1.2 <2` or `1.x`. */
+  version?: string | undefined;
+  /** It does no harm to execute the call twice, so a node may repeat it when its server is lost. */
+  idempotent?: boolean | undefined;
+}
 
 /** What every message may have. */
 export interface MessageOptions {
@@ -52,7 +67,8 @@ export interface MessageOptions {
   online?: boolean | undefined;
   /**
    * It does no harm to do it twice. If the connection drops before the answer, it is sent again with the same id
-   * instead of failing with `connection_lost`.
+   * instead of failing with `connection_lost`, as long as its time is not over; and nodes may repeat it when they lose
+   * its server.
    */
   idempotent?: boolean | undefined;
 }

@@ -1,13 +1,16 @@
 import { RopewalkError } from "./error.js";
+import type { Line } from "./line.js";
 import type { Message } from "./message.js";
 
 /** A message on its way out. */
 export interface Outgoing {
   readonly message: Message;
+  /** Its place among all; 0 for what means something on one connection only. */
+  readonly order: number;
   /** Called right before it is encoded. */
   ready(): void;
   /** Called when it was given to the network. */
-  sent(): void;
+  sent(line: Line): void;
   /** Called if it never will be. */
   fail(err: RopewalkError): void;
 }
@@ -59,9 +62,9 @@ export class Outbox {
     if (!this.#timer) this.flush();
   }
 
-  /** Puts messages in front of all others, to be sent by the next flush. */
-  unshift(first: readonly Outgoing[]): void {
-    this.#queue.unshift(...first);
+  /** Has messages wait again, each in its place, to be sent by the next flush. */
+  again(back: readonly Outgoing[]): void {
+    this.#queue = [...back, ...this.#queue].sort((a, b) => a.order - b.order);
   }
 
   /** Takes a message back. */

@@ -1,4 +1,5 @@
 import { fromAbort, fromWire, RopewalkError } from "./error.js";
+import type { Line } from "./line.js";
 import type { Decoded, Message } from "./message.js";
 import type { MessageOptions } from "./options.js";
 import type { Outgoing } from "./outbox.js";
@@ -8,20 +9,21 @@ const forever = 2 ** 31 - 1;
 
 /** What a pending message needs of the client. */
 export interface Desk {
-  /** It is settled. `tell`: the node still works on it and should be told that nobody waits any more. */
-  over(p: Pending, tell: boolean): void;
+  /** It is settled. `line`: there the node still works on it, and should be told that nobody waits any more. */
+  over(p: Pending, line: Line | undefined): void;
 }
 
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export class Pending implements Outgoing {
   readonly message: Message;
+  readonly order: number;
   readonly #desk: Desk;
   readonly #options: MessageOptions;
   readonly #deadline: number | undefined;
   readonly #timer: ReturnType<typeof setTimeout> | undefined;
   #resolve!: (m: Decoded) => void;
   #reject!: (err: unknown) => void;
-  #sent = false;
+  #line: Line | undefined; // by which it was sent
   #parts = 0;
   #over = false;
   /** Resolves with the final answer, rejects with what went wrong. */
@@ -31,8 +33,9 @@ export class Pending implements Outgoing {
   /** Takes the parts. */
   onPart: ((body: unknown) => void) | undefined;
 
-  constructor(desk: Desk, message: Message, options: MessageOptions) {
+  constructor(desk: Desk, message: Message, order: number, options: MessageOptions) {
     this.message = message;
+    this.order = order;
     this.#desk = desk;
     this.#options = options;
     this.done = new Promise((resolve, reject) => {
@@ -56,13 +59,15 @@ export class Pending implements Outgoing {
     if (this.#deadline !== undefined) this.message.timeout = Math.max(this.#deadline - Date.now(), 1) / 1000;
   }
 
-  sent(): void {
-    this.#sent = true;
-    if (!this.wantsAnswer) this.#settle(() => this.#resolve({ verb: "reply" }));
+  sent(line: Line): void {
+    if (!this.wantsAnswer) return this.#settle(() => this.#resolve({ verb: "reply" }));
+    this.#line = line;
+    line.hold();
   }
 
-  /** An answer came. */
-  answer(m: Decoded): void {
+  /** An answer came by a connection. */
+  answer(line: Line, m: Decoded): void {
+    if (line !== this.#line) return; // it was sent again since
     this.from = m.from ?? "";
     if (m.verb === "error") return this.fail(fromWire(m.body));
     if (m.fault !== undefined) {
@@ -86,19 +91,28 @@ export class Pending implements Outgoing {
     this.#settle(() => this.#reject(err), true);
   }
 
-  /** The connection is gone. Says whether it has to be sent again on the next one. */
-  lost(err: RopewalkError): boolean {
-    if (!this.#sent || this.#over) return false;
-    if (this.#options.idempotent && !this.#parts) {
-      this.#sent = false;
-      return true;
-    }
+  /** A connection is gone. Says whether it has to be sent again on the next one. */
+  lost(line: Line, err: RopewalkError): boolean {
+    if (this.#line !== line) return false;
+    if (this.#options.idempotent && this.#back()) return true;
     this.fail(err);
     return false;
   }
 
+  /** The node refused it because it drains, so nothing was done. Says whether it has to be sent again on the next. */
+  refused(line: Line): boolean {
+    return this.#line === line && this.order > 0 && !this.#options.online && this.#back();
+  }
+
+  #back(): boolean {
+    if (this.#parts) return false;
+    this.#line!.free();
+    this.#line = undefined;
+    return true;
+  }
+
   #late(timeout: number): RopewalkError {
-    return this.#sent
+    return this.#line
       ? new RopewalkError("deadline_exceeded", `no answer from ${this.message.to} within ${timeout} ms`)
       : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`,
         { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true });
@@ -111,7 +125,8 @@ export class Pending implements Outgoing {
     this.#over = true;
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#aborted);
-    this.#desk.over(this, tell && this.#sent && this.message.verb === "call");
+    this.#desk.over(this, tell && this.message.verb === "call" ? this.#line : undefined);
+    this.#line?.free();
     how();
   }
 }

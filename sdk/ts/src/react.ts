@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import {
-  createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore,
+  createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore,
   type ReactElement, type ReactNode,
 } from "react";
 import type { CallOptions, Incoming, Rope, RopewalkError, State, StreamOptions } from "./index.js";
@@ -28,6 +28,8 @@ export interface Connection {
   state: State;
   /** The id of the client; "" before the first connection. */
   id: string;
+  /** The node that it is, or was last, connected to. */
+  node: { readonly id: string; readonly name: string };
   /** The last error that the client told of as an event. */
   error: RopewalkError | undefined;
 }
@@ -35,12 +37,16 @@ export interface Connection {
 /** The state of the connection, kept up to date. */
 export function useConnection(): Connection {
   const rope = useRope();
-  const subscribe = useCallback((changed: () => void) => rope.on("state", changed), [rope]);
-  const read = (): string => `${rope.state} ${rope.id}`;
-  const [state, id] = useSyncExternalStore(subscribe, read, read).split(" ") as [State, string];
+  const subscribe = useCallback((changed: () => void) => {
+    const offs = [rope.on("state", changed), rope.on("node", changed)];
+    return () => offs.forEach((off) => off());
+  }, [rope]);
+  const read = (): string => JSON.stringify([rope.state, rope.id, rope.node]); // a text: equal ones are the same
+  const now = useSyncExternalStore(subscribe, read, read);
+  const [state, id, node] = useMemo(() => JSON.parse(now) as [State, string, Connection["node"]], [now]);
   const [error, setError] = useState<RopewalkError>();
   useEffect(() => rope.on("error", setError), [rope]);
-  return { state, id, error };
+  return { state, id, node, error };
 }
 
 /** What {@link useCall} tells. */

@@ -1,4 +1,5 @@
 import { fromAbort, RopewalkError, toWire } from "./error.js";
+import type { Line } from "./line.js";
 import { encodeBody, type Decoded, type Message } from "./message.js";
 import { parseAddress, Routes, type Address } from "./pattern.js";
 
@@ -40,6 +41,8 @@ export interface Route<In = any, Out = unknown, Part = any> {
   in?: object | undefined;
   /** JSON Schema of the reply, for node:/schema: for readers. */
   out?: object | undefined;
+  /** To run it twice does no harm, so that nodes may repeat a call whose server they lost. */
+  idempotent?: boolean | undefined;
 }
 
 /** What others may know about a service, and its limits. */
@@ -54,7 +57,7 @@ export interface ServeOptions {
 /** What a service needs of the client. */
 export interface Host {
   /** Sends something that means nothing on another connection. */
-  post(m: Message): void;
+  post(m: Message, line: Line): void;
   /** Resolves when the network keeps up. */
   room(): Promise<void> | undefined;
   /** Sends a message and waits for its answer. */
@@ -74,7 +77,7 @@ export class Service {
   readonly #routes = new Routes<Handler>();
   readonly #announcements: { to: string; info: object }[] = [];
   readonly #concurrency: number;
-  readonly #runs = new Map<string, AbortController>();
+  readonly #runs = new Map<string, { readonly line: Line; readonly abort: AbortController }>();
   #idle: (() => void)[] = [];
   #resolve!: () => void;
   #reject!: (err: unknown) => void;
@@ -90,7 +93,8 @@ export class Service {
       this.#routes.add(pattern, route.handler);
       this.#announcements.push({
         to: `${name}:${pattern}`,
-        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata, validate: route.in ? true : undefined },
+        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata,
+          idempotent: route.idempotent, validate: route.in ? true : undefined },
       });
     }
     this.ready = new Promise((resolve, reject) => {
@@ -126,44 +130,45 @@ export class Service {
       this.#resolve();
     } catch (err) {
       const { code } = err as RopewalkError;
-      if (code === "connection_lost") return; // the next connection brings another try
+      if (code === "connection_lost" || code === "shutting_down") return; // the next connection brings another try
       this.#reject(err);
       if (code !== "canceled") this.#host.report(err as RopewalkError);
     }
   }
 
   /** @internal Runs the handler of a call or send, if one of ours fits. */
-  handle(m: Decoded, address: Address): boolean {
+  handle(m: Decoded, address: Address, line: Line): boolean {
     const route = this.#routes.find(address.path);
     if (!route) return false;
-    void this.#run(m, address, route.value, route.params);
+    void this.#run(m, line, address, route.value, route.params);
     return true;
   }
 
   /** @internal Ends one call. */
-  cancel(id: string): boolean {
-    const run = this.#runs.get(id);
-    run?.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
+  cancel(id: string, line: Line): boolean {
+    const run = this.#runs.get(keyOf("call", id, line));
+    run?.abort.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
     return run !== undefined;
   }
 
-  /** @internal Ends all calls. */
-  abort(err: RopewalkError): void {
-    for (const run of this.#runs.values()) run.abort(err);
+  /** @internal Ends all calls, or those of a connection. */
+  abort(err: RopewalkError, line?: Line): void {
+    for (const run of this.#runs.values()) if (!line || run.line === line) run.abort.abort(err);
   }
 
-  async #run(m: Decoded, address: Address, handler: Handler, params: Record<string, string>): Promise<void> {
+  async #run(m: Decoded, line: Line, address: Address, handler: Handler, params: Record<string, string>): Promise<void> {
     const id = m.mid ?? "";
     const answer = (verb: "part" | "reply" | "error", body: unknown): void => {
-      if (m.verb === "call") this.#host.post({ verb, rmid: id, body: encodeBody(body) });
+      if (m.verb === "call") this.#host.post({ verb, rmid: id, body: encodeBody(body) }, line);
     };
     if (this.#runs.size >= this.#concurrency) {
       return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
     }
     const abort = new AbortController();
     const { signal } = abort;
-    const key = m.verb === "call" ? id : `send ${id}`;
-    this.#runs.set(key, abort);
+    const key = keyOf(m.verb, id, line);
+    this.#runs.set(key, { line, abort });
+    line.hold();
     const timer = m.timeout === undefined ? undefined : setTimeout(
       () => abort.abort(new RopewalkError("deadline_exceeded", "the caller's time is over")), Math.min(m.timeout * 1000, 2 ** 31 - 1));
     const send = async (part: unknown): Promise<void> => {
@@ -184,6 +189,7 @@ export class Service {
     } finally {
       clearTimeout(timer);
       this.#runs.delete(key);
+      line.free();
       if (!this.#runs.size) for (const done of this.#idle.splice(0)) done();
     }
   }
@@ -206,6 +212,11 @@ export class Service {
       this.#host.report(new RopewalkError("internal", `the handler of ${m.to} failed: ${String(err)}`, { cause: err, path: m.to }));
     }
   }
+}
+
+// Two connections may have calls of the same id.
+function keyOf(verb: string, id: string, line: Line): string {
+  return `${line.id} ${verb} ${id}`;
 }
 
 function isGenerator(v: unknown): v is AsyncGenerator<unknown, unknown, void> {
@@ -238,25 +249,21 @@ export class Services {
   readonly all = new Set<Service>();
 
   /** Gives a call to the service that has a handler for it. */
-  call(m: Decoded, host: Host): void {
-    const address = parseAddress(m.to ?? "");
-    if (this.#handled(m, address)) return;
+  call(m: Decoded, line: Line, host: Host): void {
+    if (this.send(m, line)) return;
     const error = new RopewalkError("not_found", `nothing is served at ${m.to}`, { path: m.to });
-    host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) });
+    host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(error)) }, line);
   }
 
   /** Gives a send to a service; false if none has a handler for it. */
-  send(m: Decoded): boolean {
-    return this.#handled(m, parseAddress(m.to ?? ""));
-  }
-
-  cancel(id: string): void {
-    for (const s of this.all) if (s.cancel(id)) return;
-  }
-
-  #handled(m: Decoded, address: Address): boolean {
-    for (const s of this.all) if (s.name === address.name && s.handle(m, address)) return true;
+  send(m: Decoded, line: Line): boolean {
+    const address = parseAddress(m.to ?? "");
+    for (const s of this.all) if (s.name === address.name && s.handle(m, address, line)) return true;
     return false;
+  }
+
+  cancel(id: string, line: Line): void {
+    for (const s of this.all) if (s.cancel(id, line)) return;
   }
 }
 

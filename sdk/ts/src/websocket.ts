@@ -1,9 +1,9 @@
 import { withScheme, type Sink, type SocketLike, type Target, type Transport } from "./transport.js";
 
 /** Connects by WebSocket. */
-export function dialWebSocket(target: Target, sink: Sink): Transport {
+export function dialWebSocket(url: URL, target: Target, sink: Sink): Transport {
   const Socket = target.WebSocket!;
-  const ws: SocketLike = new Socket(withScheme(target.url, "ws").href, [`ropewalk.v1.${target.framing}`]);
+  const ws: SocketLike = new Socket(withScheme(url, "ws").href, [`ropewalk.v1.${target.framing}`]);
   ws.binaryType = "arraybuffer";
   ws.onmessage = ({ data }: { data: unknown }) => {
     if (typeof data === "string") sink.frame(data);

@@ -213,9 +213,21 @@ describe("hints of the page", () => {
   });
 });
 
-it("a node that drains but never closes is left after half a minute", async () => {
+it("a node that drains, and says no goodbye, is left all the same", async () => {
   open();
   await Socket.last.welcome();
+  Socket.last.get({ vrb: "drain" });
+  expect(Socket.last.closed).toBe(1000);
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect(Socket.all.length).toBe(1);
+  await vi.advanceTimersByTimeAsync(1 + 250); // and the wait before the next try
+  expect(Socket.all.length).toBe(2);
+});
+
+it("a node that drains, and never answers, is left after half a minute", async () => {
+  const rope = open();
+  await Socket.last.welcome();
+  rope.call("x:/", 1, { timeout: 1e6 }).catch(() => {});
   Socket.last.get({ vrb: "drain" });
   await vi.advanceTimersByTimeAsync(29_000);
   expect(Socket.all.length).toBe(1);

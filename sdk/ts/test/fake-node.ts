@@ -28,6 +28,10 @@ export interface FakeOptions {
   welcome?: boolean; // default true
   limits?: { frame?: number; calls?: number };
   port?: number;
+  /** Its id. */
+  name?: string;
+  /** What its welcome says of the nodes that there are. */
+  nodes?: unknown;
   /** Answers a message; without it messages are only kept. */
   on?: (m: Wire, conn: Conn) => void;
 }
@@ -63,9 +67,10 @@ export abstract class Conn {
   }
 
   welcome(): void {
+    const { name = "n1", nodes, limits } = this.node.options;
     this.send({
-      vrb: "welcome", to: this.id + "@client:/", frm: "n1@node:/",
-      bdy: { id: this.id, node: { id: "n1", name: "fake" }, limits: { frame: 1 << 20, calls: 1024, ...this.node.options.limits } },
+      vrb: "welcome", to: this.id + "@client:/", frm: `${name}@node:/`,
+      bdy: { id: this.id, node: { id: name, name: "fake" }, limits: { frame: 1 << 20, calls: 1024, ...limits }, nodes },
     });
   }
 
@@ -144,6 +149,8 @@ export class FakeNode {
     noServer: true,
     handleProtocols: (offered) => [...offered].find((p) => p.startsWith("ropewalk.v1.")) ?? false,
   });
+  /** Refuses every connection. */
+  down = false;
   /** The request whose answer is lost on the way, once. */
   lose: string | undefined;
   /** Looks at a request before the node does; true: it was answered here. */
@@ -153,6 +160,7 @@ export class FakeNode {
     this.#http = createServer((req, res) => void this.#request(req, res));
     this.#http.on("upgrade", (req, socket, head) => {
       this.requests.push("websocket");
+      if (this.down) return void socket.destroy();
       if (this.options.websocket === false) {
         socket.destroy();
         return;
@@ -200,6 +208,7 @@ export class FakeNode {
     const body: Buffer[] = [];
     for await (const chunk of req) body.push(chunk as Buffer);
     if (this.intercept?.(req, res)) return;
+    if (this.down) return void res.destroy();
     if (this.options.http === false) return void res.writeHead(404).end();
     if (what === "open") {
       const c = new HTTPConn(this.#id(), this, url.searchParams.get("framing")!);

@@ -43,7 +43,8 @@ export class Socket {
   }
 
   async welcome(id = "c" + Socket.all.length): Promise<void> {
-    this.get({ vrb: "welcome" }, { id });
+    const name = new URL(this.url).hostname;
+    this.get({ vrb: "welcome" }, { id, node: { id: name, name } });
     await vi.advanceTimersByTimeAsync(0);
   }
 

@@ -60,15 +60,21 @@ const calls = (): Sent[] => Socket.sent.filter((m) => m.vrb === "call");
 
 it("useConnection follows the connection", async () => {
   function View(): ReactElement {
-    const { state, id, error } = useConnection();
-    return <p>{state} {id} {error?.code}</p>;
+    const { state, id, node, error } = useConnection();
+    return <p>{state} {id} {node.name} {error?.code}</p>;
   }
   await show(<View />);
-  expect(box.textContent).toBe("connecting  ");
-  await welcome();
-  expect(box.textContent).toBe("connected c1 ");
+  expect(box.textContent).toBe("connecting   ");
+  await Socket.last.get({ vrb: "welcome", bdy: {
+    id: "c1", node: { id: "a", name: "node a" }, nodes: [{ id: "a", urls: ["ws://node/"] }, { id: "b", urls: ["ws://other/"] }],
+  } });
+  expect(box.textContent).toBe("connected c1 node a ");
+  await Socket.last.get({ vrb: "drain" });
+  await Socket.last.get({ vrb: "welcome", bdy: { id: "c2", node: { id: "b", name: "node b" } } }); // without a change of state
+  expect(box.textContent).toBe("connected c2 node b ");
   await act(async () => Socket.last.close());
-  expect(box.textContent).toBe("waiting c1 connection_lost");
+  await act(async () => Socket.last.close()); // and not where it was before, either
+  expect(box.textContent).toBe("waiting c2 node b connection_lost");
 });
 
 it("useCall calls, calls again when its input changes, and cancels what is not wanted any more", async () => {

@@ -27,7 +27,7 @@ export async function startNode(options: FakeOptions = {}): Promise<FakeNode> {
   return n;
 }
 
-export function client(url: string, options: ConnectOptions = {}): { rope: Rope; errors: RopewalkError[] } {
+export function client(url: string | string[], options: ConnectOptions = {}): { rope: Rope; errors: RopewalkError[] } {
   const rope = connect(url, { WebSocket: WebSocket as unknown as WebSocketLike, backoff: { base: 10, max: 50 }, ...options });
   const errors: RopewalkError[] = [];
   rope.on("error", (e) => errors.push(e));

@@ -1,0 +1,103 @@
+import { withScheme } from "./transport.js";
+// More than a mesh has, and little to keep.
+const maxTold = 256;
+/**
+ * The places that a client knows, and the order in which it tries them: at first those given, in their order; after
+ * that in turns, each place once a turn, in random order, so that the clients of a node that is lost spread over the
+ * others. Where a node was just lost comes last, and the page's own host first.
+ */
+export class Roster {
+    #follow;
+    #home;
+    #places;
+    #turn;
+    #tried = []; // since a connection that lasted
+    /** `home`: the first URL is that of the page's own host. */
+    constructor(urls, home, follow) {
+        this.#follow = follow;
+        this.#places = urls.filter((u, i) => urls.findIndex((o) => same(o, u)) === i).map((url) => ({ url, given: true }));
+        this.#home = home ? this.#places[0] : undefined;
+        this.#turn = [...this.#places];
+    }
+    /** Where to try now. `hop`: for the first time since a connection that lasted, so that no wait is needed. */
+    next() {
+        for (;;) {
+            if (!this.#turn.length)
+                this.#turn = shuffled(this.#places);
+            const place = this.#turn.shift();
+            if (!this.#places.includes(place))
+                continue; // a node has told that it is gone
+            const hop = !this.#tried.includes(place);
+            if (hop)
+                this.#tried.push(place);
+            return { place, hop };
+        }
+    }
+    /** Begins a turn after a connection. `good`: it lasted, or ended as it should, so that all others are worth a hop. */
+    left(place, good) {
+        const here = this.#places.filter((p) => !isOther(place, p));
+        if (good)
+            this.#tried = [...here];
+        const rank = (p) => (this.#tried.includes(p) ? 2 : 0) + (p === this.#home ? 0 : 1);
+        const others = shuffled(this.#places.filter((p) => isOther(place, p))).sort((a, b) => rank(a) - rank(b));
+        this.#turn = [...others, ...here];
+    }
+    /** Whether there are other nodes than the one at a place. */
+    others(place) {
+        return this.#places.some((p) => isOther(place, p));
+    }
+    /** Takes the list of a node that the client is connected to at a place. */
+    learn(at, list) {
+        if (!this.#follow || !Array.isArray(list))
+            return;
+        const old = this.#places;
+        this.#places = old.filter((p) => p.given);
+        const most = this.#places.length + maxTold;
+        for (const { id, urls } of list) {
+            for (const url of (urls ?? []).map(parsed)) {
+                if (!url || !mayFollow(at.url, url) || this.#places.length >= most)
+                    continue;
+                const known = old.find((p) => same(p.url, url)) ?? this.#places.find((p) => same(p.url, url));
+                const place = known ?? { url, given: false };
+                if (!this.#places.includes(place))
+                    this.#places.push(place);
+                if (!known)
+                    this.#turn.splice(Math.floor(Math.random() * (this.#turn.length + 1)), 0, place);
+                place.node = id;
+            }
+        }
+    }
+}
+function isOther(place, p) {
+    return p !== place && (p.node === undefined || p.node !== place.node);
+}
+function parsed(url) {
+    try {
+        return new URL(url);
+    }
+    catch {
+        return undefined;
+    }
+}
+function same(a, b) {
+    return withScheme(a, "ws").href === withScheme(b, "ws").href;
+}
+const secure = (u) => /^(wss|https):/.test(u?.protocol ?? "");
+const loopback = (u) => /^(localhost|.*\.localhost|127\.[\d.]+|\[::(1|ffff:7f.*)\])$/.test(u.hostname);
+/**
+ * Whether a client that is connected at one URL goes to another that it was only told of: not from TLS, of the line
+ * or of the page, to what others can read, and not to its own machine because a node elsewhere listens on loopback.
+ */
+function mayFollow(from, to) {
+    const { location } = globalThis;
+    return /^wss?:$/.test(to.protocol) && !to.username && (secure(to) || !(secure(from) || secure(location)))
+        && (loopback(from) || !loopback(to));
+}
+function shuffled(list) {
+    const out = [...list];
+    for (let i = out.length - 1; i > 0; i--) {
+        const j = Math.floor(Math.random() * (i + 1));
+        [out[i], out[j]] = [out[j], out[i]];
+    }
+    return out;
+}
