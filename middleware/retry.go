@@ -83,13 +83,13 @@ func (m *RetryMetrics) count(code message.Code) {
 // Each time a server is chosen anew, by the strategy of the call; the one that
 // failed last is left out if there are others. If there are none, an error that
 // says how long to wait is obeyed. If no server can be found at all, that is
-// tried once more. Nothing is repeated when there is not enough time left until
+// tried once more. What other middleware refuses before a server was chosen is
+// not tried again. Nothing is repeated when there is not enough time left until
 // the deadline. Nobody waits meanwhile: the call goes on, on another goroutine,
 // when its time has come. A panic there is written to log ([slog.Default] if
 // nil).
 //
-// It fits the stage call, inside of everything that counts, logs or limits
-// calls. It costs two mutexes, and for a call that goes to another node, or
+// It fits the stage call, inside of everything that counts or logs calls. It costs two mutexes, and for a call that goes to another node, or
 // through a connection and is idempotent, a copy of its body. An invalid
 // configuration panics; see [RetryConfig.Validate].
 func Retry(log *slog.Logger, m *RetryMetrics, cfg RetryConfig) route.Middleware {
@@ -220,7 +220,7 @@ func (t *retrial) Failed(ctx context.Context, req *route.Request, c route.Repeat
 		return false
 	}
 	t.times++
-	t.sought = t.sought || t.nobody(req, err)
+	t.sought = t.sought || (req.Server == nil && t.failed == nil)
 	if t.failed = req.Server; req.Server != nil {
 		t.last = err
 	}
@@ -251,20 +251,20 @@ func (t *retrial) wait(req *route.Request, err *message.Error, idempotent bool) 
 	switch {
 	case t.times >= t.r.times, !route.Repeatable(err), !err.Retryable && !idempotent:
 		return 0, false
-	case t.sought && t.nobody(req, err):
+	case req.Server == nil && (t.sought && t.failed == nil || !unserved(err)):
 		return 0, false
 	}
 	d := t.r.backoff << min(t.times, 16)
 	d = d/2 + rand.N(d+1) //nolint:gosec // spreads load, guards nothing
-	if err.RetryAfter > d && (req.Server == nil || len(req.Match().Endpoints) == 1) {
+	if err.RetryAfter > d && (req.Server == nil || len(req.Match().Endpoints) <= 1) {
 		d = err.RetryAfter
 	}
 	return d, time.Until(req.Deadline) > d
 }
 
-// nobody reports whether no server could be found, though none was left out.
-func (t *retrial) nobody(req *route.Request, err *message.Error) bool {
-	return req.Server == nil && t.failed == nil && (err.Code == message.CodeServiceDown || err.Code == message.CodeMeshSplit)
+// unserved reports whether an error may say that no server was found.
+func unserved(err *message.Error) bool {
+	return err.Code == message.CodeServiceDown || err.Code == message.CodeMeshSplit
 }
 
 // again hands the request over once more.

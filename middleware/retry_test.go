@@ -65,10 +65,20 @@ func (c *tried) Fail(err error) error {
 	return c.call.Fail(err)
 }
 
-// refuse fails every try.
-func refuse(err *message.Error) route.Handler {
-	return route.HandlerFunc(func(_ context.Context, _ *route.Request, res route.Responder) { _ = res.Fail(err) })
+// refuse fails every try, at the server if there is one.
+func refuse(err *message.Error, server route.Endpoint) route.Handler {
+	return route.HandlerFunc(func(_ context.Context, req *route.Request, res route.Responder) {
+		req.Server = server
+		_ = res.Fail(err)
+	})
 }
+
+// some is a server that is asked nothing.
+type some struct{ route.Endpoint }
+
+func (*some) Local() bool { return false }
+
+var server = new(some)
 
 var busy = &message.Error{Code: message.CodeOverloaded, Retryable: true}
 
@@ -83,7 +93,7 @@ func TestRetryBackoff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := middleware.Retry(nil, m, middleware.RetryConfig{Times: 5, Backoff: duration.Duration(base)})(refuse(busy))
+		h := middleware.Retry(nil, m, middleware.RetryConfig{Times: 5, Backoff: duration.Duration(base)})(refuse(busy, server))
 		c := &tried{call: newCall("a:/x")}
 		h.Handle(t.Context(), c.req, c)
 		<-c.done
@@ -128,7 +138,7 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := middleware.Retry(nil, nil, middleware.RetryConfig{Times: 1})(refuse(&message.Error{
 			Code: message.CodeRateLimited, Retryable: true, RetryAfter: 7 * time.Second,
-		}))
+		}, server))
 		c := &tried{call: newCall("a:/x")}
 		h.Handle(t.Context(), c.req, c)
 		<-c.done
@@ -143,7 +153,7 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 func TestRetryFindsNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := middleware.Retry(nil, nil, middleware.RetryConfig{Times: 9})(refuse(message.NewError(message.CodeServiceDown, "down", "")))
+		h := middleware.Retry(nil, nil, middleware.RetryConfig{Times: 9})(refuse(message.NewError(message.CodeServiceDown, "down", ""), nil))
 		c := &tried{call: newCall("a:/x")}
 		h.Handle(t.Context(), c.req, c)
 		<-c.done
@@ -151,9 +161,9 @@ func TestRetryFindsNobody(t *testing.T) {
 			t.Errorf("tries at %v: %v", c.times, c.err)
 		}
 		gone := &tried{call: newCall("a:/x"), rematch: message.NewError(message.CodeNoService, "no", "")}
-		middleware.Retry(nil, nil, middleware.RetryConfig{})(refuse(busy)).Handle(t.Context(), gone.req, gone)
+		middleware.Retry(nil, nil, middleware.RetryConfig{})(refuse(busy, server)).Handle(t.Context(), gone.req, gone)
 		<-gone.done
-		if len(gone.times) != 1 || gone.code() != message.CodeNoService {
+		if len(gone.times) != 1 || gone.code() != message.CodeOverloaded { // how the last server refused
 			t.Errorf("tries at %v: %v", gone.times, gone.err)
 		}
 	})
@@ -164,7 +174,7 @@ func TestRetryFindsNobody(t *testing.T) {
 func TestRetryStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := middleware.Retry(nil, nil, middleware.RetryConfig{Backoff: duration.Duration(time.Second)})(refuse(busy))
+		h := middleware.Retry(nil, nil, middleware.RetryConfig{Backoff: duration.Duration(time.Second)})(refuse(busy, server))
 		c := &tried{call: newCall("a:/x")}
 		h.Handle(t.Context(), c.req, c)
 		_ = c.call.Fail(message.NewError(message.CodeCanceled, "", ""))
@@ -185,7 +195,7 @@ func TestRetryStops(t *testing.T) {
 // Sends, other routes, and what cannot be tried again pass as they are.
 func TestRetryPasses(t *testing.T) {
 	t.Parallel()
-	h := middleware.Retry(nil, nil, middleware.RetryConfig{Routes: []string{"a:/x", "a:/y"}, Except: []string{"a:/y"}})(refuse(busy))
+	h := middleware.Retry(nil, nil, middleware.RetryConfig{Routes: []string{"a:/x", "a:/y"}, Except: []string{"a:/y"}})(refuse(busy, server))
 	for name, change := range map[string]func(*tried){
 		"a send":            func(c *tried) { c.req.Message.Verb = message.VerbSend },
 		"another route":     func(c *tried) { c.req.Route = "b:/" },
@@ -198,6 +208,11 @@ func TestRetryPasses(t *testing.T) {
 		if c.code() != message.CodeOverloaded || len(c.times) != 0 {
 			t.Errorf("%s: %v, tries at %v", name, c.code(), c.times)
 		}
+	}
+	c := &tried{call: newCall("a:/x")}
+	middleware.Retry(nil, nil, middleware.RetryConfig{})(refuse(busy, nil)).Handle(t.Context(), c.req, c)
+	if c.code() != message.CodeOverloaded || len(c.times) != 1 {
+		t.Errorf("refused by middleware: %v, tries at %v", c.code(), c.times)
 	}
 	if c := run(t, h, newCall("a:/x")); c.code() != message.CodeOverloaded {
 		t.Errorf("a Responder that is no Repeater: %v", c.code())

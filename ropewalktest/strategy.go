@@ -83,9 +83,11 @@ func TestStrategy(t *testing.T, newStrategy func() route.Strategy, f StrategyFea
 	if !f.Allocates && !race.Enabled {
 		// Not parallel: allocations are counted for the whole process.
 		t.Run("does not allocate", func(t *testing.T) {
-			s, cands := newStrategy(), fakeServers(7)
-			if n := testing.AllocsPerRun(1000, func() { s.Choose(cands, "some key") }); n != 0 {
-				t.Errorf("%v allocations a choice, want 0", n)
+			s := newStrategy()
+			for _, cands := range [][]route.Endpoint{fakeServers(7), farServers(7)} {
+				if n := testing.AllocsPerRun(1000, func() { s.Choose(cands, "some key") }); n != 0 {
+					t.Errorf("%v allocations a choice, want 0", n)
+				}
 			}
 		})
 	}
@@ -93,7 +95,12 @@ func TestStrategy(t *testing.T, newStrategy func() route.Strategy, f StrategyFea
 
 func choosesCandidates(t *testing.T, s route.Strategy, f StrategyFeatures) {
 	t.Helper()
-	all := fakeServers(12)
+	choosesAmong(t, s, f, fakeServers(12))
+	choosesAmong(t, s, f, farServers(12))
+}
+
+func choosesAmong(t *testing.T, s route.Strategy, f StrategyFeatures, all []route.Endpoint) {
+	t.Helper()
 	for n := 1; n <= len(all); n++ {
 		cands := slices.Clone(all[:n])
 		for i := range 40 {
@@ -201,4 +208,30 @@ func (f *fakeServer) ID() string                                            { re
 func (*fakeServer) InFlight() int                                           { return 1 }
 func (f *fakeServer) Local() bool                                           { return f.local }
 
-var _ route.Endpoint = (*fakeServer)(nil)
+// farServer is a candidate on another node.
+type farServer struct {
+	fakeServer
+	place *route.Place
+}
+
+func (f *farServer) Place() *route.Place { return f.place }
+
+// farServers returns servers of several zones, of which every fourth is here.
+func farServers(n int) []route.Endpoint {
+	out := fakeServers(n)
+	for i := range out {
+		if i%4 != 3 {
+			node := fmt.Sprintf("node-%d", i)
+			out[i] = &farServer{
+				fakeServer{id: fmt.Sprintf("server-%d", i)},
+				&route.Place{Node: node, Name: node, Zone: []string{"", "east", "west"}[i%3]},
+			}
+		}
+	}
+	return out
+}
+
+var (
+	_ route.Endpoint = (*fakeServer)(nil)
+	_ route.Placed   = (*farServer)(nil)
+)

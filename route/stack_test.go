@@ -158,9 +158,7 @@ func TestWarnings(t *testing.T) {
 		{route.StageCall, "retry metrics", []string{"it counts each try of retry as a call"}},
 		{route.StageCall, "retry log", []string{"it logs each try of retry as a call"}},
 		{route.StageCall, "retry trace", []string{"each try of retry becomes a span"}},
-		{route.StageCall, "retry deadline", []string{"retry does not know how much time there is"}},
-		{route.StageCall, "retry limit", []string{"retry tries again what it refuses"}},
-		{route.StageCall, "retry rate-limit", []string{"retry tries again what it refuses"}},
+		{route.StageCall, "retry rate-limit deadline limit", nil},
 		{route.StageServe, "retry", []string{"another server be chosen; use stage call"}},
 		{route.StageCall, "limit log metrics", []string{"log stands after limit", "metrics stands after limit"}},
 	} {

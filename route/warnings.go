@@ -35,9 +35,6 @@ var orderRules = []orderRule{
 	{KindMetrics, []string{KindRetry}, "it counts each try of %s as a call"},
 	{KindLog, []string{KindRetry}, "it logs each try of %s as a call"},
 	{KindTrace, []string{KindRetry}, "each try of %s becomes a span, and the time between them is in none"},
-	{KindDeadline, []string{KindRetry}, "%s does not know how much time there is"},
-	{KindRate, []string{KindRetry}, "%s tries again what it refuses"},
-	{KindLimit, []string{KindRetry}, "%s tries again what it refuses"},
 	// What strangers send is not for the log.
 	{KindSecret, []string{KindLogBodies}, "%s writes down whatever strangers send"},
 }
