@@ -229,10 +229,15 @@ func TestNodeNeedsPermission(t *testing.T) {
 		"/middleware/remove": map[string]any{"stage": "call", "name": "log"},
 		"/middleware/move":   map[string]any{"stage": "call", "name": "log"},
 		"/tap":               nil,
+		"/drain":             map[string]any{"on": true},
+		"/versions/set":      map[string]any{"service": "math", "weights": map[string]float64{"^1": 1}},
 	} {
 		if _, err := c.Call(t.Context(), "node:"+path, in); message.CodeOf(err) != message.CodeForbidden {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+	if _, err := c.Call(t.Context(), "node:/drain", nil); err != nil {
+		t.Errorf("whether it drains: %v", err)
 	}
 	if _, err := n.Call(t.Context(), "node:/middleware/remove", map[string]any{"stage": "call", "name": "log"}); err != nil {
 		t.Errorf("the process itself: %v", err)

@@ -258,6 +258,21 @@ func TestTapOfMesh(t *testing.T) {
 	if text := one.out.all.String(); strings.Contains(text, "nothing:/a") {
 		t.Errorf("the tap of b shows what passed at a\n%s", text)
 	}
+	// One goes on at the other node, one ends with its node.
+	a.signal(syscall.SIGKILL)
+	all.errs.line("note: the connection to the node was lost, and is there again")
+	if code := one.wait(); code != exitConnect {
+		t.Errorf("exit code %d\n%s", code, one.errs.all.String())
+	}
+	go shows(all, `"node":"b"`)
+	for n := 0; n == 0; {
+		ask(t, b.url, "", "call", "nothing:/b")
+		select {
+		case <-seen:
+			n++
+		default:
+		}
+	}
 }
 
 func TestNamesOfNodes(t *testing.T) {

@@ -49,7 +49,11 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 	if err := checkAddress(t.Pattern); err != nil {
 		return err
 	}
-	c, err := t.dial(ctx)
+	dial := t.dial
+	if t.Node == "" {
+		dial = t.follow // any node shows the messages of all
+	}
+	c, err := dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,10 +70,25 @@ func (t *tapCmd) Run(ctx context.Context, w *world) error {
 		if ctx.Err() != nil {
 			return fail(exitInterrupted, nil) // what everybody does who has seen enough
 		}
-		if message.CodeOf(err) != message.CodeDeadlineExceeded {
+		switch message.CodeOf(err) {
+		case message.CodeDeadlineExceeded:
+		case message.CodeConnectionLost, message.CodeShuttingDown:
+			if t.Node != "" || !t.isBack(ctx, c) {
+				return err
+			}
+			w.warnf("the connection to the node was lost, and is there again; what passed meanwhile was not shown")
+		default:
 			return err
 		}
 	}
+}
+
+// isBack waits a little until the client is connected again, perhaps to another
+// node.
+func (t *tapCmd) isBack(ctx context.Context, c *client.Client) bool {
+	opts := append(t.options(), call.WithTimeout(t.ConnectTimeout), call.WithIdempotent())
+	_, err := c.Call(ctx, "node:/info", nil, opts...)
+	return err == nil
 }
 
 func (t *tapCmd) watch(ctx context.Context, w *world, c *client.Client, at string) error {
