@@ -10,7 +10,7 @@ export { RopewalkError, type Code, type ErrorInfo } from "./error.js";
 export type { Answer, Asked, Gathered } from "./gather.js";
 export type { State } from "./link.js";
 export { bytes, type Bytes, type Framing } from "./message.js";
-export type { CallOptions, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions, } from "./options.js";
+export type { CallOptions, Candidates, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions, } from "./options.js";
 export type { Context, Handler, Route, ServeOptions, Service } from "./serve.js";
 export type { RopeStream } from "./stream.js";
 export type { SocketLike, TransportKind, WebSocketLike } from "./transport.js";

@@ -37,21 +37,21 @@ export interface ConnectOptions {
 export type Strategy = "first" | "round-robin" | "random" | "least-busy" | "prefer-local" | "prefer-zone" | ({
     by: "sticky";
     key: string;
-} & Selection) | ({
+} & Candidates) | ({
     by: "instance";
     instance: string;
-} & Selection) | (string & {}) | ({
+} & Candidates) | (string & {}) | ({
     by?: string;
     [field: string]: unknown;
-} & Selection);
+} & Candidates);
 /** Which servers come into question at all. */
-export interface Selection {
+export interface Candidates {
     /** The servers of all nodes (the default), of the node that the caller is connected to, or of that node's zone. */
-    scope?: "mesh" | "node" | "zone";
+    scope?: "mesh" | "node" | "zone" | undefined;
     /** A range of semantic versions, such as `^1.2`, `>=1.2 <2` or `1.x`. */
-    version?: string;
+    version?: string | undefined;
     /** It does no harm to execute the call twice, so a node may repeat it when its server is lost. */
-    idempotent?: boolean;
+    idempotent?: boolean | undefined;
 }
 /** What every message may have. */
 export interface MessageOptions {
