@@ -19,10 +19,12 @@ import (
 )
 
 const (
-	// watchEach is how often a node looks who is silent.
-	watchEach = 200 * time.Millisecond
+	// watchMost and watchLeast bound the time until a node looks again who is
+	// silent; within them it looks when somebody has been so for too long.
+	watchMost  = time.Second
+	watchLeast = 50 * time.Millisecond
 	// pingEach is how often a node measures the way to one of the others.
-	pingEach = 2 * time.Second
+	pingEach = 5 * time.Second
 	pingLen  = 8
 	// dialTime is how long a lost node may take to show that its machine is
 	// reachable.
@@ -350,18 +352,18 @@ func (m *Mesh) leaves(id nodeID) {
 
 // runWatch looks who is silent.
 func (m *Mesh) runWatch(ctx context.Context) {
-	ticker := time.NewTicker(watchEach)
-	defer ticker.Stop()
-	lastPing := time.Now()
+	timer := time.NewTimer(watchLeast)
+	defer timer.Stop()
+	var lastPing time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
 		now := time.Now()
 		m.awake(now)
-		m.watch(now)
+		timer.Reset(min(max(m.watch(now), watchLeast), watchMost))
 		if now.Sub(lastPing) >= pingEach {
 			lastPing = now
 			m.ping(now)
@@ -370,17 +372,22 @@ func (m *Mesh) runWatch(ctx context.Context) {
 }
 
 // watch loses the links of nodes that are silent, and forgets those that have
-// been lost for long.
-func (m *Mesh) watch(now time.Time) {
+// been lost for long. It returns when the next node will have been silent for
+// too long.
+func (m *Mesh) watch(now time.Time) (next time.Duration) {
 	type verdict struct {
 		n      *Node
 		reason string
 		kind   lostKind
 	}
 	var silent []verdict
+	next = watchMost
 	m.mu.Lock()
 	for id, mem := range m.members {
 		n := mem.link
+		if n != nil {
+			next = min(next, m.cfg.DeadAfter-now.Sub(mem.last()))
+		}
 		switch {
 		case n == nil && (mem.left || now.Sub(mem.lostAt) > m.cfg.Forget):
 			if mem.left && now.Sub(mem.lostAt) < m.cfg.DeadAfter {
@@ -389,7 +396,7 @@ func (m *Mesh) watch(now time.Time) {
 			delete(m.members, id)
 			m.touch()
 		case n == nil:
-		case now.Sub(mem.last()) > m.cfg.DeadAfter:
+		case now.Sub(mem.last()) >= m.cfg.DeadAfter:
 			silent = append(silent, verdict{n, fmt.Sprintf("nothing was heard of it for %s", m.cfg.DeadAfter), lostSilent})
 		case !n.deaf.IsZero() && now.Sub(n.deaf) > m.cfg.DeadAfter:
 			silent = append(silent, verdict{n, "it does not hear this node", lostDeaf})
@@ -399,6 +406,7 @@ func (m *Mesh) watch(now time.Time) {
 	for _, v := range silent {
 		m.lose(v.n, v.reason, v.kind)
 	}
+	return next
 }
 
 // since is a time in nanoseconds after the start of this mesh, and at the time
