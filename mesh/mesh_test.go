@@ -300,7 +300,7 @@ func TestAPartitionHeals(t *testing.T) {
 			t.Errorf("without an address to ask, %v", e)
 		}
 		h.Heal()
-		time.Sleep(time.Second)
+		time.Sleep(3 * time.Second)
 		if got := a.served(); got != "b b1 math:/add, b b1 math:/sub" {
 			t.Errorf("after the partition a knows %q", got)
 		}
