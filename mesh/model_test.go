@@ -56,7 +56,8 @@ func TestRegistryModel(t *testing.T) {
 type model struct {
 	t      *testing.T
 	net    *ropewalktest.Network
-	nodes  []*world
+	nodes  []*world // that live
+	all    []*world
 	paused map[string]bool
 	serial int
 	serves map[*world]map[string]*here // by "name:/pattern"
@@ -74,13 +75,8 @@ func newModel(t *testing.T) *model {
 func (m *model) play(list []op) (problem string) {
 	m.join()
 	m.join()
-	all := slices.Clone(m.nodes)
 	for _, o := range list {
-		before := len(m.nodes)
 		m.do(o)
-		if len(m.nodes) > before {
-			all = append(all, m.nodes[len(m.nodes)-1])
-		}
 	}
 	m.net.Heal()
 	m.net.Drop(0)
@@ -89,9 +85,9 @@ func (m *model) play(list []op) (problem string) {
 	}
 	time.Sleep(10 * time.Second) // enough to notice, and to meet again
 	problem = m.check()
-	for _, w := range all {
+	for _, w := range m.all {
 		w.check(m.t)
-		if p := m.orderly(w, all); p != "" {
+		if p := m.orderly(w); p != "" {
 			problem += p
 		}
 	}
@@ -105,7 +101,7 @@ func (m *model) play(list []op) (problem string) {
 func (m *model) join() {
 	m.serial++
 	w := start(m.t, m.net, fmt.Sprintf("n%d", m.serial))
-	m.nodes = append(m.nodes, w)
+	m.nodes, m.all = append(m.nodes, w), append(m.all, w)
 	m.serves[w] = make(map[string]*here)
 }
 
@@ -227,7 +223,7 @@ func (m *model) check() (problem string) {
 
 // orderly tells whether what a node received is what the others sent, in order,
 // nothing twice. Messages may be missing: links were lost.
-func (m *model) orderly(w *world, all []*world) (problem string) {
+func (m *model) orderly(w *world) (problem string) {
 	last := make(map[string]int)
 	for _, line := range w.received() {
 		if strings.Contains(line, "returned") {
@@ -235,7 +231,7 @@ func (m *model) orderly(w *world, all []*world) (problem string) {
 		}
 		from, rest, _ := strings.Cut(line, " ")
 		_, body, _ := strings.Cut(rest, " ")
-		if !slices.ContainsFunc(all, func(x *world) bool { return x.name == from }) {
+		if !slices.ContainsFunc(m.all, func(x *world) bool { return x.name == from }) {
 			problem += "a message of nobody: " + line + "\n"
 		}
 		at := slices.Index(m.sent[from+">"+w.name], body)
