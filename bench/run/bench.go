@@ -92,60 +92,13 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 	if !slices.Contains(p.rows, st.row) {
 		return nil
 	}
-	s, err := b.stage(p, st)
-	if s != nil {
-		defer func() { err = errors.Join(err, s.stop()) }()
-	}
-	if err != nil {
-		return err
-	}
-	return b.load(ctx, round, p.name, s.args)
-}
-
-// scene is a program that is ready to be measured.
-type scene struct {
-	server, peer *child
-	args         []string // for the load generator
-}
-
-// stage starts a program and, for calls, the service. What it started it
-// returns even with an error.
-func (b *bench) stage(p program, st step) (*scene, error) {
-	server, forLoad, forPeer, err := p.server(b)
-	if server == nil {
-		return nil, err
-	}
-	s := &scene{server: server}
-	if err != nil {
-		return s, err
-	}
-	s.args = []string{
-		"-mode", st.row, "-proto", p.proto, "-addr", forLoad, "-to", p.to,
-		"-warm", st.warm.String(), "-for", st.span.String(), "-server", s.server.pid(),
-	}
-	if st.row != load.ModeCall {
-		s.args = append(s.args, "-conns", strconv.Itoa(st.conns))
-		return s, nil
-	}
-	if s.peer, err = p.peer(b, forPeer); err != nil {
-		return s, err
-	}
-	s.args = append(s.args, "-inflight", strconv.Itoa(st.inFlight), "-peer", s.peer.pid())
-	return s, nil
-}
-
-func (s *scene) stop() error {
-	var err error
-	if s.peer != nil {
-		err = s.peer.stop()
-	}
-	return errors.Join(err, s.server.stop())
-}
-
-// load runs the load generator and keeps its result.
-func (b *bench) load(ctx context.Context, round int, name string, args []string) error {
-	m := measure{Round: round, Program: name}
-	if err := b.generate(ctx, args, &m.Result); err != nil {
+	m := measure{Round: round, Program: p.name, Size: st.size}
+	if st.row == rowNodes {
+		m.Mode = rowNodes
+		if m.Members, m.Others, err = b.members(ctx, st); err != nil {
+			return err
+		}
+	} else if err := b.loaded(ctx, st, p, &m.Result); err != nil {
 		return err
 	}
 	b.report.Measures = append(b.report.Measures, m)
@@ -153,22 +106,62 @@ func (b *bench) load(ctx context.Context, round int, name string, args []string)
 	return nil
 }
 
+// loaded measures one program with the load generator.
+func (b *bench) loaded(ctx context.Context, st step, p program, res *load.Result) (err error) {
+	s, err := p.site(b, st)
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err != nil {
+		return err
+	}
+	return b.generate(ctx, s, st, p, res)
+}
+
 // generate runs the load generator.
-func (b *bench) generate(ctx context.Context, args []string, res *load.Result) error {
-	cmd := exec.CommandContext(ctx, b.bin("load"), args...) //nolint:gosec // our own program
+func (b *bench) generate(ctx context.Context, s *site, st step, p program, res *load.Result) error {
+	core, name, args := b.o.loadCore, "load", st.loadArgs(s, p)
+	if s.bare { // the caller is one of the servers
+		core, name = b.o.serverCore, "natspair"
+		args = []string{
+			"-join", s.load, "-inflight", strconv.Itoa(st.inFlight), "-warm", st.warm.String(), "-for", st.span.String(),
+			"-peer", pids(s.servers),
+		}
+	}
+	cmd := exec.CommandContext(ctx, b.bin(name), args...) //nolint:gosec // our own program
 	cmd.Stderr = os.Stderr
 	var out []byte
-	err := proc.OnCore(b.o.loadCore, func() (err error) {
+	err := proc.OnCore(core, func() (err error) {
 		out, err = cmd.Output()
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("load %s: %w", strings.Join(args, " "), err)
+		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
 	if err := json.Unmarshal(out, res); err != nil {
 		return fmt.Errorf("read result: %w", err)
 	}
 	return nil
+}
+
+// loadArgs are the arguments of the load generator.
+func (st step) loadArgs(s *site, p program) []string {
+	args := []string{
+		"-mode", st.row, "-proto", p.proto, "-addr", s.load, "-to", p.to,
+		"-warm", st.warm.String(), "-for", st.span.String(), "-server", pids(s.servers),
+	}
+	if st.conns > 0 {
+		return append(args, "-conns", strconv.Itoa(st.conns))
+	}
+	args = append(args, "-inflight", strconv.Itoa(st.inFlight))
+	if len(s.peers) > 0 {
+		args = append(args, "-peer", pids(s.peers))
+	}
+	switch st.row {
+	case load.ModeGather:
+		args = append(args, "-servers", strconv.Itoa(st.size))
+	case load.ModeSend:
+		args = append(args, "-far", s.far)
+	}
+	return args
 }
 
 // nodeConfig writes a node's configuration: everything as it is by default, but

@@ -7,11 +7,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,7 +32,8 @@ var (
 // child is a process of ours.
 type child struct {
 	cmd  *exec.Cmd
-	errs bytes.Buffer
+	log  logbook
+	told bool
 	done chan struct{}
 }
 
@@ -40,7 +41,7 @@ type child struct {
 // prints.
 func (b *bench) start(core int, path string, args ...string) (*child, string, error) {
 	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // our own programs; stop ends them
-	c.cmd.Stderr = &c.errs
+	c.cmd.Stderr = &c.log
 	c.cmd.Dir = b.tmp
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -70,19 +71,32 @@ func (b *bench) start(core int, path string, args ...string) (*child, string, er
 
 func (c *child) pid() string { return strconv.Itoa(c.cmd.Process.Pid) }
 
+// tell asks the process to end, once: a node that is told twice stops at once.
+func (c *child) tell() {
+	if !c.told {
+		c.told = true
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	}
+}
+
+// kill ends it without asking, and waits for it.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.done
+}
+
 // stop ends the process, by force if it does not listen, and waits for it.
 func (c *child) stop() error {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	c.tell()
 	var err error
 	select {
 	case <-c.done:
 	case <-time.After(stopWait):
-		_ = c.cmd.Process.Kill()
-		<-c.done
+		c.kill()
 		err = fmt.Errorf("%s: %w", c.cmd.Path, errStop)
 	}
 	if code := c.cmd.ProcessState.ExitCode(); code > 0 { // -1: by the signal, as it should
-		err = errors.Join(err, fmt.Errorf("%s: %w %d: %s", c.cmd.Path, errExit, code, tail(c.errs.String())))
+		err = errors.Join(err, fmt.Errorf("%s: %w %d: %s", c.cmd.Path, errExit, code, tail(c.log.String())))
 	}
 	return err
 }
@@ -96,21 +110,70 @@ func tail(s string) string {
 	return s
 }
 
+// logbook keeps what a program says on standard error, and counts what a node
+// says there of others.
+type logbook struct {
+	mu     sync.Mutex
+	text   bytes.Buffer
+	part   []byte // of a line
+	joined int
+	lost   int
+}
+
+// Write implements io.Writer.
+func (l *logbook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(b)
+	l.part = append(l.part, b...)
+	for {
+		line, rest, ok := bytes.Cut(l.part, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		switch {
+		case bytes.Contains(line, []byte(`msg="node joined"`)):
+			l.joined++
+		case bytes.Contains(line, []byte(`msg="node lost"`)), bytes.Contains(line, []byte(`msg="node left"`)):
+			l.lost++
+		}
+		l.part = append(l.part[:0], rest...)
+	}
+}
+
+// String is all that was said.
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// knows is how many other nodes the node knows, and how many it has lost so far.
+func (l *logbook) knows() (others, lost int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.joined - l.lost, l.lost
+}
+
 // readyAddr is HOST:PORT of a line "ready NAME http://HOST:PORT".
 func readyAddr(line string) (string, error) {
-	at := strings.LastIndexByte(line, ' ')
-	u, err := url.Parse(line[at+1:])
+	words := strings.Fields(line)
+	if len(words) < 3 {
+		return "", fmt.Errorf("read %q: %w", line, errReady)
+	}
+	u, err := url.Parse(words[2])
 	if err != nil {
 		return "", fmt.Errorf("read %q: %w", line, err)
 	}
 	return u.Host, nil
 }
 
-// freeAddr is an address nobody listens on at the moment.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // does not wait
-	if err != nil {
-		return "", fmt.Errorf("find a port: %w", err)
+// clusterAddr is where other nodes join, in such a line that goes on with
+// "cluster HOST:PORT".
+func clusterAddr(line string) (string, error) {
+	_, addr, ok := strings.Cut(line, " cluster ")
+	if !ok {
+		return "", fmt.Errorf("read %q: %w", line, errReady)
 	}
-	return l.Addr().String(), l.Close()
+	return addr, nil
 }

@@ -26,6 +26,7 @@ type options struct {
 	only, rows string
 	rounds     int
 	span, idle time.Duration
+	rest       time.Duration
 	conns      int
 	serverCore int
 	loadCore   int
@@ -47,19 +48,28 @@ func parse() options {
 	flag.BoolVar(&o.quick, "quick", false, "a few seconds to see that everything works; writes nothing")
 	flag.BoolVar(&o.profile, "profile", false, "only find out where the CPU time goes, by perf, and write that table")
 	flag.StringVar(&o.only, "only", "", "programs, separated by commas (default: all): "+strings.Join(names(), ","))
-	flag.StringVar(&o.rows, "rows", "call,connect,idle", "what is measured, separated by commas")
+	flag.StringVar(&o.rows, "rows", strings.Join(allRows(), ","), "what is measured, separated by commas")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
-	flag.DurationVar(&o.span, "for", 3*time.Second, "how long calls are measured, each time")
+	flag.DurationVar(&o.span, "for", 3*time.Second, "how long calls, gathers and sends are measured, each time")
 	flag.DurationVar(&o.idle, "idle", time.Minute, "how long idle connections are watched, each time")
+	flag.DurationVar(&o.rest, "rest", 10*time.Second, "how long a mesh at rest is watched, each time")
 	flag.IntVar(&o.conns, "conns", 10_000, "connections in connect and idle")
-	flag.IntVar(&o.serverCore, "server-core", 0, "core of the server (-1: any)")
-	flag.IntVar(&o.loadCore, "load-core", 1, "core of load generator and service (-1: any)")
+	flag.IntVar(&o.serverCore, "server-core", 0, "core of the server, or of all nodes (-1: any)")
+	flag.IntVar(&o.loadCore, "load-core", 1, "core of load generator and services (-1: any)")
 	flag.StringVar(&o.out, "out", "", "directory for RESULTS.md and results.json (default: that of the module)")
 	flag.Parse()
 	if o.quick {
-		o.rounds, o.span, o.idle, o.conns = 1, 300*time.Millisecond, time.Second, 500
+		o.rounds, o.span, o.idle, o.rest, o.conns = 1, 300*time.Millisecond, time.Second, time.Second, 500
 	}
 	return o
+}
+
+// sizes are the meshes that are watched at rest.
+func (o options) sizes() []int {
+	if o.quick {
+		return quickMeshSizes
+	}
+	return meshSizes
 }
 
 func run(ctx context.Context) error {

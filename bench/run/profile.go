@@ -51,18 +51,16 @@ func (b *bench) profile(ctx context.Context, progs []program) error {
 // record has perf look at a program under load.
 func (b *bench) record(ctx context.Context, p program, inFlight int, res *load.Result) (shares map[string]float64, err error) {
 	st := step{row: load.ModeCall, inFlight: inFlight, warm: time.Second, span: profileSpan + time.Second}
-	s, err := b.stage(p, st)
-	if s != nil {
-		defer func() { err = errors.Join(err, s.stop()) }()
-	}
+	s, err := p.site(b, st)
+	defer func() { err = errors.Join(err, s.stop()) }()
 	if err != nil {
 		return nil, err
 	}
 	loaded := make(chan error, 1)
-	go func() { loaded <- b.generate(ctx, s.args, res) }()
+	go func() { loaded <- b.generate(ctx, s, st, p, res) }()
 	data := b.bin("perf-" + p.name)
 	rec := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-F", "2000", "-o", data, //nolint:gosec // our own files
-		"-p", s.server.pid(), "--", "sleep", fmt.Sprint(profileSpan.Seconds()))
+		"-p", pids(s.servers), "--", "sleep", fmt.Sprint(profileSpan.Seconds()))
 	out, err := rec.CombinedOutput()
 	if err := errors.Join(<-loaded, err); err != nil {
 		return nil, fmt.Errorf("perf record: %w: %s", err, tail(string(out)))
@@ -103,7 +101,10 @@ func count(r io.Reader) (map[string]float64, error) {
 	return found, lines.Err()
 }
 
-const own = "github.com/ropewalk/ropewalk"
+const (
+	own      = "github.com/ropewalk/ropewalk"
+	embedded = "github.com/nats-io/nats-server"
+)
 
 // system are functions that stand for what is below them.
 var system = []struct{ part, place string }{ //nolint:gochecknoglobals // a table
@@ -136,6 +137,9 @@ func place(stack []string) string {
 		}
 	}
 	for _, name := range stack {
+		if strings.HasPrefix(name, embedded) {
+			return "nats-server"
+		}
 		rest, ok := strings.CutPrefix(name, own)
 		if !ok {
 			continue

@@ -14,42 +14,54 @@ import (
 
 // The programs that take turns.
 const (
-	floorName     = "floor"
-	ropewalkName  = "ropewalk"
-	goroutineName = "ropewalk-goroutine"
-	natsWSName    = "nats-ws"
-	natsTCPName   = "nats-tcp"
+	floorName       = "floor"
+	ropewalkName    = "ropewalk"
+	meshName        = "ropewalk-mesh"
+	goroutineName   = "ropewalk-goroutine"
+	natsWSName      = "nats-ws"
+	natsTCPName     = "nats-tcp"
+	natsTCPMeshName = "nats-tcp-mesh"
+	natsMeshName    = "nats-mesh"
 )
+
+// rowNodes is the row of a mesh at rest; the other rows are the modes of the
+// load generator.
+const rowNodes = "nodes"
 
 // program is one contestant.
 type program struct {
 	name  string
 	proto string
-	// server starts the server and says where it listens, for the load and for
-	// the service.
-	server func(b *bench) (s *child, forLoad, forPeer string, err error)
-	// peer starts the service.
-	peer func(b *bench, addr string) (*child, error)
+	// site starts what a step needs but the load generator. What it started it
+	// returns even with an error.
+	site func(b *bench, st step) (*site, error)
 	to   string
 	// rows are those that it takes part in.
 	rows []string
 }
 
-var allRows = []string{load.ModeCall, load.ModeConnect, load.ModeIdle}
+func allRows() []string {
+	return []string{load.ModeCall, load.ModeConnect, load.ModeIdle, load.ModeGather, load.ModeSend, rowNodes}
+}
 
 func programs() []program {
-	rope := func(name string, server func(*bench) (*child, string, string, error), rows []string) program {
-		return program{name: name, proto: load.ProtoRope, server: server, peer: ropePeer, to: "bench:/echo", rows: rows}
+	alone := []string{load.ModeCall, load.ModeConnect, load.ModeIdle}
+	many := []string{load.ModeGather, load.ModeSend}
+	rope := func(name string, site func(*bench, step) (*site, error), rows []string) program {
+		return program{name: name, proto: load.ProtoRope, site: site, to: "bench:/echo", rows: rows}
 	}
-	nats := func(name, proto string, rows []string) program {
-		return program{name: name, proto: proto, server: natsServer(proto), peer: natsPeer, to: "bench.echo", rows: rows}
+	nats := func(name, proto string, site func(*bench, step) (*site, error), rows []string) program {
+		return program{name: name, proto: proto, site: site, to: "bench.echo", rows: rows}
 	}
 	return []program{
-		rope(floorName, floorServer, allRows),
-		rope(ropewalkName, ropewalkServer("poller"), allRows),
-		rope(goroutineName, ropewalkServer("goroutine"), allRows),
-		nats(natsWSName, load.ProtoNATSWS, allRows),
-		nats(natsTCPName, load.ProtoNATSTCP, allRows),
+		rope(floorName, floorSite, alone),
+		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many)),
+		rope(meshName, meshSite, slices.Concat([]string{load.ModeCall, rowNodes}, many)),
+		rope(goroutineName, ropewalkSite("goroutine"), alone),
+		nats(natsWSName, load.ProtoNATSWS, natsSite(load.ProtoNATSWS), alone),
+		nats(natsTCPName, load.ProtoNATSTCP, natsSite(load.ProtoNATSTCP), alone),
+		nats(natsTCPMeshName, load.ProtoNATSTCP, natsMeshSite, []string{load.ModeCall}),
+		nats(natsMeshName, load.ProtoBare, natsPairSite, []string{load.ModeCall}),
 	}
 }
 
@@ -62,7 +74,10 @@ func names() []string {
 	return all
 }
 
-var errName = errors.New("unknown name")
+var (
+	errName = errors.New("unknown name")
+	errRow  = errors.New("unknown row")
+)
 
 // pick chooses the programs named in only, all if it is empty.
 func pick(only string) ([]program, error) {
@@ -84,14 +99,20 @@ func pick(only string) ([]program, error) {
 // step is one thing to measure, by one process of each program in turn.
 type step struct {
 	row      string
-	inFlight int // calls
-	conns    int // in the other rows
+	inFlight int // calls, gathers or sends
+	size     int // servers of a gather, nodes of a mesh at rest
+	conns    int // connect and idle
 	warm     time.Duration
 	span     time.Duration
 }
 
-// inFlights are the loads of the call rows.
-var inFlights = []int{1, 64, 256}
+var (
+	inFlights       = []int{1, 64, 256}    //nolint:gochecknoglobals // the loads of calls and sends
+	gatherInFlights = []int{1, 64}         //nolint:gochecknoglobals // and of gathers
+	gatherSizes     = []int{2, 8}          //nolint:gochecknoglobals // servers, each on a node of its own
+	meshSizes       = []int{5, 10, 20, 50} //nolint:gochecknoglobals // nodes at rest
+	quickMeshSizes  = []int{3}             //nolint:gochecknoglobals // the same, to see that it works
+)
 
 // settle is how long a server is left alone with its connections before its
 // memory is read, or until the price of their connecting is.
@@ -100,75 +121,29 @@ const settle = 2 * time.Second
 func plan(o options) ([]step, error) {
 	var steps []step
 	for row := range strings.SplitSeq(o.rows, ",") {
-		switch row {
-		case load.ModeCall:
-			for _, n := range inFlights {
-				steps = append(steps, step{row: row, inFlight: n, warm: o.span / 4, span: o.span})
+		of := func(inFlights, sizes []int) {
+			for _, size := range sizes {
+				for _, n := range inFlights {
+					steps = append(steps, step{row: row, inFlight: n, size: size, warm: o.span / 4, span: o.span})
+				}
 			}
+		}
+		switch row {
+		case load.ModeCall, load.ModeSend:
+			of(inFlights, []int{0})
+		case load.ModeGather:
+			of(gatherInFlights, gatherSizes)
 		case load.ModeConnect:
 			steps = append(steps, step{row: row, conns: o.conns, warm: settle / 10, span: time.Millisecond})
 		case load.ModeIdle:
 			steps = append(steps, step{row: row, conns: o.conns, warm: min(settle, o.idle), span: o.idle})
+		case rowNodes:
+			for _, n := range o.sizes() {
+				steps = append(steps, step{row: row, size: n, warm: min(settle, o.rest), span: o.rest})
+			}
 		default:
-			return nil, fmt.Errorf("--rows: %w %q; known: %s", errName, row, strings.Join(allRows, ", "))
+			return nil, fmt.Errorf("--rows: %w %q; known: %s", errRow, row, strings.Join(allRows(), ", "))
 		}
 	}
 	return steps, nil
-}
-
-func floorServer(b *bench) (s *child, forLoad, forPeer string, err error) {
-	s, line, err := b.start(b.o.serverCore, b.bin("floor"), "-listen", "127.0.0.1:0")
-	if err != nil {
-		return nil, "", "", err
-	}
-	addr, err := readyAddr(line)
-	return s, addr, addr, err
-}
-
-// ropewalkServer starts a node with the given read driver.
-func ropewalkServer(driver string) func(*bench) (*child, string, string, error) {
-	return func(b *bench) (*child, string, string, error) {
-		listen, err := freeAddr()
-		if err != nil {
-			return nil, "", "", err
-		}
-		config, err := b.nodeConfig(driver)
-		if err != nil {
-			return nil, "", "", err
-		}
-		s, line, err := b.start(b.o.serverCore, b.bin("ropewalk"), "serve", "--listen", listen, "--config", config)
-		if err != nil {
-			return nil, "", "", err
-		}
-		addr, err := readyAddr(line)
-		return s, addr, addr, err
-	}
-}
-
-func natsServer(proto string) func(*bench) (*child, string, string, error) {
-	return func(b *bench) (*child, string, string, error) {
-		// As often as the node does by default, so that idle is the same work.
-		s, line, err := b.start(b.o.serverCore, b.bin("natsd"), "-ping", "25s")
-		if err != nil {
-			return nil, "", "", err
-		}
-		var tcp, web string
-		if _, err := fmt.Sscanf(line, "ready nats %s %s", &tcp, &web); err != nil {
-			return s, "", "", fmt.Errorf("read %q: %w", line, err)
-		}
-		if proto == load.ProtoNATSTCP {
-			return s, tcp, tcp, nil
-		}
-		return s, web, tcp, nil
-	}
-}
-
-func ropePeer(b *bench, addr string) (*child, error) {
-	c, _, err := b.start(b.o.loadCore, b.bin("peer"), "-addr", addr)
-	return c, err
-}
-
-func natsPeer(b *bench, addr string) (*child, error) {
-	c, _, err := b.start(b.o.loadCore, b.bin("natspeer"), "-addr", addr)
-	return c, err
 }

@@ -23,15 +23,24 @@ import (
 type measure struct {
 	Round   int    `json:"round"`
 	Program string `json:"program"`
+	// Size is how many servers a gather asked, or how many nodes a mesh had.
+	Size int `json:"size,omitempty"`
 	load.Result
+	Members *members `json:"members,omitempty"` // row nodes only
 }
 
 // String is the line shown while the bench runs.
 func (m measure) String() string {
 	head := fmt.Sprintf("%d %-18s %-7s", m.Round+1, m.Program, m.Mode)
 	switch m.Mode {
-	case load.ModeCall:
-		return head + fmt.Sprintf(" %4d in flight: server %6.2f µs/call, service %5.2f, load %5.2f; %7.0f/s; p50 %5.0f p99 %6.0f µs; others %.2f cores",
+	case rowNodes:
+		return head + fmt.Sprintf(" %4d nodes: CPU %.2f ms/s, %.1f packets/s, %.0f B/s, %.1f MB each; all known after %.2f s, loss after %.2f s; others %.2f cores",
+			m.Size, m.Members.CPU, m.Members.Packets, m.Members.Bytes, mb(m.Members.RSS), m.Members.Known, m.Members.Lost, m.Others)
+	case load.ModeGather:
+		head += fmt.Sprintf(" of %d", m.Size)
+		fallthrough
+	case load.ModeCall, load.ModeSend:
+		return head + fmt.Sprintf(" %4d in flight: servers %6.2f µs each, service %5.2f, load %5.2f; %7.0f/s; p50 %5.0f p99 %6.0f µs; others %.2f cores",
 			m.InFlight, m.Server, m.Peer, m.Own, m.Rate, m.P50, m.P99, m.Others)
 	case load.ModeConnect:
 		return head + fmt.Sprintf(" %d: server %.1f µs each; %.0f/s; p99 %.1f ms; others %.2f cores",
@@ -92,11 +101,18 @@ func newReport(ctx context.Context, o options, progs []program) (*report, error)
 	return r, nil
 }
 
-// series are the values of one program in one row, round by round.
-func (r *report) series(program, mode string, inFlight int, value func(measure) float64) []float64 {
+// at is one step in the tables: what was done, how many at a time, and the size
+// of what it was done with.
+type at struct {
+	mode           string
+	inFlight, size int
+}
+
+// series are the values of one program in one step, round by round.
+func (r *report) series(program string, in at, value func(measure) float64) []float64 {
 	var got []float64
 	for _, m := range r.Measures {
-		if m.Program == program && m.Mode == mode && m.InFlight == inFlight {
+		if m.Program == program && m.Mode == in.mode && m.InFlight == in.inFlight && m.Size == in.size {
 			got = append(got, value(m))
 		}
 	}

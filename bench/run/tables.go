@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/bench/internal/load"
@@ -38,7 +39,7 @@ func (r *report) tables(b *bytes.Buffer) {
 	for _, m := range r.Measures {
 		others = append(others, m.Others)
 	}
-	fmt.Fprintf(b, "\n%s, %s, %d cores (server on one, load generator and service on another), Linux %s, %s.\n",
+	fmt.Fprintf(b, "\n%s, %s, %d cores (server, or all nodes, on one; load generator and services on another), Linux %s, %s.\n",
 		r.Date, r.CPU, r.Cores, r.Kernel, r.Go)
 	fmt.Fprintf(b, "%d rounds, the programs in turn; calls %s each, idle %s each; median [lowest–highest]; ratios are taken round by\nround. "+
 		"Other programs of the machine used %s cores meanwhile.\n", r.Rounds, r.For, r.Idle, cell(others, 2))
@@ -47,6 +48,10 @@ func (r *report) tables(b *bytes.Buffer) {
 	}
 	r.connectTable(b)
 	r.idleTable(b)
+	r.farTable(b)
+	r.gatherTable(b)
+	r.sendTable(b)
+	r.nodesTable(b)
 	r.targetTable(b)
 	b.WriteByte('\n')
 }
@@ -71,15 +76,16 @@ func (r *report) callTable(b *bytes.Buffer, n int) {
 	}
 	heading(b, fmt.Sprintf("Calls, %d in flight", n), "program", "server CPU µs a call", "× floor", "× NATS over WebSocket",
 		"calls/s", "p50 ms", "p99 ms", "service CPU µs")
+	in := at{mode: load.ModeCall, inFlight: n}
 	for _, p := range r.Programs {
-		of := func(value func(measure) float64) []float64 { return r.series(p, load.ModeCall, n, value) }
+		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		cpu := of(server)
-		if len(cpu) == 0 {
+		if len(cpu) == 0 || slices.Contains(meshes, p) {
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", p, cell(cpu, 1),
-			cell(ratios(cpu, r.series(floorName, load.ModeCall, n, server)), 2),
-			cell(ratios(cpu, r.series(natsWSName, load.ModeCall, n, server)), 2),
+			cell(ratios(cpu, r.series(floorName, in, server)), 2),
+			cell(ratios(cpu, r.series(natsWSName, in, server)), 2),
 			cell(of(rate), 0), cell(of(p50), 2), cell(of(p99), 2), cell(of(service), 1))
 	}
 }
@@ -89,14 +95,15 @@ func (r *report) connectTable(b *bytes.Buffer) {
 		return
 	}
 	heading(b, "Connecting", "program", "server CPU µs each", "× NATS over WebSocket", "connects/s", "p50 ms", "p99 ms")
+	in := at{mode: load.ModeConnect}
 	for _, p := range r.Programs {
-		of := func(value func(measure) float64) []float64 { return r.series(p, load.ModeConnect, 0, value) }
+		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		cpu := of(server)
 		if len(cpu) == 0 {
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", p, cell(cpu, 1),
-			cell(ratios(cpu, r.series(natsWSName, load.ModeConnect, 0, server)), 2),
+			cell(ratios(cpu, r.series(natsWSName, in, server)), 2),
 			cell(of(rate), 0), cell(of(p50), 1), cell(of(p99), 1))
 	}
 }
@@ -106,66 +113,12 @@ func (r *report) idleTable(b *bytes.Buffer) {
 		return
 	}
 	heading(b, "Idle connections", "program", "RSS KB each", "at the end", "CPU % of a core", "base RSS MB")
+	in := at{mode: load.ModeIdle}
 	for _, p := range r.Programs {
-		of := func(value func(measure) float64) []float64 { return r.series(p, load.ModeIdle, 0, value) }
+		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		if len(of(full)) == 0 {
 			continue
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", p, cell(of(full), 2), cell(of(rested), 2), cell(of(share), 2), cell(of(base), 1))
-	}
-}
-
-// target is one thing that the node has to reach.
-type target struct {
-	what   string
-	values []float64
-	digits int
-	bound  float64
-	atMost bool
-}
-
-func (r *report) targets() []target {
-	var all []target
-	most := func(what string, bound float64, digits int, values []float64) {
-		all = append(all, target{what, values, digits, bound, true})
-	}
-	for _, n := range inFlights {
-		of := func(program string, value func(measure) float64) []float64 {
-			return r.series(program, load.ModeCall, n, value)
-		}
-		cpu := of(ropewalkName, server)
-		most(fmt.Sprintf("call, %d in flight: CPU × floor", n), 1.3, 2, ratios(cpu, of(floorName, server)))
-		most(fmt.Sprintf("call, %d in flight: CPU × NATS over WebSocket", n), 0.95, 2, ratios(cpu, of(natsWSName, server)))
-		most(fmt.Sprintf("call, %d in flight: p99 × NATS over WebSocket", n), 1, 2,
-			ratios(of(ropewalkName, p99), of(natsWSName, p99)))
-	}
-	all = append(all, target{"call, 64 in flight: calls/s", r.series(ropewalkName, load.ModeCall, 64, rate), 0, 50_000, false})
-	most("connect: CPU µs each", 60, 1, r.series(ropewalkName, load.ModeConnect, 0, server))
-	most("idle, poller: RSS KB each", 3, 2, r.series(ropewalkName, load.ModeIdle, 0, full))
-	most("idle, goroutines: RSS KB each", 9, 2, r.series(goroutineName, load.ModeIdle, 0, full))
-	most("idle, poller: CPU % of a core", 1.5, 2, r.series(ropewalkName, load.ModeIdle, 0, share))
-	most("base RSS MB", 40, 1, r.series(ropewalkName, load.ModeIdle, 0, base))
-	if r.Binary > 0 {
-		most("stripped binary MB", 30, 1, []float64{mb(r.Binary)})
-	}
-	return all
-}
-
-func (r *report) targetTable(b *bytes.Buffer) {
-	heading(b, "Targets", "target", "wanted", "found", "")
-	for _, t := range r.targets() {
-		s, ok := sum(t.values)
-		if !ok {
-			continue
-		}
-		sign, met := "≤", s.median <= t.bound
-		if !t.atMost {
-			sign, met = "≥", s.median >= t.bound
-		}
-		verdict := "**not met**"
-		if met {
-			verdict = "met"
-		}
-		fmt.Fprintf(b, "| %s | %s %g | %s | %s |\n", t.what, sign, t.bound, cell(t.values, t.digits), verdict)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ropewalk/ropewalk/bench/internal/load"
@@ -25,10 +27,12 @@ func main() {
 
 func run() error {
 	var cfg load.Config
-	var addr string
-	flag.StringVar(&cfg.Mode, "mode", load.ModeCall, "call, connect or idle")
+	var addr, far string
+	flag.StringVar(&cfg.Mode, "mode", load.ModeCall, "call, gather, send, connect or idle")
 	flag.StringVar(&cfg.Proto, "proto", load.ProtoRope, "ropewalk, nats-ws or nats-tcp")
 	flag.StringVar(&addr, "addr", "", "HOST:PORT of the server, an IPv4 address")
+	flag.StringVar(&far, "far", "", "send: HOST:PORT where the receivers connect (default: -addr)")
+	flag.IntVar(&cfg.Servers, "servers", 1, "gather: how many servers answer")
 	flag.StringVar(&cfg.Path, "path", "/", "path of the WebSocket handshake")
 	flag.IntVar(&cfg.Conns, "conns", 0, "connections (0: one for each call under way)")
 	flag.IntVar(&cfg.InFlight, "inflight", 64, "calls under way, a multiple of -conns")
@@ -37,8 +41,8 @@ func run() error {
 	flag.IntVar(&cfg.Payload, "payload", 128, "bytes of a call's body")
 	flag.DurationVar(&cfg.Warm, "warm", 500*time.Millisecond, "how long before measuring")
 	flag.DurationVar(&cfg.For, "for", 3*time.Second, "how long to measure")
-	flag.IntVar(&cfg.ServerPID, "server", 0, "process id of the server")
-	flag.IntVar(&cfg.PeerPID, "peer", 0, "process id of the process that serves the calls")
+	flag.Func("server", "process ids of the servers, separated by commas", pids(&cfg.ServerPIDs))
+	flag.Func("peer", "process ids of the processes that serve the calls", pids(&cfg.PeerPIDs))
 	flag.Parse()
 	if cfg.Conns == 0 {
 		cfg.Conns = cfg.InFlight
@@ -47,11 +51,21 @@ func run() error {
 	if cfg.Addr, err = netip.ParseAddrPort(addr); err != nil {
 		return fmt.Errorf("-addr: %w", err)
 	}
+	cfg.Far = cfg.Addr
+	if far != "" {
+		if cfg.Far, err = netip.ParseAddrPort(far); err != nil {
+			return fmt.Errorf("-far: %w", err)
+		}
+	}
 	files, err := proc.RaiseFiles()
 	if err != nil {
 		return err
 	}
-	if need := uint64(cfg.Conns) + 64; files < need {
+	need := uint64(cfg.Conns) + 64
+	if cfg.Mode == load.ModeSend {
+		need += uint64(cfg.Conns)
+	}
+	if files < need {
 		return fmt.Errorf("%d connections need ulimit -n %d, it is %d", cfg.Conns, need, files)
 	}
 	// Nothing is allocated while it measures: no collector, no noise by it.
@@ -61,4 +75,18 @@ func run() error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(res)
+}
+
+// pids reads a list of process ids.
+func pids(to *[]int) func(string) error {
+	return func(list string) error {
+		for text := range strings.SplitSeq(list, ",") {
+			pid, err := strconv.Atoi(text)
+			if err != nil {
+				return err
+			}
+			*to = append(*to, pid)
+		}
+		return nil
+	}
 }

@@ -3,6 +3,7 @@
 package load
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type conn struct {
 	fd    int
 	phase phase
 	began time.Duration
+	to    []byte // mode send: the address of the receiver
 	rest  []byte // read, but not a whole frame
 	part  []byte // NATS over WebSocket: unwrapped, but not a whole message
 	out   []byte // not yet taken by the kernel
@@ -49,20 +51,21 @@ type proto interface {
 	first(dst []byte) ([]byte, phase)
 	// feed takes whole frames off b and returns how many bytes it has used.
 	feed(e *engine, c *conn, b []byte) (int, error)
-	// call makes a call from connection i.
-	call(dst []byte, i int, stamp time.Duration) []byte
+	// call makes a call, gather or send from c, which is connection i.
+	call(dst []byte, c *conn, i int, stamp time.Duration) []byte
 }
 
 // engine is one run.
 type engine struct {
 	cfg   Config
-	pid   int
+	own   []int // this process, or nothing if it is one of the servers
 	proto proto
 	poll  *sock.Poll
 	conns []conn
 	byFD  []int32 // index into conns
 	in    []byte
 	out   []byte // what the connection in hand is about to send
+	back  []byte // what another one is about to send
 	zero  time.Time
 	now   time.Duration // when the event in hand was seen
 	seen  time.Duration // when anything last happened
@@ -81,7 +84,7 @@ var (
 func never() bool { return false }
 
 func newEngine(cfg Config) (*engine, error) {
-	e := &engine{cfg: cfg, pid: os.Getpid(), zero: time.Now(), in: make([]byte, inSize)}
+	e := &engine{cfg: cfg, own: []int{os.Getpid()}, zero: time.Now(), in: make([]byte, inSize)}
 	switch cfg.Proto {
 	case ProtoRope:
 		e.proto = newRope(cfg)
@@ -94,8 +97,12 @@ func newEngine(cfg Config) (*engine, error) {
 	if e.poll, err = sock.NewPoll(batch); err != nil {
 		return nil, err
 	}
-	e.conns = make([]conn, cfg.Conns)
-	e.byFD = make([]int32, cfg.Conns+1024)
+	n := cfg.Conns
+	if cfg.Mode == ModeSend {
+		n *= 2
+	}
+	e.conns = make([]conn, n)
+	e.byFD = make([]int32, n+1024)
 	return e, nil
 }
 
@@ -125,7 +132,11 @@ func (e *engine) openAll() error {
 
 // dial begins the next connection.
 func (e *engine) dial() error {
-	fd, err := sock.Dial(e.cfg.Addr)
+	addr := e.cfg.Addr
+	if e.receives(e.dialed) {
+		addr = e.cfg.Far
+	}
+	fd, err := sock.Dial(addr)
 	if err != nil {
 		return err
 	}
@@ -138,6 +149,9 @@ func (e *engine) dial() error {
 	c.fd, c.phase, c.began = fd, dialing, e.clock()
 	return e.poll.Add(fd, sock.Out)
 }
+
+// receives tells whether connection i is one that others send to.
+func (e *engine) receives(i int) bool { return i >= e.cfg.Conns }
 
 // spin handles events until done says so or the time is over. It gives up
 // when connections or calls are under way and nothing has moved for long.
@@ -162,7 +176,7 @@ func (e *engine) spin(d time.Duration, done func() bool) error {
 			continue
 		}
 		e.now = e.clock()
-		busy := e.cfg.Mode == ModeCall || e.ready < e.dialed
+		busy := e.cfg.Mode != ModeConnect && e.cfg.Mode != ModeIdle || e.ready < e.dialed
 		if busy && e.now-e.seen > stuck {
 			return ErrStuck
 		}
@@ -181,7 +195,7 @@ func (e *engine) handle(c *conn, what uint32) error {
 			return err
 		}
 		e.out, c.phase = e.proto.first(e.out[:0])
-		return e.flush(c)
+		return e.flush(c, e.out)
 	}
 	e.out = e.out[:0]
 	if what&(sock.In|sock.Gone) != 0 {
@@ -189,7 +203,7 @@ func (e *engine) handle(c *conn, what uint32) error {
 			return err
 		}
 	}
-	return e.flush(c)
+	return e.flush(c, e.out)
 }
 
 // read reads once and handles all whole frames.
@@ -226,12 +240,11 @@ func keep(old, b []byte) []byte {
 	return append(old[:0], b...)
 }
 
-// flush sends e.out after what the connection already owes.
-func (e *engine) flush(c *conn) error {
+// flush sends b after what the connection already owes.
+func (e *engine) flush(c *conn, b []byte) error {
 	owed := len(c.out) > 0
-	b := e.out
 	if owed {
-		c.out = append(c.out, e.out...)
+		c.out = append(c.out, b...)
 		b = c.out
 	}
 	if len(b) == 0 {
@@ -259,7 +272,7 @@ func (e *engine) flush(c *conn) error {
 func (e *engine) greeted(c *conn) error {
 	c.phase = ready
 	e.ready++
-	if e.cfg.Mode != ModeCall {
+	if e.cfg.Mode == ModeConnect || e.cfg.Mode == ModeIdle {
 		e.hist.Add(e.now - c.began)
 	}
 	if e.dialed < len(e.conns) {
@@ -272,9 +285,9 @@ func (e *engine) greeted(c *conn) error {
 func (e *engine) start(c *conn, calls int) error {
 	e.out = e.out[:0]
 	for range calls {
-		e.out = e.proto.call(e.out, e.index(c), e.clock())
+		e.out = e.proto.call(e.out, c, e.index(c), e.clock())
 	}
-	return e.flush(c)
+	return e.flush(c, e.out)
 }
 
 // answered takes the body of a reply and makes the next call.
@@ -284,8 +297,37 @@ func (e *engine) answered(c *conn, body []byte) error {
 		return fmt.Errorf("%w: %q", errAlien, body)
 	}
 	e.hist.Add(e.now - stamp)
-	e.out = e.proto.call(e.out, i, e.now)
+	e.out = e.proto.call(e.out, c, i, e.now)
 	return nil
+}
+
+// gathered takes the body of the reply to a gather and makes the next one: it
+// must have the right number of answers, all of them the echo.
+func (e *engine) gathered(c *conn, body []byte) error {
+	from := bytes.Index(body, []byte(bodyHead))
+	if from < 0 || len(body) < from+e.cfg.Payload {
+		return fmt.Errorf("%w: %q", errAlien, body)
+	}
+	one := body[from : from+e.cfg.Payload]
+	i, stamp, ok := readBody(one)
+	if n := bytes.Count(body, one); !ok || i != e.index(c) || n != e.cfg.Servers {
+		return fmt.Errorf("%w: %d of %d answers: %q", errAlien, n, e.cfg.Servers, body)
+	}
+	e.hist.Add(e.now - stamp)
+	e.out = e.proto.call(e.out, c, i, e.now)
+	return nil
+}
+
+// arrived takes what c was sent, and has its sender send again.
+func (e *engine) arrived(c *conn, body []byte) error {
+	i, stamp, ok := readBody(body)
+	if !ok || len(body) != e.cfg.Payload || !e.receives(e.index(c)) || i != e.index(c)-e.cfg.Conns {
+		return fmt.Errorf("%w: %q", errAlien, body)
+	}
+	e.hist.Add(e.now - stamp)
+	from := &e.conns[i]
+	e.back = e.proto.call(e.back[:0], from, i, e.now)
+	return e.flush(from, e.back)
 }
 
 // The body of a call: a JSON object with the time and the connection at fixed

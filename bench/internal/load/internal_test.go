@@ -43,8 +43,8 @@ func TestInboxesHaveOneLength(t *testing.T) {
 func TestCallCostsNoMemory(t *testing.T) { //nolint:paralleltest // counts allocations
 	cfg := Config{To: "x", Payload: 128, Addr: netip.MustParseAddrPort("127.0.0.1:1"), Proto: ProtoNATSWS}
 	for name, p := range map[string]proto{"ropewalk": newRope(cfg), "nats": newNATS(cfg)} {
-		out := make([]byte, 0, 4096)
-		if n := testing.AllocsPerRun(100, func() { out = p.call(out[:0], 3, 4) }); n != 0 {
+		out, c := make([]byte, 0, 4096), new(conn)
+		if n := testing.AllocsPerRun(100, func() { out = p.call(out[:0], c, 3, 4) }); n != 0 {
 			t.Errorf("%s: %v allocations a call", name, n)
 		}
 	}

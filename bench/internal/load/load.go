@@ -20,6 +20,8 @@ const (
 	ModeCall    = "call"    // calls to a service, a fixed number under way
 	ModeConnect = "connect" // connections, until each is greeted
 	ModeIdle    = "idle"    // connections that are held and do nothing
+	ModeGather  = "gather"  // calls that ask all servers, a fixed number under way
+	ModeSend    = "send"    // messages from client to client, a fixed number under way
 )
 
 // The protocols.
@@ -35,25 +37,32 @@ type Config struct {
 	Proto string
 	// Addr is where the server listens.
 	Addr netip.AddrPort
+	// Far is where the receivers of mode send connect: another node, or Addr.
+	Far netip.AddrPort
 	// Path is that of the WebSocket handshake.
 	Path string
-	// Conns is the number of connections.
+	// Conns is the number of connections; in mode send of those that send, and
+	// each has another one to which it sends.
 	Conns int
-	// InFlight is the number of calls under way in mode call; a multiple of Conns.
+	// InFlight is the number of calls, gathers or sends under way; a multiple of
+	// Conns.
 	InFlight int
+	// Servers is how many answers a gather gets.
+	Servers int
 	// AtOnce is how many connections are being opened at a time.
 	AtOnce int
 	// To is the address of the service, or its subject.
 	To string
 	// Payload is the length of a call's body in bytes, at least [MinPayload].
 	Payload int
-	// Warm is how long the load runs before it is measured in mode call; in the
-	// others how long the server is left alone before its memory is read.
+	// Warm is how long the load runs before it is measured; in modes connect and
+	// idle how long the server is left alone before its memory is read.
 	Warm time.Duration
 	// For is how long is measured.
 	For time.Duration
-	// ServerPID and PeerPID are the processes whose CPU time is measured; 0: none.
-	ServerPID, PeerPID int
+	// ServerPIDs and PeerPIDs are the processes whose CPU time is measured. That
+	// of several is added up.
+	ServerPIDs, PeerPIDs []int
 }
 
 // Result is what one run found. Fields that its mode does not measure are 0.
@@ -62,17 +71,18 @@ type Result struct {
 	Proto    string `json:"proto"`
 	Conns    int    `json:"conns"`
 	InFlight int    `json:"inFlight,omitempty"`
-	// Count is the number of calls or connects measured, Seconds how long that took.
+	// Count is the number of calls, gathers, sends or connects measured, Seconds
+	// how long that took.
 	Count   uint64  `json:"count"`
 	Seconds float64 `json:"seconds"`
 	// Rate is Count a second.
 	Rate float64 `json:"rate"`
-	// Latencies of a call or connect in microseconds.
+	// Latencies in microseconds; of a send until the receiver has it.
 	P50 float64 `json:"p50us"`
 	P99 float64 `json:"p99us"`
 	Max float64 `json:"maxus"`
-	// CPU time in microseconds a call or connect, of the server, of the process
-	// that serves the calls, and of this generator.
+	// CPU time in microseconds for each of them, of the servers, of the processes
+	// that serve the calls, and of this generator.
 	Server float64 `json:"serverCPUus"`
 	Peer   float64 `json:"peerCPUus,omitempty"`
 	Own    float64 `json:"loadCPUus"`
@@ -106,8 +116,8 @@ const stuck = 20 * time.Second
 // the echo ends it with an error.
 func Run(cfg Config) (Result, error) {
 	res := Result{Mode: cfg.Mode, Proto: cfg.Proto, Conns: cfg.Conns}
-	if cfg.Conns < 1 || cfg.AtOnce < 1 || cfg.Payload < MinPayload {
-		return res, fmt.Errorf("%w: %d connections, %d at once, %d bytes", ErrConfig, cfg.Conns, cfg.AtOnce, cfg.Payload)
+	if err := cfg.check(); err != nil {
+		return res, err
 	}
 	e, err := newEngine(cfg)
 	if err != nil {
@@ -115,7 +125,7 @@ func Run(cfg Config) (Result, error) {
 	}
 	defer e.close()
 	switch cfg.Mode {
-	case ModeCall:
+	case ModeCall, ModeGather, ModeSend:
 		err = e.runCall(&res)
 	case ModeConnect:
 		err = e.runConnect(&res)
@@ -127,6 +137,18 @@ func Run(cfg Config) (Result, error) {
 	return res, err
 }
 
+func (c *Config) check() error {
+	switch {
+	case c.Conns < 1 || c.AtOnce < 1 || c.Payload < MinPayload:
+		return fmt.Errorf("%w: %d connections, %d at once, %d bytes", ErrConfig, c.Conns, c.AtOnce, c.Payload)
+	case c.Mode == ModeGather && c.Servers < 1:
+		return fmt.Errorf("%w: a gather of %d servers", ErrConfig, c.Servers)
+	case (c.Mode == ModeGather || c.Mode == ModeSend) && c.Proto != ProtoRope:
+		return fmt.Errorf("%w: %s has no mode %s", ErrProto, c.Proto, c.Mode)
+	}
+	return nil
+}
+
 func (e *engine) runCall(res *Result) error {
 	each := e.cfg.InFlight / e.cfg.Conns
 	if each < 1 || each*e.cfg.Conns != e.cfg.InFlight {
@@ -136,7 +158,7 @@ func (e *engine) runCall(res *Result) error {
 	if err := e.openAll(); err != nil {
 		return err
 	}
-	for i := range e.conns {
+	for i := range e.cfg.Conns { // in mode send the others receive
 		if err := e.start(&e.conns[i], each); err != nil {
 			return err
 		}
@@ -217,13 +239,10 @@ func (e *engine) snap() (snapshot, error) {
 	s := snapshot{at: e.clock()}
 	var err error
 	for _, p := range []struct {
-		pid int
-		to  *time.Duration
-	}{{e.cfg.ServerPID, &s.server}, {e.cfg.PeerPID, &s.peer}, {e.pid, &s.own}} {
-		if p.pid == 0 {
-			continue
-		}
-		if *p.to, err = proc.CPU(p.pid); err != nil {
+		pids []int
+		to   *time.Duration
+	}{{e.cfg.ServerPIDs, &s.server}, {e.cfg.PeerPIDs, &s.peer}, {e.own, &s.own}} {
+		if *p.to, err = proc.CPU(p.pids...); err != nil {
 			return s, err
 		}
 	}
@@ -231,12 +250,7 @@ func (e *engine) snap() (snapshot, error) {
 	return s, err
 }
 
-func (e *engine) rss() (int64, error) {
-	if e.cfg.ServerPID == 0 {
-		return 0, nil
-	}
-	return proc.RSS(e.cfg.ServerPID)
-}
+func (e *engine) rss() (int64, error) { return proc.RSS(e.cfg.ServerPIDs...) }
 
 // fill writes what happened since from into res.
 func (e *engine) fill(res *Result, from snapshot) error {

@@ -96,7 +96,8 @@ func startNATS(t *testing.T) (tcp, web netip.AddrPort) {
 func config(mode, proto string, addr netip.AddrPort) load.Config {
 	cfg := load.Config{
 		Mode: mode, Proto: proto, Addr: addr, Path: "/", Conns: 8, InFlight: 24, AtOnce: 3, To: "bench:/echo",
-		Payload: 128, Warm: 20 * time.Millisecond, For: 200 * time.Millisecond, ServerPID: os.Getpid(), PeerPID: os.Getpid(),
+		Payload: 128, Warm: 20 * time.Millisecond, For: 200 * time.Millisecond,
+		ServerPIDs: []int{os.Getpid()}, PeerPIDs: []int{os.Getpid()},
 	}
 	if proto != load.ProtoRope {
 		cfg.To = "bench.echo"
@@ -182,8 +183,10 @@ func TestRunFails(t *testing.T) {
 		"unknown proto":   {func(c *load.Config) { c.Proto = "x" }, load.ErrProto, ""},
 		"no connections":  {func(c *load.Config) { c.Conns = 0 }, load.ErrConfig, ""},
 		"uneven":          {func(c *load.Config) { c.InFlight = 9 }, load.ErrConfig, ""},
+		"no servers":      {func(c *load.Config) { c.Mode = load.ModeGather }, load.ErrConfig, ""},
+		"NATS gathers":    {func(c *load.Config) { c.Mode, c.Servers, c.Proto = load.ModeGather, 1, load.ProtoNATSTCP }, load.ErrProto, ""},
 		"body too short":  {func(c *load.Config) { c.Payload = 1 }, load.ErrConfig, ""},
-		"no such process": {func(c *load.Config) { c.ServerPID = 1 << 22 }, nil, "CPU clock"},
+		"no such process": {func(c *load.Config) { c.ServerPIDs = []int{1 << 22} }, nil, "CPU clock"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -58,7 +58,7 @@ func (p *nats) inbox(dst []byte, i int) []byte {
 	return strconv.AppendInt(dst, int64(i), 10)
 }
 
-func (p *nats) call(dst []byte, i int, stamp time.Duration) []byte {
+func (p *nats) call(dst []byte, _ *conn, i int, stamp time.Duration) []byte {
 	p.msg = p.appendPub(p.msg[:0], i, stamp)
 	return p.wrap(dst, p.msg)
 }

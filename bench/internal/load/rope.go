@@ -4,6 +4,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,25 +25,32 @@ var (
 // rope is a client of a Ropewalk node.
 type rope struct {
 	hello []byte
-	head  []byte // of a call's envelope, up to the mid
+	head  []byte // of an envelope, up to the address
+	to    []byte // the address of the service; empty in mode send
 	size  int
 	seq   uint64
 	msg   []byte
 }
 
 func newRope(cfg Config) *rope {
-	return &rope{
-		hello: ws.Request(cfg.Addr.String(), cfg.Path, SplitProtocol),
-		head:  []byte(`{"vrb":"call","to":"` + cfg.To + `","mid":"`),
-		size:  cfg.Payload,
+	r := &rope{hello: ws.Request(cfg.Addr.String(), cfg.Path, SplitProtocol), size: cfg.Payload, to: []byte(cfg.To)}
+	switch cfg.Mode {
+	case ModeGather:
+		r.head = []byte(`{"vrb":"call","str":"all","to":"`)
+	case ModeSend:
+		r.head, r.to = []byte(`{"vrb":"send","to":"`), nil
+	default:
+		r.head = []byte(`{"vrb":"call","to":"`)
 	}
+	return r
 }
 
 func (r *rope) first(dst []byte) ([]byte, phase) { return append(dst, r.hello...), shaking }
 
-func (r *rope) call(dst []byte, i int, stamp time.Duration) []byte {
+func (r *rope) call(dst []byte, c *conn, i int, stamp time.Duration) []byte {
 	r.seq++
-	r.msg = strconv.AppendUint(append(r.msg[:0], r.head...), r.seq, 36)
+	r.msg = append(append(append(r.msg[:0], r.head...), r.to...), c.to...)
+	r.msg = strconv.AppendUint(append(r.msg, `","mid":"`...), r.seq, 36)
 	r.msg = append(r.msg, "\"}\n"...)
 	r.msg = appendBody(r.msg, r.size, i, stamp)
 	return ws.AppendMasked(dst, ws.Binary, maskKey, r.msg)
@@ -92,19 +100,45 @@ func (e *engine) control(f ws.Frame) error {
 	}
 }
 
-// message takes a welcome or reply. It only looks for the word that tells
-// them from everything else: to check each answer is the body's business.
+// message takes what a client is told. It only looks for the word that tells
+// one kind from the others: to check each answer is the body's business.
 func (r *rope) message(e *engine, c *conn, f ws.Frame) error {
 	if !f.Fin {
 		return fmt.Errorf("%w: a fragment", errFrame)
 	}
 	env, body, _ := bytes.Cut(f.Payload, []byte{'\n'})
 	switch {
-	case c.phase == ready && bytes.Contains(env, []byte(`"reply"`)):
-		return e.answered(c, body)
 	case c.phase == greeting && bytes.Contains(env, []byte(`"welcome"`)):
+		if err := e.meet(c, body); err != nil {
+			return err
+		}
 		return e.greeted(c)
+	case c.phase == ready && bytes.Contains(env, []byte(`"reply"`)):
+		if e.cfg.Mode == ModeGather {
+			return e.gathered(c, body)
+		}
+		return e.answered(c, body)
+	case c.phase == ready && e.cfg.Mode == ModeSend && bytes.Contains(env, []byte(`"send"`)):
+		return e.arrived(c, body)
+	case bytes.Contains(env, []byte(`"nodes"`)): // the list of nodes has changed
+		return nil
 	default:
 		return fmt.Errorf("%w: %s", errReply, f.Payload)
 	}
+}
+
+// meet reads its id from the welcome of a connection that others send to.
+func (e *engine) meet(c *conn, body []byte) error {
+	at := e.index(c)
+	if !e.receives(at) {
+		return nil
+	}
+	var w struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(body, &w); err != nil {
+		return fmt.Errorf("read welcome: %w", err)
+	}
+	e.conns[at-e.cfg.Conns].to = []byte(w.ID + "@client:/")
+	return nil
 }

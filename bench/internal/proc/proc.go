@@ -19,11 +19,23 @@ import (
 // nanoseconds (linux/posix-timers.h).
 const cpuClockSched = 2
 
-// CPU is the time that all threads of a process have run so far, user and
-// kernel, those that have ended included. It is the sum that the schedstat
-// files of its threads show, taken at one moment and with the part of the
-// time slice that is running.
-func CPU(pid int) (time.Duration, error) {
+// CPU is the time that all threads of all these processes have run so far, user
+// and kernel, those that have ended included. It is the sum that the schedstat
+// files of the threads show, taken at one moment for each process and with the
+// part of the time slice that is running.
+func CPU(pids ...int) (time.Duration, error) {
+	var sum time.Duration
+	for _, pid := range pids {
+		d, err := cpu(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
+func cpu(pid int) (time.Duration, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|cpuClockSched), &ts); err != nil {
 		return 0, fmt.Errorf("read CPU clock of process %d: %w", pid, err)
@@ -58,8 +70,20 @@ func Schedstat(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// RSS is the resident memory of a process in bytes.
-func RSS(pid int) (int64, error) {
+// RSS is the resident memory of all these processes in bytes.
+func RSS(pids ...int) (int64, error) {
+	var sum int64
+	for _, pid := range pids {
+		n, err := rss(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+func rss(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read status: %w", err)
