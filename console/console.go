@@ -1,6 +1,7 @@
 // Package console is the page that "ropewalk dev" shows in a browser: it calls
 // services, gathers, runs a long report, sends messages between tabs and shows
-// what passes, all over one WebSocket to the node that served it.
+// the nodes and what passes them, all over one WebSocket to the node that served
+// it or, when that one is lost, to another of its mesh.
 //
 // The page is written in TypeScript in web/ and built by "npm run build"; what
 // comes out is committed in dist/ and compiled in, so that a Go tool chain is
@@ -32,6 +33,10 @@ type Config struct {
 	// Commands start a second service process; the page shows them to be
 	// copied. Empty: "ropewalk hello --url {url}".
 	Commands []Command `json:"commands,omitempty"`
+	// Join is the command that starts another node of the mesh, shown by a node
+	// that others can join. The page replaces {cluster} in it by the address at
+	// which they do. Empty: "ropewalk serve --join {cluster}".
+	Join string `json:"join,omitempty"`
 }
 
 // Command is a command line that starts another server.
@@ -46,12 +51,18 @@ type Command struct {
 // DefaultCommand works wherever the program is installed.
 const DefaultCommand = "ropewalk hello --url " + placeholder
 
+// DefaultJoin does, too.
+const DefaultJoin = "ropewalk serve --join {cluster}"
+
 // Handler returns a handler that serves the page at / and its files. It never
 // blocks, and may be used by many requests at once. It panics if the page was
 // not built, which a test of this package would have found.
 func Handler(cfg Config) http.Handler {
 	if len(cfg.Commands) == 0 {
 		cfg.Commands = []Command{{Label: "ropewalk", Line: DefaultCommand}}
+	}
+	if cfg.Join == "" {
+		cfg.Join = DefaultJoin
 	}
 	files, err := load(dist, cfg)
 	if err != nil {

@@ -77,6 +77,25 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// The page has to reach other nodes of the mesh when its own is lost.
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	const local, wide = "connect-src 'self' ws://127.0.0.1:* http://127.0.0.1:* ws://localhost:* http://localhost:*", "connect-src 'self' ws: wss: http: https:"
+	h := console.Handler(console.Config{})
+	for host, want := range map[string]string{
+		"127.0.0.1:7420": local, "localhost:7420": local, "localhost": local, "[::1]:7420": local,
+		"10.0.0.5:7420": wide, "dev.example.com": wide, "127.0.0.1.example.com": wide, "": wide,
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		req.Host = host
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, req)
+		if got := rec.Header().Get("Content-Security-Policy"); !strings.HasSuffix(got, "; "+want) {
+			t.Errorf("%q: policy %q, want %q", host, got, want)
+		}
+	}
+}
+
 func TestAssets(t *testing.T) {
 	t.Parallel()
 	h := console.Handler(console.Config{})
@@ -191,8 +210,10 @@ func TestConfig(t *testing.T) {
 		want string
 	}{
 		{"ok", console.Config{Node: "dev", Commands: []console.Command{{Label: "Go", Line: "go run . --url {url}"}}},
-			`{"node":"dev","commands":[{"label":"Go","line":"go run . --url {url}"}]}`},
-		{"default", console.Config{}, `{"commands":[{"label":"ropewalk","line":"ropewalk hello --url {url}"}]}`},
+			`{"node":"dev","commands":[{"label":"Go","line":"go run . --url {url}"}],"join":"ropewalk serve --join {cluster}"}`},
+		{"default", console.Config{}, `{"commands":[{"label":"ropewalk","line":"ropewalk hello --url {url}"}],"join":"ropewalk serve --join {cluster}"}`},
+		{"join", console.Config{Commands: []console.Command{{Line: "x"}}, Join: "go run . serve --join {cluster}"},
+			`{"commands":[{"label":"","line":"x"}],"join":"go run . serve --join {cluster}"}`},
 		{"hostile", console.Config{Node: `"><script>alert(1)</script>`, Commands: []console.Command{{Line: "</head>'&\""}}}, ""},
 	} {
 		page := body(t, get(t, console.Handler(tt.cfg), http.MethodGet, "/"))

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"mime"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -18,10 +20,17 @@ const (
 	// hashed is the directory whose files have a hash of their content in
 	// their names.
 	hashed = "assets/"
-	// policy allows the page its own files and its own connection, and nothing
-	// else: no inline script or style, no frame around it, no other server.
-	policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// policy allows the page its own files and its connection, and nothing else:
+	// no inline script or style, no frame around it. Where it may connect is the
+	// end of it.
+	policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
+	// policyLocal is for a page that came from this machine: nodes that join
+	// later are on it, too.
+	policyLocal = policy + " ws://127.0.0.1:* http://127.0.0.1:* ws://localhost:* http://localhost:*"
+	// policyWide is for any other. Where the nodes of its mesh will be nobody
+	// knows beforehand; they in turn let in only pages of each other.
+	policyWide = policy + " ws: wss: http: https:"
 	// etagBytes of a SHA-256 tell any two versions of a file apart.
 	etagBytes = 12
 )
@@ -79,7 +88,7 @@ var kinds = map[string]string{
 // ServeHTTP implements http.Handler.
 func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Security-Policy", policyFor(r.Host))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -93,6 +102,15 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.serve(w, r)
+}
+
+// policyFor returns the policy of a page that a browser asked of host.
+func policyFor(host string) string {
+	name := (&url.URL{Host: host}).Hostname()
+	if ip, err := netip.ParseAddr(name); name == "localhost" || err == nil && ip.IsLoopback() {
+		return policyLocal
+	}
+	return policyWide
 }
 
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {

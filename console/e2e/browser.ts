@@ -52,3 +52,11 @@ export async function open(browser: BrowserContext, url: string): Promise<Watche
 export async function idOf(page: Page): Promise<string> {
   return (await page.locator(".me .who").getAttribute("title")) ?? "";
 }
+
+/** Resolves when the page is told that it could connect to a node, too: a second after that node has joined. */
+export function knows({ sockets }: Watched, name: string): Promise<void> {
+  return new Promise((resolve) => sockets.at(-1)?.on("framereceived", ({ payload }) => {
+    const text = String(payload);
+    if (text.startsWith('{"vrb":"nodes"') && text.includes(`"name":"${name}"`)) resolve();
+  }));
+}

@@ -1,5 +1,6 @@
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { short } from "../web/src/model/address";
 import { idOf, open, startBrowser, type Watched } from "./browser";
 import { startNode, startServer, type Process } from "./process";
 
@@ -117,7 +118,7 @@ describe("a second server process", () => {
     await page.fill("#report-steps", "100");
     await page.click("#report-start");
     await expect.poll(bar).toBeGreaterThan(5);
-    await text("#report-result .origin", id.slice(0, 6));
+    await text("#report-result .origin", short(id));
     await server?.end("SIGKILL");
     await text("#report-result .problem", "service_lost");
     await page.locator(`th[data-server="${id}"][data-standing="left"]`).waitFor();
@@ -172,14 +173,14 @@ describe("two tabs", () => {
     await text('.message.out[data-state="delivered"]', "hello over there");
     await text("#unread", "1 new", other.page);
     await expect.poll(() => other.page.title()).toBe("(1) Ropewalk");
-    expect(await text(".message.in", "hello over there", other.page)).toContain(me.slice(0, 6));
+    expect(await text(".message.in", "hello over there", other.page)).toContain(short(me));
 
     await other.page.bringToFront();
     await other.page.click(".message.in button"); // answer the sender
     await other.page.fill("#compose", "hello back");
     await other.page.press("#compose", "Enter");
     await expect.poll(() => other.page.title()).toBe("Ropewalk");
-    expect(await text(".message.in", "hello back")).toContain(them.slice(0, 6));
+    expect(await text(".message.in", "hello back")).toContain(short(them));
   });
 
   it("hear what goes to everybody", async () => {
@@ -235,7 +236,7 @@ describe("the look", () => {
   it("shows all cards at once on a large screen", async () => {
     await page.setViewportSize(wide);
     expect(await page.evaluate(() => document.documentElement.scrollHeight)).toBe(wide.height);
-    for (const id of ["call", "gather", "messages", "report", "live"]) expect(await page.locator(`#${id}`).isVisible()).toBe(true);
+    for (const id of ["nodes", "call", "gather", "messages", "report", "live"]) expect(await page.locator(`#${id}`).isVisible()).toBe(true);
   });
 
   it("follows the system, until somebody chooses", async () => {
@@ -286,7 +287,7 @@ describe("a node that stops", () => {
     await page.click("#mul button");
     await text("#mul .result", "Waiting for the connection");
 
-    ({ node } = await startNode(port));
+    ({ node } = await startNode({ port }));
     await page.locator('.connection[data-state="connected"]').waitFor();
     await text("#mul .value", "17.5");
     await expect.poll(() => idOf(page)).not.toBe(before);

@@ -45,12 +45,29 @@ export class Process {
   }
 }
 
-/** "ropewalk dev" in a directory of its own, on a free port or, to come back, on a given one. */
-export async function startNode(port = 0): Promise<{ node: Process; url: string; port: number }> {
+/** What a test starts a node with. */
+interface NodeOptions {
+  /** Where clients connect; 0 is a free port. */
+  port?: number;
+  /** HOST:PORT of a node to join. */
+  join?: string;
+}
+
+/** "ropewalk dev" in a directory of its own. `cluster` is where other nodes join it. */
+export async function startNode({ port = 0, join: at }: NodeOptions = {}): Promise<{ node: Process; url: string; port: number; cluster: string }> {
   const dir = mkdtempSync(join(inject("scratch"), "project-"));
-  const node = new Process(["dev", "--listen", `127.0.0.1:${port}`, "--pace", "60ms"], dir);
+  const args = ["dev", "--listen", `127.0.0.1:${port}`, "--cluster", "127.0.0.1:0", "--pace", "60ms"];
+  const node = new Process(at ? [...args, "--join", at] : args, dir);
   const [, url = ""] = await node.says(/ready \S+ (http:\S+)/);
-  return { node, url, port: Number(new URL(url).port) };
+  const [, cluster = ""] = await node.says(/serve --join (\S+)/);
+  return { node, url, port: Number(new URL(url).port), cluster };
+}
+
+/** "ropewalk serve --join": a node without a page and without services. */
+export async function startJoined(name: string, at: string): Promise<{ node: Process; port: number; cluster: string }> {
+  const node = new Process(["serve", "--name", name, "--listen", "127.0.0.1:0", "--join", at], inject("scratch"));
+  const [, url = "", cluster = ""] = await node.says(/ready \S+ (http:\S+) cluster (\S+)/);
+  return { node, port: Number(new URL(url).port), cluster };
 }
 
 /** Another process that serves the same; resolves with its id when it does. */
@@ -58,4 +75,10 @@ export async function startServer(port: number): Promise<{ server: Process; id: 
   const server = new Process(["hello", "--url", `ws://127.0.0.1:${port}`, "--pace", "60ms"], inject("scratch"));
   const [, id = ""] = await server.says(/connected to \S+ as (\w+);/);
   return { server, id };
+}
+
+/** A call from the command line. */
+export async function call(port: number, address: string, body: string): Promise<void> {
+  const caller = new Process(["call", "--url", `ws://127.0.0.1:${port}`, address, body], inject("scratch"));
+  await caller.says(/"type":"reply"/);
 }

@@ -4,6 +4,8 @@ import { GatherCard } from "./cards/gather";
 import { Header } from "./cards/header";
 import { LiveCard } from "./cards/live";
 import { MessagesCard } from "./cards/messages";
+import { Moved } from "./cards/moved";
+import { NodesCard } from "./cards/nodes";
 import { Offline } from "./cards/offline";
 import { ReportCard } from "./cards/report";
 import { online } from "./state/rope";
@@ -15,7 +17,9 @@ export function App() {
       <a class="skip" href="#main">Skip to the page</a>
       <Header />
       <Offline />
+      <Moved />
       <main id="main" class="board" data-online={online.value}>
+        <NodesCard />
         <div class="column">
           <CallCard />
         </div>

@@ -54,6 +54,8 @@ describe("addresses", () => {
   it("shortens long ids only", () => {
     expect(short("2945p8eigxz")).toBe("2945p8");
     expect(short("tiny")).toBe("tiny");
+    expect(short("fdd81247mfprkz20ugaj4")).toBe("mfprkz"); // clients of one node begin alike
+    expect(short("fdd812477602ef4a1231789308e8c9fb")).toBe("fdd812");
   });
 
   it("gives the same id the same hue", () => {
@@ -73,11 +75,11 @@ describe("addresses", () => {
 
   it("lists what can be called, the node's own last", () => {
     expect(all.map((k) => k.address)).toEqual(["math:/decimal/add", "math:/decimal/mul", "text:/up", "node:/info"]);
-    expect(all[1]).toMatchObject({ servers: 2, description: "a times b" });
+    expect(all[1]).toMatchObject({ servers: ["n", "s"], description: "a times b" });
   });
 
   it("groups by service", () => {
-    expect(tree(all).map((b) => [b.name, b.paths.length, b.servers])).toEqual([["math", 2, 2], ["text", 1, 1], ["node", 1, 1]]);
+    expect(tree(all).map((b) => [b.name, b.paths.length, b.servers])).toEqual([["math", 2, ["n", "s"]], ["text", 1, ["n"]], ["node", 1, ["n"]]]);
   });
 
   it.each([
@@ -151,12 +153,12 @@ describe("a gather", () => {
 });
 
 describe("settings", () => {
-  it("puts the URL into commands", () => {
+  it("are those of the page", () => {
     const text = JSON.stringify({ node: "dev", commands: [{ label: "Go", line: "go run . --url {url}" }] });
-    expect(settings(text, "ws://h:1")).toEqual({ node: "dev", commands: [{ label: "Go", line: "go run . --url ws://h:1" }] });
+    expect(settings(text)).toEqual({ node: "dev", commands: [{ label: "Go", line: "go run . --url {url}" }], join: "ropewalk serve --join {cluster}" });
   });
 
   it.each(["", "{", "{}", '{"commands":[]}'])("has a default for %j", (text) => {
-    expect(settings(text, "ws://h:1").commands).toEqual([{ label: "ropewalk", line: "ropewalk hello --url ws://h:1" }]);
+    expect(settings(text).commands).toEqual([{ label: "ropewalk", line: "ropewalk hello --url {url}" }]);
   });
 });

@@ -117,11 +117,22 @@ describe("the tape", () => {
 
   it("leaves out what this page asks the node, unless it is wanted", () => {
     const batch = [tapped("node:/services"), tapped("x@client:/", { route: "node:/services" }), tapped("n@node:/info")];
-    expect(batch.map(own)).toEqual([true, true, true]);
+    expect(batch.map((t) => own(t))).toEqual([true, true, true]);
     expect(own(tapped("x@client:/", { verb: "send", from: "n@node:/" }))).toBe(false);
     expect(record(blank, batch, false)).toBe(blank);
     expect(record(blank, batch, true).lines).toHaveLength(3);
   });
+
+  it("leaves out what a gather of it ends with, which does not say what was asked", () => {
+    const asked = record(blank, [tapped("node:/clients", { mid: "1" })], false);
+    const end = (mid: string, verb = "reply") => tapped("x@client:/", { verb, mid, from: "n@node:/" });
+    expect(record(asked, [end("1"), end("1", "error")], false).lines).toHaveLength(0);
+    expect(record(asked, [end("2")], false).lines).toHaveLength(1);
+    const many = Array.from({ length: 100 }, (_, i) => tapped("node:/clients", { mid: `m${i}` }));
+    expect(record(asked, many, false).own.length).toBeLessThan(100);
+  });
+
+  it("says which node saw it", () => expect(record(blank, [tapped("math:/a", { node: "b" })], false).lines[0]?.node).toBe("b"));
 
   it.each([
     [1, 10, 1000, 1], // a few: all of them

@@ -1,21 +1,33 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { duration, plain } from "../model/format";
+import { reachable, title } from "../model/nodes";
 import { ask, type Result } from "../state/exchange";
+import { aim, many, nodes, target } from "../state/world";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
 import { Waiting } from "../ui/waiting";
-import { Who } from "../ui/who";
+import { On, Who } from "../ui/who";
 import { AnyCall } from "./anycall";
 
 /** Calls that one server answers. */
 export function CallCard() {
   return (
-    <Card id="call" title="Call" about="One of the servers of an address answers." grows>
+    <Card id="call" title="Call" about="One server of an address answers." side={many.value && <Target />} grows>
       <Multiply />
       <Upper />
       <AnyCall />
     </Card>
+  );
+}
+
+/** Chooses the node whose servers are called. */
+function Target() {
+  return (
+    <select id="call-node" class="small" aria-label="Node whose servers are called" value={aim.value?.id ?? ""} onChange={(e) => (target.value = e.currentTarget.value)}>
+      <option value="">any node</option>
+      {reachable(nodes.value).map((n) => <option key={n.id} value={n.id}>on {title(nodes.value, n)}</option>)}
+    </select>
   );
 }
 
@@ -87,7 +99,7 @@ function Answer({ result }: { result: Result }) {
 export function Origin({ result }: { result: Extract<Result, { kind: "answer" }> }) {
   return (
     <span class="origin">
-      {result.server && <>from <Who id={result.server} /> </>}in {duration(result.took)}
+      {result.server && <>from <Who id={result.server} /> <On id={result.server} /> </>}in {duration(result.took)}
     </span>
   );
 }

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { config } from "../state/rope";
+import { nodeURL } from "../state/world";
 import { Copy } from "../ui/copy";
 
 /** The command that starts another server, to be copied. */
@@ -7,6 +8,7 @@ export function Commands() {
   const [at, setAt] = useState(0);
   const current = config.commands[at] ?? config.commands[0];
   if (!current) return null;
+  const line = current.line.replaceAll("{url}", nodeURL.value);
   return (
     <div class="commands">
       <div class="line between">
@@ -20,8 +22,8 @@ export function Commands() {
         )}
       </div>
       <div class="command">
-        <code tabIndex={0} id="command">{current.line}</code>
-        <Copy text={current.line} label="Copy the command" />
+        <code tabIndex={0} id="command">{line}</code>
+        <Copy text={line} label="Copy the command" />
       </div>
     </div>
   );

@@ -1,9 +1,11 @@
 import { count, duration } from "../model/format";
-import { clients, info, now, services } from "../state/world";
+import { moved } from "../state/rope";
+import { clients, info, nodeURL, now, services } from "../state/world";
 
 /** Small print: what the node says about itself. */
 export function Footer() {
   const i = info.value;
+  const base = moved.value ? nodeURL.value.replace(/^ws/, "http").replace(/\/$/, "") : "";
   return (
     <footer class="bottom">
       <span>
@@ -12,9 +14,9 @@ export function Footer() {
           : "Everything on this page goes over one WebSocket."}
       </span>
       <nav aria-label="Node">
-        <a href="/metrics">Metrics</a>
-        <a href="/healthz">Health</a>
-        <a href="/readyz">Ready</a>
+        <a href={`${base}/metrics`}>Metrics</a>
+        <a href={`${base}/healthz`}>Health</a>
+        <a href={`${base}/readyz`}>Ready</a>
       </nav>
     </footer>
   );

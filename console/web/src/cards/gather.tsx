@@ -8,7 +8,7 @@ import { rope } from "../state/rope";
 import { mathPaths, mathServers, now, services } from "../state/world";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
-import { Who } from "../ui/who";
+import { On, Who } from "../ui/who";
 import { Commands } from "./commands";
 
 const address = "math:/decimal/*";
@@ -94,6 +94,7 @@ function Column({ server, id }: { server: ServerInfo | undefined; id: string }) 
   return (
     <th scope="col" data-server={id} data-standing={how}>
       <Who id={id} />
+      <On id={id} />
       <span class="standing">{how === "joined" ? "joined" : how === "left" ? "left" : ""}</span>
     </th>
   );

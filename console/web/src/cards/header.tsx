@@ -1,20 +1,19 @@
 import { useEffect, useState } from "preact/hooks";
-import { duration } from "../model/format";
-import { me, nodeName, retryAt, rope, state } from "../state/rope";
+import { clock, duration } from "../model/format";
+import { me, moved, nodeName, retryAt, rope, state } from "../state/rope";
 import { theme, themes } from "../state/theme";
 import { roundTrip } from "../state/world";
 import { Copy } from "../ui/copy";
 import { Icon, Logo, type IconName } from "../ui/icon";
 import { Who } from "../ui/who";
 
-/** What is true of the whole page: the node, the connection, the id. */
+/** What is true of the whole page: the connection, the node at its other end, the id. */
 export function Header() {
   return (
     <header class="top">
       <div class="brand">
         <Logo />
         <h1>Ropewalk</h1>
-        {nodeName.value && <span class="node" title="The name of the node">{nodeName.value}</span>}
       </div>
       <Connection />
       <div class="self">
@@ -32,11 +31,17 @@ export function Header() {
 
 function Connection() {
   const s = state.value;
+  const m = moved.value;
   return (
-    <div class="connection" data-state={s === "connected" ? "connected" : s === "connecting" ? "connecting" : "offline"}>
+    <div class="connection" data-state={s === "connected" ? "connected" : s === "connecting" ? "connecting" : "offline"} data-moved={!!m}>
       <span class="dot" aria-hidden="true" />
-      <span role="status" id="state">{words[s]}</span>
-      {s === "connected" && <span class="note">{transports[rope.transport ?? "websocket"]}</span>}
+      <span>
+        <span role="status" id="state">{words[s]}</span>
+        {nodeName.value && (s === "connected" || s === "connecting") && <> to <strong id="node">{nodeName.value}</strong></>}
+      </span>
+      {s === "connected" && (m
+        ? <span class="note way">moved from {m.from} at {clock(new Date(m.at))}</span>
+        : <span class="note way">{transports[rope.transport ?? "websocket"]}</span>)}
       {s === "connected" && roundTrip.value > 0 && (
         <span class="note trip" title="Round-trip time: the median of the last calls">{duration(roundTrip.value)}</span>
       )}

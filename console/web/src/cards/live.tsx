@@ -2,15 +2,16 @@ import { clock, duration, size } from "../model/format";
 import { blank, type Line } from "../model/tap";
 import { online } from "../state/rope";
 import { paused, sample, tape, withOwn } from "../state/tap";
+import { many } from "../state/world";
 import { Card } from "../ui/card";
 import { Icon } from "../ui/icon";
 import { Who } from "../ui/who";
 
-/** The messages that pass the node. */
+/** The messages that pass the nodes. */
 export function LiveCard() {
   const { lines, missed } = tape.value;
   return (
-    <Card id="live" title="Live" about="What passes the node, secrets masked." side={<Buttons />} grows>
+    <Card id="live" title="Live" about={many.value ? "What passes the nodes, secrets masked." : "What passes the node, secrets masked."} side={<Buttons />} grows>
       {lines.length
         ? (
           <ol class="tape" tabIndex={0} aria-label="Messages that passed, the newest first">
@@ -45,7 +46,10 @@ function Buttons() {
 function Row({ line }: { line: Line }) {
   return (
     <li data-verb={line.verb}>
-      <time class="mono">{clock(line.at)}</time>
+      <span class="when">
+        <time class="mono">{clock(line.at)}</time>
+        {many.value && line.node && <span class="note seen" title={`Seen by ${line.node}`}>{line.node}</span>}
+      </span>
       <span class="verb">{line.verb}</span>
       <span class="what">
         <span class="mono route" title={line.address}>{line.address}</span>

@@ -4,11 +4,11 @@ import { short } from "../model/address";
 import { clock } from "../model/format";
 import type { Entry } from "../model/inbox";
 import { inbox, markRead, post, recipient } from "../state/inbox";
-import { online } from "../state/rope";
+import { moved, online } from "../state/rope";
 import { others } from "../state/world";
 import { Card } from "../ui/card";
 import { Icon } from "../ui/icon";
-import { Who } from "../ui/who";
+import { On, Who } from "../ui/who";
 
 /** Messages from client to client. */
 export function MessagesCard() {
@@ -16,7 +16,7 @@ export function MessagesCard() {
   return (
     <Card
       id="messages" title="Messages" grows onLook={markRead}
-      about={<>Straight to one client, or to all. <a href="/" target="_blank" rel="noopener">Open a second tab <Icon name="out" /></a></>}
+      about={<>Straight to one client, or to all. {!moved.value && <a href="/" target="_blank" rel="noopener">Open a second tab <Icon name="out" /></a>}</>}
       side={unread > 0 && <span class="badge" id="unread" role="status">{unread} new</span>}
     >
       <Log />
@@ -57,6 +57,7 @@ function Line({ entry, isNew }: { entry: Entry; isNew: boolean }) {
         <span class="meta">
           {mine && <span class="note">to</span>}
           {entry.who === "*" ? <span>everybody</span> : <Sender entry={entry} />}
+          <On id={entry.who} />
           {!mine && entry.broadcast && <span class="note">to everybody</span>}
           <time>{clock(entry.at)}</time>
           {mine && entry.state !== "failed" && <span class="tick" title={entry.state === "delivered" ? "Handed over" : "On its way"}>{entry.state === "delivered" ? "✓" : "…"}</span>}
@@ -90,7 +91,7 @@ function Recipients() {
     <fieldset class="recipients">
       <legend class="hidden">Who gets the message</legend>
       {chip("*", <span>Everybody</span>)}
-      {list.map((c) => chip(c.id, <Who id={c.id} note={c.serves ? "service" : undefined} />))}
+      {list.map((c) => chip(c.id, <><Who id={c.id} note={c.serves ? "service" : undefined} /><On id={c.id} /></>))}
       {gone && chip(recipient.value, <Who id={recipient.value} note="gone" />, false)}
     </fieldset>
   );

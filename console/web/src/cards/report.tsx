@@ -5,11 +5,11 @@ import { advance, begin, finish, idle, percent, stop, type Progress, type Run, t
 import { present } from "../model/roster";
 import { errorOf } from "../state/exchange";
 import { rope } from "../state/rope";
-import { reportServers } from "../state/world";
+import { placeOf, reportServers } from "../state/world";
 import { Card } from "../ui/card";
 import { Problem } from "../ui/problem";
 import { Waiting } from "../ui/waiting";
-import { nameOf, Who } from "../ui/who";
+import { nameOf, On, Who } from "../ui/who";
 
 const address = "report:/long";
 
@@ -53,7 +53,7 @@ export function ReportCard() {
           <span class="label">Server</span>
           <select id="report-server" value={chosen} onChange={(e) => setServer(e.currentTarget.value)}>
             <option value="">any</option>
-            {servers.map((s) => <option key={s.id} value={s.id}>{nameOf(s.id)}</option>)}
+            {servers.map((s) => <option key={s.id} value={s.id}>{labelOf(s.id)}</option>)}
           </select>
         </label>
         {/* With keys they are two elements: one that turned into the other would submit the form by the same click. */}
@@ -65,6 +65,12 @@ export function ReportCard() {
       <Outcome run={run} />
     </Card>
   );
+}
+
+/** A server and its node, in a list that can show text only. */
+function labelOf(id: string): string {
+  const [name, place] = [nameOf(id), placeOf(id)];
+  return place && place !== name ? `${name} on ${place}` : name;
 }
 
 function Bar({ run }: { run: Run }) {
@@ -96,14 +102,14 @@ function Outcome({ run }: { run: Run }) {
       )}
       {run.phase === "canceled" && <span><strong>Canceled.</strong> <span class="note">The server stopped {p ? `after step ${p.step} of ${p.of}` : "before the first step"}.</span></span>}
       {run.phase === "failed" && run.error && <Problem error={run.error}>{retry(run)}</Problem>}
-      {run.server && run.phase !== "failed" && <span class="origin">by <Who id={run.server} /></span>}
+      {run.server && run.phase !== "failed" && <span class="origin">by <Who id={run.server} /> <On id={run.server} /></span>}
     </div>
   );
 }
 
 /** What to do after a server went away. */
 function retry(run: Run) {
-  if (run.error?.code !== "service_lost") return null;
+  if (run.error?.code !== "service_lost" && run.error?.code !== "node_lost") return null;
   const p = run.progress;
   return <p class="hint">{p && `It had done ${p.step} of ${p.of} steps. `}Run it again: another server takes over.</p>;
 }

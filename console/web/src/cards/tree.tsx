@@ -1,6 +1,7 @@
-import { tree, type Known } from "../model/address";
+import { hue, tree, type Known } from "../model/address";
 import { count } from "../model/format";
-import { addresses } from "../state/world";
+import { spread, title } from "../model/nodes";
+import { addresses, many, nodes } from "../state/world";
 
 // On a telephone the other cards would be far away.
 const roomy = matchMedia("(min-width: 800px)").matches;
@@ -14,7 +15,7 @@ export function Tree({ onPick }: { onPick: (known: Known) => void }) {
       <p class="label">Served here; choose one to call it above</p>
       {branches.map((b) => (
         <details key={b.name} open={roomy && b.name !== "node"}>
-          <summary><span class="mono">{b.name}:</span><span class="note">{count(b.servers, "server")}</span></summary>
+          <summary><span class="mono">{b.name}:</span><span class="note">{count(b.servers.length, "server")}</span><Places servers={b.servers} /></summary>
           <ul>
             {b.paths.map((k) => (
               <li key={k.address}>
@@ -28,5 +29,22 @@ export function Tree({ onPick }: { onPick: (known: Known) => void }) {
         </details>
       ))}
     </div>
+  );
+}
+
+/** The nodes where the servers are, if there are several. */
+function Places({ servers }: { servers: readonly string[] }) {
+  if (!many.value) return null;
+  return (
+    <span class="places">
+      {spread(nodes.value, servers).map(({ node, servers: n }) => {
+        const name = title(nodes.value, node);
+        return (
+          <span key={node.id} class="place" style={{ "--hue": String(hue(node.id)) }} title={`${count(n, "server")} on ${name}`}>
+            <i class="strand knot" aria-hidden="true" />{name}{n > 1 && <span class="note">×{n}</span>}
+          </span>
+        );
+      })}
+    </span>
   );
 }

@@ -1,3 +1,4 @@
+import { tagOf } from "./nodes";
 import type { ServiceInfo } from "./wire";
 
 /** The id in an address: "7f3k@client:/" has 7f3k, and "math:/x" none. */
@@ -5,15 +6,17 @@ export function idOf(address: string): string {
   return /^([^@:]+)@/.exec(address)?.[1] ?? "";
 }
 
-/** The beginning of an id, which is enough to tell a few from each other. */
+/** A part of an id that is enough to tell a few from each other: those of clients of one node begin alike. */
 export function short(id: string): string {
-  return id.length <= 8 ? id : id.slice(0, 6);
+  if (id.length <= 8) return id;
+  const { length } = tagOf(id);
+  return id.slice(length, length + 6);
 }
 
 /** The address of a client. */
 export const clientAddress = (id: string): string => `${id}@client:/`;
 
-/** The address of all clients of the node. */
+/** The address of all clients, of whatever node. */
 export const everybody = "*@client:/";
 
 /** Where the WebSocket of the page that is at href goes. */
@@ -33,7 +36,8 @@ export function hue(id: string): number {
 export interface Known {
   address: string;
   description: string;
-  servers: number;
+  /** The ids of those who serve it. */
+  servers: readonly string[];
 }
 
 /** The addresses that can be called, the node's own last. */
@@ -41,7 +45,7 @@ export function known(services: readonly ServiceInfo[]): Known[] {
   const all = services.map((s) => ({
     address: `${s.name}:${s.path}`,
     description: s.servers.find((x) => x.description)?.description ?? "",
-    servers: s.servers.length,
+    servers: s.servers.map((x) => x.id),
   }));
   const own = (k: Known): number => (k.address.startsWith("node:") ? 1 : 0);
   return all.sort((a, b) => own(a) - own(b) || (a.address < b.address ? -1 : 1));
@@ -50,7 +54,7 @@ export function known(services: readonly ServiceInfo[]): Known[] {
 /** The paths of one service. */
 export interface Branch {
   name: string;
-  servers: number;
+  servers: readonly string[];
   paths: readonly Known[];
 }
 
@@ -61,7 +65,7 @@ export function tree(all: readonly Known[]): Branch[] {
     const name = k.address.slice(0, k.address.indexOf(":"));
     out.set(name, [...(out.get(name) ?? []), k]);
   }
-  return [...out].map(([name, paths]) => ({ name, paths, servers: Math.max(...paths.map((k) => k.servers)) }));
+  return [...out].map(([name, paths]) => ({ name, paths, servers: [...new Set(paths.flatMap((k) => k.servers))] }));
 }
 
 /** The addresses that somebody may mean who has typed so much: first those that begin so. */

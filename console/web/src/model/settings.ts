@@ -1,4 +1,4 @@
-/** A command line that starts another server. */
+/** A command line that starts another server; {url} in it is the WebSocket URL of its node. */
 export interface Command {
   label: string;
   line: string;
@@ -8,14 +8,20 @@ export interface Command {
 export interface Settings {
   node: string;
   commands: Command[];
+  /** The command that starts another node; {cluster} in it is where that one joins. */
+  join: string;
 }
 
-/** Reads the settings from the page, with {url} in commands replaced; what is not there has its default. */
-export function settings(text: string, url: string): Settings {
+/** Reads the settings from the page; what is not there has its default. */
+export function settings(text: string): Settings {
   let given: Partial<Settings> = {};
   try {
     given = JSON.parse(text || "{}") as Partial<Settings>;
   } catch { /* the page as Vite serves it has none */ }
   const commands = given.commands?.length ? given.commands : [{ label: "ropewalk", line: "ropewalk hello --url {url}" }];
-  return { node: given.node ?? "", commands: commands.map((c) => ({ label: c.label, line: c.line.replaceAll("{url}", url) })) };
+  return {
+    node: given.node ?? "",
+    join: given.join || "ropewalk serve --join {cluster}",
+    commands,
+  };
 }

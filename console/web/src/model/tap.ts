@@ -5,6 +5,8 @@ import type { Tapped } from "./wire";
 export interface Line {
   key: number;
   at: Date;
+  /** The name of the node that saw it. */
+  node: string;
   verb: string;
   /** The address that was asked, of an answer too. */
   address: string;
@@ -26,29 +28,35 @@ export interface Tape {
   /** Messages that came too fast. */
   missed: number;
   next: number;
+  /** The ids of the last calls to the node's own service: the reply to a gather does not say what was asked. */
+  own: readonly string[];
 }
 
 /** The view keeps that many lines. */
 export const kept = 150;
 
-export const blank: Tape = { lines: [], total: 0, missed: 0, next: 1 };
+export const blank: Tape = { lines: [], total: 0, missed: 0, next: 1, own: [] };
+
+/** So many of the calls to the node are remembered: more than this page has in flight. */
+const remembered = 32;
 
 /** Whether a message is one of the node's own service, which this page asks all the time. */
-export function own(t: Tapped): boolean {
-  return /(^|@)node:/.test(t.route ?? t.to);
+export function own(t: Tapped, calls: readonly string[] = []): boolean {
+  return /(^|@)node:/.test(t.route ?? t.to) || (!t.route && t.verb !== "call" && !!t.mid && calls.includes(t.mid));
 }
 
 /** Adds messages, the oldest first. */
 export function record(tape: Tape, batch: readonly Tapped[], withOwn: boolean): Tape {
   let { next, missed } = tape;
   const lines: Line[] = [];
+  const calls = [...tape.own, ...batch.filter((t) => t.verb === "call" && t.mid && own(t)).map((t) => t.mid!)].slice(-remembered);
   for (const t of batch) {
     missed += t.missed ?? 0;
-    if (withOwn || !own(t)) lines.push(line(next++, t));
+    if (withOwn || !own(t, calls)) lines.push(line(next++, t));
   }
-  if (!lines.length && missed === tape.missed) return tape;
+  if (!lines.length && missed === tape.missed) return calls.length === tape.own.length && calls.at(-1) === tape.own.at(-1) ? tape : { ...tape, own: calls };
   const shown = [...lines.slice(-kept).reverse(), ...tape.lines].slice(0, kept);
-  return { lines: shown, total: tape.total + lines.length, missed, next };
+  return { lines: shown, total: tape.total + lines.length, missed, next, own: calls };
 }
 
 /** More messages a second than this, and the page asks for a sample; nobody reads so fast. */
@@ -66,7 +74,7 @@ export function share(present: number, came: number, ms: number): number {
 
 function line(key: number, t: Tapped): Line {
   return {
-    key, at: new Date(t.at), verb: t.verb, address: t.route || t.to, from: idOf(t.from ?? ""),
+    key, at: new Date(t.at), node: t.node ?? "", verb: t.verb, address: t.route || t.to, from: idOf(t.from ?? ""),
     body: t.body ?? "", size: t.size, took: (t.took ?? 0) * 1000, code: t.code ?? "",
   };
 }

@@ -15,6 +15,8 @@ export interface ServerInfo {
   description?: string;
   /** It runs in this node or on a connection of it. */
   local: boolean;
+  /** The name of the node where it is. */
+  node?: string;
   inFlight: number;
   since?: string;
 }
@@ -41,11 +43,15 @@ export interface NodeInfo {
   started: string;
   clients: number;
   routes: number;
+  /** Undefined if it meets no other nodes. */
+  mesh?: { nodes: number; lost: number; address?: string };
 }
 
 /** A part of node:/tap. */
 export interface Tapped {
   at: string;
+  /** The name of the node that saw it. */
+  node?: string;
   verb: string;
   to: string;
   from?: string;

@@ -1,12 +1,11 @@
 import { connect, type RopewalkError, type State } from "@ropewalk/client";
 import { computed, signal } from "@preact/signals";
-import { webSocketURL } from "../model/address";
 import { settings } from "../model/settings";
 
 const content = document.querySelector<HTMLMetaElement>('meta[name="ropewalk"]')?.content ?? "";
 
 /** What the program that serves this page told it. */
-export const config = settings(content, webSocketURL(location.href));
+export const config = settings(content);
 
 /** The connection: everything on this page goes over it. */
 export const rope = connect(import.meta.env.DEV ? "/node" : "/", {
@@ -26,6 +25,12 @@ export const nodeName = signal(config.node);
 /** The id of the node, by which the services compiled into it answer. */
 export const nodeId = signal("");
 
+/** That the page had to go to another node: from where, to where, when. Undefined while it is where it began. */
+export const moved = signal<{ from: string; to: string; at: number } | undefined>(undefined);
+
+/** The name of the node that this page came from, and of its first connection. */
+export const home = signal(config.node);
+
 /** When the next try to connect begins, in milliseconds of Date.now(); undefined if none waits. */
 export const retryAt = signal<number | undefined>(undefined);
 
@@ -43,13 +48,24 @@ rope.on("state", (now) => {
   // What belongs to a state is known right after it.
   queueMicrotask(() => {
     retryAt.value = rope.retryAt;
-    if (now !== "connected") return;
-    me.value = rope.id;
-    nodeName.value = rope.node.name;
-    nodeId.value = rope.node.id;
-    trouble.value = undefined;
+    if (now === "connected") arrive();
   });
 });
+
+rope.on("node", arrive); // a node that drains is left without a moment without a connection
+
+/** Notes where the page is connected: at another node than before, perhaps. */
+function arrive(): void {
+  const { id, name } = rope.node;
+  const before = nodeName.peek();
+  if (!nodeId.peek()) home.value = name;
+  else if (name === home.peek()) moved.value = undefined;
+  else if (name !== before) moved.value = { from: before, to: name, at: Date.now() };
+  me.value = rope.id;
+  nodeName.value = name;
+  nodeId.value = id;
+  trouble.value = undefined;
+}
 
 rope.on("error", (err) => {
   trouble.value = err;
