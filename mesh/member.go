@@ -255,6 +255,7 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	card := n.Card()
 	m.mu.Lock()
 	if mem := m.members[n.id]; mem != nil && mem.link == n {
+		mem.heard = mem.last() // of the link, too
 		mem.link, mem.lostAt, mem.lostAs = nil, time.Now(), kind
 		mem.served = n.table()
 	}

@@ -232,6 +232,9 @@ func (n *Node) pending() bool {
 
 // Connected implements Receiver.
 func (m *Mesh) Connected(yes bool) {
+	if yes {
+		m.restored.Store(m.since(time.Now()))
+	}
 	if m.connected.Swap(yes) == yes {
 		return
 	}
@@ -239,7 +242,6 @@ func (m *Mesh) Connected(yes bool) {
 		m.log.Warn("the backplane is out of reach; calls to other nodes wait until they are counted as lost")
 		return
 	}
-	m.restored.Store(m.since(time.Now()))
 	m.log.Info("the backplane is back")
 	for _, n := range m.links(false) {
 		n.mu.Lock()
