@@ -79,7 +79,7 @@ func (c *Config) Validate() error {
 		if host, port, err := hostPort(j); err != nil {
 			add("join: %w", err)
 		} else if host == "" || port == 0 {
-			add("join: %q names no node; it takes a host and a port, such as 10.0.0.5:4248", j)
+			add("join: %q names no node; it takes a host and a port, such as 10.0.0.5:7421", j)
 		}
 	}
 	if c.Advertise != "" {
@@ -141,7 +141,7 @@ func (c *Config) validateSecret() error {
 		return nil
 	case c.Cluster == "" && !c.joinsLoopback():
 		return errors.New("join: nodes connect to each other in both directions, " +
-			"and the others cannot reach this one; set cluster to the HOST:PORT on which it accepts them, such as 0.0.0.0:4248")
+			"and the others cannot reach this one; set cluster to the HOST:PORT on which it accepts them, such as 0.0.0.0:7421")
 	case c.Secret == "" && c.beyond():
 		return errors.New("secret: other machines can reach this mesh; set the same secret of 16 characters or more on every node " +
 			"(openssl rand -hex 16 makes a good one)")
@@ -205,7 +205,7 @@ func (c *Config) tls() bool { return c.CertFile != "" }
 func hostPort(s string) (host string, port int, err error) {
 	host, text, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", 0, fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:4248", s)
+		return "", 0, fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:7421", s)
 	}
 	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
 		return "", 0, fmt.Errorf("%q has no port between 0 and 65535", s)
