@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ func FuzzReceived(f *testing.F) {
 		for seq := range uint64(2) {
 			b := make([]byte, headerLen)
 			putHeader(b, kind, id, header{epoch: uint64(time.Now().UnixNano()), seq: seq + 1}) //nolint:gosec // not negative
-			m.Received(append(b, rest...))
+			m.Received(slices.Concat(b, rest))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // nobody acknowledges what is sent

@@ -33,8 +33,9 @@ type NodeInfo struct {
 // last.
 func (m *Mesh) Nodes() []NodeInfo {
 	self := m.Card()
-	list := []NodeInfo{{Card: self, Self: true, State: self.State, Since: m.started}}
 	m.mu.Lock()
+	list := make([]NodeInfo, 0, 1+len(m.members))
+	list = append(list, NodeInfo{Card: self, Self: true, State: self.State, Since: m.started})
 	for _, mem := range m.members {
 		list = append(list, mem.info())
 	}

@@ -169,9 +169,8 @@ func (o *outbox) overdue(list []*packet, now time.Time, all bool) []*packet {
 	return append(list, o.sent...)
 }
 
-// acknowledged forgets what the other side has, up to seq. It returns how many
-// packets that were.
-func (o *outbox) acknowledged(seq uint64) int {
+// acknowledged forgets what the other side has, up to seq.
+func (o *outbox) acknowledged(seq uint64) {
 	n := 0
 	for n < len(o.sent) && o.sent[n].seq <= seq {
 		p := o.sent[n]
@@ -181,7 +180,7 @@ func (o *outbox) acknowledged(seq uint64) int {
 		n++
 	}
 	if n == 0 {
-		return 0
+		return
 	}
 	o.sent = cut(o.sent, n)
 	o.wait = resendAfter
@@ -189,7 +188,6 @@ func (o *outbox) acknowledged(seq uint64) int {
 		close(o.relief)
 		o.relief = nil
 	}
-	return n
 }
 
 // drop empties the outbox and returns what was never sent.
