@@ -33,6 +33,9 @@ const idLength = 32;
 const tagLength = 8;
 const clientLength = 21;
 
+/** Whether an id is that of a node. */
+export const isNode = (id: string): boolean => id.length === idLength;
+
 /** What the id of a client begins with that is connected to a node: 8 hex digits; "" of an id that has no such thing. */
 export function tagOf(id: string): string {
   return id.length === clientLength && /^[0-9a-f]{8}/.test(id) ? id.slice(0, tagLength) : "";
@@ -40,7 +43,7 @@ export function tagOf(id: string): string {
 
 /** The node that has an id, or to which the client with that id is connected. */
 export function nodeOf(nodes: readonly NodeStatus[], id: string): NodeStatus | undefined {
-  if (id.length === idLength) return nodes.find((n) => n.id === id);
+  if (isNode(id)) return nodes.find((n) => n.id === id);
   const tag = tagOf(id);
   return tag ? nodes.find((n) => n.id.startsWith(tag)) : undefined;
 }
