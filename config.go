@@ -63,7 +63,8 @@ type Config struct {
 	// Tracer sends traces. Package otlp makes one for an OpenTelemetry
 	// collector. Default: none; trace context is passed on all the same.
 	Tracer middleware.Tracer `json:"-"`
-	// Strategies are the ways to choose among servers. Default: the built-in ones.
+	// Strategies are the ways to choose among servers. They know where the node
+	// is, so each node needs its own. Default: the built-in ones.
 	Strategies *route.Strategies `json:"-"`
 }
 

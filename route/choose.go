@@ -9,7 +9,8 @@ import (
 )
 
 // SetHome tells the strategies on which node they choose, and in which zone that
-// is: what they count as near. Before, no zone is known.
+// is: what they count as near. Before, no zone is known. Nodes cannot share
+// strategies.
 func (s *Strategies) SetHome(p Place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
