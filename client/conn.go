@@ -56,6 +56,7 @@ type conn struct {
 	wire   *wire
 	calls  map[string]*served // being answered, by the node's mid
 	moving bool               // moved is closed
+	parted bool               // the node was told to send nothing more; see farewell
 
 	mu  sync.Mutex
 	why error // why we ended it ourselves; the first reason counts
@@ -124,6 +125,7 @@ func (c *Client) online(ctx context.Context, at *place, tr transport, hello *wel
 	c.setState(Online)
 	leave := func() {}
 	if before != nil {
+		c.farewell(before)
 		leave = c.mayLeave(before)
 	}
 	c.mu.Unlock()

@@ -126,6 +126,9 @@ func TestMovesBeforeADrainingNodeIsGone(t *testing.T) {
 	}
 	// A node may give two calls the same id, on two connections.
 	l.send(message.Message{Verb: message.VerbCall, Mid: []byte("1"), To: []byte("math:/slow"), From: []byte("x@client:/")})
+	// The old node is told to send nothing more, now that the new one knows.
+	old.want(message.VerbDrain)
+	over := old.want(message.VerbUnserve)
 	close(release)
 	for _, at := range []*link{old, l} {
 		if m := at.want(message.VerbReply); string(m.Rmid) != "1" || string(m.Body) != "2" {
@@ -136,6 +139,10 @@ func TestMovesBeforeADrainingNodeIsGone(t *testing.T) {
 	if o := recv(t, before, "the old answer"); o.err != nil || string(o.answer.Body) != "1" {
 		t.Fatal(o.err)
 	}
+	// A call that was on its way is answered still.
+	old.send(message.Message{Verb: message.VerbCall, Mid: []byte("2"), To: []byte("math:/slow"), From: []byte("x@client:/")})
+	old.want(message.VerbReply)
+	old.fail(over, message.CodeShuttingDown)
 	if err := recv(t, old.ended, "the end of the old connection"); websocket.CloseStatus(err) != 1001 {
 		t.Fatal(err)
 	}

@@ -83,6 +83,11 @@ func (c *Client) receiveFinal(cn *conn, m *message.Message, a *call.Answer, err 
 	c.mu.Lock()
 	f := c.session.final(cn.wire, m.Rmid)
 	leave := c.mayLeave(cn)
+	if f != nil && f.bound {
+		for _, other := range *c.conns.Load() {
+			c.farewell(other)
+		}
+	}
 	c.mu.Unlock()
 	leave()
 	switch {
@@ -157,6 +162,7 @@ func (c *Client) receiveDrain(cn *conn) {
 		cn.moving = true
 		close(cn.moved)
 	}
+	c.farewell(cn)
 	leave := c.mayLeave(cn)
 	c.mu.Unlock()
 	leave()
@@ -174,11 +180,33 @@ func (c *Client) receiveNodes(cn *conn, m *message.Message) {
 	c.roster.learn(cn.place, body.Nodes)
 }
 
+// farewell takes back, on a connection that drains, what the client serves, so
+// that nothing is under way to it when it leaves. If there is another node to go
+// to it waits until all is announced there. c.mu is held.
+func (c *Client) farewell(cn *conn) {
+	w := cn.wire
+	if cn.parted || !w.draining || w.gone || cn.moving && (c.conn == nil || c.conn == cn || c.session.serving(c.conn.wire)) {
+		return
+	}
+	cn.parted = true
+	for _, r := range c.serving.regs {
+		if len(r.routes) == 0 {
+			continue
+		}
+		_ = c.session.hurry(w, &outgoing{cost: envelopeCost, msg: message.Message{Verb: message.VerbDrain}}, false)
+		// Calls that were on their way come before the answer to this, which
+		// also a node that refuses it gives.
+		c.control(w, message.VerbUnserve, r.service.Name(), r.routes[0], &tally{left: 1, done: make(chan struct{})})
+		c.nudge()
+		return
+	}
+}
+
 // mayLeave returns what leaves a draining connection that has nothing in
 // flight any more, and is not needed until there is another, else nothing to
 // do. c.mu is held.
 func (c *Client) mayLeave(cn *conn) func() {
-	if !cn.wire.draining || cn.wire.gone || cn.moving && c.conn == cn || len(cn.calls) > 0 || c.session.unanswered(cn.wire) {
+	if !cn.parted || cn.wire.gone || len(cn.calls) > 0 || c.session.unanswered(cn.wire) {
 		return func() {}
 	}
 	return func() { cn.leave() }

@@ -18,8 +18,10 @@ import (
 // caller calls without a pause until it is told to stop, and counts.
 type caller struct {
 	good, lost atomic.Int64
+	address    string // default: echo:/
 	wg         sync.WaitGroup
 	stop       chan struct{}
+	end        func() // returns when nobody calls any more
 }
 
 // start begins to call. Of errors only those in mayFail are counted; all others
@@ -27,6 +29,14 @@ type caller struct {
 func (k *caller) start(t *testing.T, c *client.Client, mayFail ...message.Code) {
 	t.Helper()
 	k.stop = make(chan struct{})
+	k.end = sync.OnceFunc(func() {
+		close(k.stop)
+		k.wg.Wait()
+	})
+	t.Cleanup(k.end)
+	if k.address == "" {
+		k.address = "echo:/"
+	}
 	for w := range 4 {
 		k.wg.Go(func() {
 			for i := 0; ; i++ {
@@ -36,7 +46,7 @@ func (k *caller) start(t *testing.T, c *client.Client, mayFail ...message.Code) 
 				default:
 				}
 				body := fmt.Sprint(w, ".", i)
-				got, err := call.Do[string](t.Context(), c, "echo:/", body)
+				got, err := call.Do[string](t.Context(), c, k.address, body)
 				switch {
 				case err == nil && got == body:
 					k.good.Add(1)
@@ -48,11 +58,6 @@ func (k *caller) start(t *testing.T, c *client.Client, mayFail ...message.Code) 
 			}
 		})
 	}
-}
-
-func (k *caller) end() {
-	close(k.stop)
-	k.wg.Wait()
 }
 
 // more waits for answers.

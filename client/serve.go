@@ -120,13 +120,13 @@ func (c *Client) announceAll() {
 func (c *Client) announce(r *registration) {
 	round := r.begin()
 	for _, rt := range r.routes {
-		c.control(message.VerbServe, r.service.Name(), rt, announcement{c, r, rt.Pattern.String(), round})
+		c.control(c.session.main, message.VerbServe, r.service.Name(), rt, announcement{c, r, rt.Pattern.String(), round})
 	}
 }
 
 // control sends a serve or unserve message, whose answer goes to to; c.mu is
 // held.
-func (c *Client) control(verb message.Verb, name string, rt service.Route, to sink) {
+func (c *Client) control(w *wire, verb message.Verb, name string, rt service.Route, to sink) {
 	mid := message.NewMid()
 	o := &outgoing{cost: envelopeCost, msg: message.Message{
 		Verb: verb,
@@ -138,7 +138,7 @@ func (c *Client) control(verb message.Verb, name string, rt service.Route, to si
 		o.cost += len(o.msg.Body)
 	}
 	o.flight = &flight{out: o, mid: mid, sink: to, bound: true}
-	if c.session.hurry(c.session.main, o, false) != nil {
+	if c.session.hurry(w, o, false) != nil {
 		// The connection went away; the next one begins with announceAll, and
 		// nobody is left to take an unserve.
 		o.flight.phase = over
@@ -268,7 +268,7 @@ func (c *Client) takeBack(r *registration) <-chan struct{} {
 		return t.done
 	}
 	for _, rt := range r.routes {
-		c.control(message.VerbUnserve, r.service.Name(), rt, t)
+		c.control(c.session.main, message.VerbUnserve, r.service.Name(), rt, t)
 	}
 	c.nudge()
 	return t.done

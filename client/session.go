@@ -429,6 +429,17 @@ func (s *session) unanswered(w *wire) bool {
 	return false
 }
 
+// serving reports whether the node has not answered yet what is announced on a
+// connection.
+func (s *session) serving(w *wire) bool {
+	for _, f := range s.flights {
+		if f.bound && f.wire == w && f.out.msg.Verb == message.VerbServe {
+			return true
+		}
+	}
+	return false
+}
+
 // queued is how many messages wait to be written.
 func (s *session) queued() int {
 	n := len(s.queue.list)
