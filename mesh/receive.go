@@ -73,13 +73,16 @@ func (m *Mesh) receive(from nodeID, kind byte, h header, frames []byte, now time
 func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew bool) {
 	n.inMu.Lock()
 	defer n.inMu.Unlock()
-	if n.dead || h.peer != 0 && h.peer != n.epoch || h.epoch < n.peer {
-		return false // of an earlier life, or meant for one
-	}
-	if h.epoch > n.peer {
-		if n.peer != 0 {
-			return true
-		}
+	switch {
+	case n.dead || h.epoch < n.peer:
+		return false // of an earlier life
+	case n.peer != 0 && h.epoch > n.peer:
+		// Even if that knows only an earlier link of this side: this side may
+		// know only an earlier one of the other, too, and then nobody else tells.
+		return true
+	case h.peer != 0 && h.peer != n.epoch:
+		return false // meant for an earlier life
+	case n.peer == 0:
 		n.begin(h.epoch)
 	}
 	n.heard.Store(n.mesh.since(now))
