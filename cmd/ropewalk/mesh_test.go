@@ -163,7 +163,7 @@ func TestDrainNode(t *testing.T) {
 	t.Parallel()
 	list := startMesh(t, 2)
 	a, b := list[0], list[1]
-	h := launch(t, t.TempDir(), at(b.url), "hello", "--pace", "40ms")
+	h := launch(t, t.TempDir(), at(b.url+","+a.url), "hello", "--pace", "40ms")
 	h.line("serving text:/up")
 	a.asks(t, has("text:/up"), "services", "text:")
 	long := launch(t, t.TempDir(), at(a.url), "call", "report:/long", `{"steps":40}`)
@@ -196,7 +196,7 @@ func TestNodeIsLost(t *testing.T) {
 	t.Parallel()
 	list := startMesh(t, 3)
 	a, b, c := list[0], list[1], list[2]
-	h := launch(t, t.TempDir(), []string{"ROPEWALK_URL=" + c.url + "," + b.url}, "hello")
+	h := launch(t, t.TempDir(), at(c.url+","+b.url), "hello")
 	h.line("serving text:/up")
 	a.asks(t, has("text:/up", "  c  "), "services", "text:")
 	w := launch(t, t.TempDir(), at(a.url), "nodes", "--watch")
@@ -227,7 +227,9 @@ func TestTapOfMesh(t *testing.T) {
 	t.Parallel()
 	list := startMesh(t, 2)
 	a, b := list[0], list[1]
-	all := launch(t, t.TempDir(), at(a.url), "tap", "nothing:/**", "--json")
+	// Clients are told of other nodes a second after these have joined; this one
+	// knows both from the beginning.
+	all := launch(t, t.TempDir(), at(a.url+","+b.url), "tap", "nothing:/**", "--json")
 	one := launch(t, t.TempDir(), at(a.url), "tap", "nothing:/**", "--node", "b")
 	one.errs.line("watching nothing:/** on b; ")
 	seen := make(chan string, 3)
