@@ -179,6 +179,7 @@ export class Rope extends Emitter {
         return {
             state: (state) => void this.emit("state", state),
             up: (welcome) => this.#up(welcome),
+            farewell: (line) => this.#farewell(line),
             gone: (line, err) => this.#gone(line, err),
             down: (err, final) => this.#down(err, final),
             message: (line, m) => this.#incoming(line, m),
@@ -272,11 +273,18 @@ export class Rope extends Emitter {
     #up(welcome) {
         const { id } = this.node;
         this.#welcome = welcome;
-        for (const s of this.#services.all)
-            void s.announce(); // first: others may wait for these paths
+        const announced = Promise.all([...this.#services.all].map((s) => s.announce())); // first: others may wait for these paths
         this.#outbox.flush();
         if (this.node.id !== id)
             this.emit("node", this.node);
+        return announced;
+    }
+    async #farewell(line) {
+        const [first] = this.#services.all;
+        if (!first)
+            return;
+        this.#post({ verb: "drain" }, line);
+        await this.#ask({ verb: "unserve", to: `${first.name}:/**` }, line).catch(() => { });
     }
     #gone(line, err) {
         for (const s of this.#services.all)

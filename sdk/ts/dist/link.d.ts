@@ -28,8 +28,10 @@ export interface Welcome {
 /** What the link tells its owner. */
 export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
     state(state: State): void;
-    /** There is a connection for new messages. */
-    up(welcome: Welcome): void;
+    /** There is a connection for new messages. Resolves when all that is served is announced there. */
+    up(welcome: Welcome): Promise<unknown>;
+    /** Takes back what is served on a connection that is to be left. */
+    farewell(line: Line): Promise<void>;
     /** A connection is gone, with all that was under way on it. */
     gone(line: Line, err: RopewalkError): void;
     /** There is no connection for new messages; `final` if there will be no other. */

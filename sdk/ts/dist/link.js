@@ -127,11 +127,9 @@ export class Link {
         if (line.draining)
             return;
         line.draining = true;
-        if (line !== this.line)
-            return line.leave();
-        if (this.#roster.others(line.place))
+        if (line === this.line && this.#roster.others(line.place))
             return line.move();
-        line.leave();
+        this.#leave(line);
         const timer = setTimeout(() => line.drop({ code: 1001, reason: "the node drains" }), drainTimeout);
         void line.ended.then(() => clearTimeout(timer));
     }
@@ -160,9 +158,14 @@ export class Link {
         this.#roster.learn(place, welcome.nodes);
         const before = this.line;
         this.line = line;
-        this.#owner.up(welcome);
+        const announced = this.#owner.up(welcome);
         this.#set("connected"); // last, so that who hears of it finds the new id
-        before?.leave();
+        if (before)
+            void announced.then(() => this.#leave(before));
+    }
+    // What was on its way to us comes before the answer to the farewell.
+    #leave(line) {
+        void this.#owner.farewell(line).then(() => line.leave());
     }
     #unreachable(place, end) {
         if (comeBack(end.code) === "no")

@@ -224,6 +224,7 @@ export class Rope extends Emitter<Events> {
     return {
       state: (state) => void this.emit("state", state),
       up: (welcome) => this.#up(welcome),
+      farewell: (line) => this.#farewell(line),
       gone: (line, err) => this.#gone(line, err),
       down: (err, final) => this.#down(err, final),
       message: (line, m) => this.#incoming(line, m),
@@ -319,12 +320,20 @@ export class Rope extends Emitter<Events> {
     if (line) this.#post({ verb: "cancel", rmid: p.message.mid }, line);
   }
 
-  #up(welcome: Welcome): void {
+  #up(welcome: Welcome): Promise<unknown> {
     const { id } = this.node;
     this.#welcome = welcome;
-    for (const s of this.#services.all) void s.announce(); // first: others may wait for these paths
+    const announced = Promise.all([...this.#services.all].map((s) => s.announce())); // first: others may wait for these paths
     this.#outbox.flush();
     if (this.node.id !== id) this.emit("node", this.node);
+    return announced;
+  }
+
+  async #farewell(line: Line): Promise<void> {
+    const [first] = this.#services.all;
+    if (!first) return;
+    this.#post({ verb: "drain" }, line);
+    await this.#ask({ verb: "unserve", to: `${first.name}:/**` }, line).catch(() => {});
   }
 
   #gone(line: Line, err: RopewalkError): void {

@@ -25,8 +25,10 @@ export interface Welcome {
 /** What the link tells its owner. */
 export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
   state(state: State): void;
-  /** There is a connection for new messages. */
-  up(welcome: Welcome): void;
+  /** There is a connection for new messages. Resolves when all that is served is announced there. */
+  up(welcome: Welcome): Promise<unknown>;
+  /** Takes back what is served on a connection that is to be left. */
+  farewell(line: Line): Promise<void>;
   /** A connection is gone, with all that was under way on it. */
   gone(line: Line, err: RopewalkError): void;
   /** There is no connection for new messages; `final` if there will be no other. */
@@ -161,9 +163,8 @@ export class Link implements LineOwner {
   drain(line: Line): void {
     if (line.draining) return;
     line.draining = true;
-    if (line !== this.line) return line.leave();
-    if (this.#roster.others(line.place)) return line.move();
-    line.leave();
+    if (line === this.line && this.#roster.others(line.place)) return line.move();
+    this.#leave(line);
     const timer = setTimeout(() => line.drop({ code: 1001, reason: "the node drains" }), drainTimeout);
     void line.ended.then(() => clearTimeout(timer));
   }
@@ -196,9 +197,14 @@ export class Link implements LineOwner {
     this.#roster.learn(place, welcome.nodes);
     const before = this.line;
     this.line = line;
-    this.#owner.up(welcome);
+    const announced = this.#owner.up(welcome);
     this.#set("connected"); // last, so that who hears of it finds the new id
-    before?.leave();
+    if (before) void announced.then(() => this.#leave(before));
+  }
+
+  // What was on its way to us comes before the answer to the farewell.
+  #leave(line: Line): void {
+    void this.#owner.farewell(line).then(() => line.leave());
   }
 
   #unreachable(place: Place, end: End): RopewalkError {

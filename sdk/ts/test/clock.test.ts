@@ -217,6 +217,7 @@ it("a node that drains, and says no goodbye, is left all the same", async () => 
   open();
   await Socket.last.welcome();
   Socket.last.get({ vrb: "drain" });
+  await vi.advanceTimersByTimeAsync(0);
   expect(Socket.last.closed).toBe(1000);
   await vi.advanceTimersByTimeAsync(4_999);
   expect(Socket.all.length).toBe(1);

@@ -126,10 +126,16 @@ describe("a node that drains", () => {
     abort.abort();
     await expect(canceled).rejects.toMatchObject({ code: "canceled" });
     expect((await old.take("cancel")).rmid).toBe(askedToo.mid);
+    // The old node is told to send nothing more, now that the new one knows.
+    await old.take("drain");
+    const over = await old.take("unserve");
     go();
     for (const c of [old, conn]) expect(await c.take("reply")).toMatchObject({ rmid: "1", bdy: 7 });
     old.reply(asked, 1);
     expect(await before).toBe(1);
+    old.send({ vrb: "call", mid: "2", to: "math:/slow", frm: "x@client:/" }); // was on its way
+    expect((await old.take("reply")).rmid).toBe("2");
+    old.send(refusal(over, "a@node:/"));
     await old.closed;
     expect([old.got, conn.got, errors]).toEqual([[], [], []]);
     expect(states).toEqual(["connected"]);
