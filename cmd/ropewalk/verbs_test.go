@@ -211,7 +211,7 @@ func TestBench(t *testing.T) {
 	o := ask(t, url, "", "bench", "call", "math:/decimal/mul", `{"a":1,"b":2}`, "-n", "200", "-c", "4", "--connections", "2")
 	wantCode(t, o, exitOK)
 	wantText(t, o.out, "calls        200 in ", "p99.9")
-	o = ask(t, url, "", "bench", "call", "--duration", "50ms", "--json")
+	o = ask(t, url, "", "bench", "call", "--duration", "500ms", "--json")
 	wantCode(t, o, exitOK)
 	var r result
 	if err := json.Unmarshal([]byte(o.out), &r); err != nil || r.Good == 0 || r.P50 <= 0 || len(r.Errors) > 0 {
