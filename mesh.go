@@ -20,6 +20,10 @@ import (
 // are told where else they can connect: each change is told to all of them.
 const tellClientsAfter = time.Second
 
+// handOverTime bounds how long a node that stops waits for services of
+// connections to go elsewhere: a few times what it takes on a busy machine.
+const handOverTime = 3 * time.Second
+
 // neighbors hands what happens on the links to other nodes to the exchange. It
 // implements mesh.Handler.
 type neighbors struct{ x *exchange.Exchange }
@@ -136,6 +140,32 @@ func (n *Node) SetDraining(on bool) {
 		m.Drain(on)
 	}
 	n.x.Resign(on)
+}
+
+// handOver waits until the clients that serve something have gone to other
+// nodes: until then this one has calls for them. Those that stay, or that have
+// nowhere to go, hold it up for a while at most.
+func (n *Node) handOver(ctx context.Context) {
+	if !slices.ContainsFunc(n.Mesh().Nodes(), func(i mesh.NodeInfo) bool {
+		return !i.Self && i.State == mesh.Alive && len(i.URLs) > 0
+	}) {
+		return
+	}
+	most := time.NewTimer(handOverTime)
+	defer most.Stop()
+	for {
+		_, changed := n.x.Table().Version()
+		if !slices.ContainsFunc(n.x.Table().Local(), func(s route.Seat) bool { return s.Server != n.id }) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-most.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // leave takes the node out of the mesh.

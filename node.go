@@ -249,7 +249,8 @@ func (n *Node) Run(ctx context.Context) error {
 	return n.Shutdown(end)
 }
 
-// Shutdown stops accepting connections and calls, waits until the calls in
+// Shutdown stops accepting connections and, when the services of connections have
+// gone to other nodes of the mesh, calls; it waits until the calls in
 // flight have had their answers, and closes all connections with a code that
 // tells clients to come back. When ctx ends first it stops waiting, ends the
 // contexts of handlers, and returns ctx's error; handlers that do not return
@@ -269,8 +270,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	if srv != nil {
 		srv.StopAccepting()
 	}
-	if m := n.mesh.Load(); m != nil {
-		m.Drain(true) // others send their calls elsewhere from now on
+	if n.mesh.Load() != nil {
+		n.SetDraining(true) // others send their calls elsewhere from now on
+		n.handOver(ctx)
 	}
 	if drainErr := n.x.Drain(ctx); drainErr != nil {
 		err = fmt.Errorf("%d calls had no answer yet: %w", n.x.InFlight(), drainErr)

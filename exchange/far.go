@@ -213,9 +213,10 @@ func (x *Exchange) missing(a message.Address, err error) error {
 	return err
 }
 
-// Resign has the node take no more calls from other nodes, and tells its
-// clients to start nothing new here; what is in flight goes on, and so does
-// everything for clients that stay. Resign(false) ends it, for what is to come.
+// Resign has the services in this process take no more calls from other nodes,
+// and tells the clients to start nothing new here; what is in flight goes on, and
+// so does everything for clients that stay. They may have services, too: calls go
+// to these until they serve elsewhere. Resign(false) ends it, for what is to come.
 func (x *Exchange) Resign(on bool) {
 	if x.resigned.Swap(on) || !on {
 		return

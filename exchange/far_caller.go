@@ -123,7 +123,7 @@ func (x *Exchange) arrive(ctx context.Context, req *route.Request, res route.Res
 		x.arriveAtClients(ctx, req, res)
 		return
 	}
-	if x.resigned.Load() && addr.Name != nodeScheme {
+	if x.resigned.Load() && server == x.cfg.NodeID && addr.Name != nodeScheme {
 		_ = res.Fail(errNotHere)
 		return
 	}

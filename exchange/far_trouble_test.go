@@ -167,6 +167,7 @@ func TestFarDrain(t *testing.T) {
 func TestFarResign(t *testing.T) {
 	t.Parallel()
 	w := newMesh(t, 2, false)
+	w.nodes[1].local(countTo(3)) // in the node itself
 	c, s, stays := w.connect(0), w.serving(1, "echo:/"), w.connect(1)
 	w.nodes[1].Resign(true)
 	if s.want(message.VerbDrain, "", ""); !w.nodes[1].Resigned() {
@@ -175,8 +176,11 @@ func TestFarResign(t *testing.T) {
 	stays.want(message.VerbDrain, "", "")
 	w.nodes[1].Resign(true) // again
 	s.none(t)
-	c.send(`{"to":"echo:/","mid":"1","bdy":1}`)
+	c.send(`{"to":"count:/up","mid":"1","bdy":{}}`)
 	c.wantError("1", message.CodeServiceDown)
+	c.send(`{"to":"echo:/","mid":"5","bdy":5}`) // of a connection that stays
+	s.send(`{"rmid":%q,"bdy":5}`, s.next(t).Mid)
+	c.want(message.VerbReply, "5", "5")
 	stays.send(`{"to":"echo:/","mid":"2","bdy":2}`) // of the same node
 	s.send(`{"rmid":%q,"bdy":2}`, s.next(t).Mid)
 	stays.want(message.VerbReply, "2", "2")

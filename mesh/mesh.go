@@ -251,7 +251,8 @@ func (m *Mesh) Connected(yes bool) {
 }
 
 // Drain says that this node takes no new calls from others, or takes them
-// again. Its routes, but for node:, are taken back from them.
+// again. The routes of its own services, but for node:, are taken back from
+// them; those of its connections leave with these, when they go elsewhere.
 func (m *Mesh) Drain(on bool) {
 	if m.draining.Swap(on) == on {
 		return

@@ -126,6 +126,9 @@ func (m *model) do(o op) {
 	case "serve":
 		name := fmt.Sprintf("s%d", o.arg)
 		e := &here{id: fmt.Sprintf("%s-%d", w.name, o.arg)}
+		if o.arg%2 == 0 {
+			e.id = w.id // a service of the node itself, which leaves when that drains
+		}
 		if old := m.serves[w][name+":/x/{id}"]; old != nil {
 			e = old
 		}
@@ -195,10 +198,10 @@ func (m *model) check() (problem string) {
 				continue
 			}
 			names = append(names, x.name)
-			if x.mesh.Draining() {
-				continue
-			}
 			for _, s := range x.table.Local() {
+				if x.mesh.Draining() && s.Server == x.id {
+					continue
+				}
 				routes = append(routes, fmt.Sprintf("%s %s %s:%s=%s", x.name, s.Server, s.Name, s.Pattern, s.Info.Version))
 			}
 		}

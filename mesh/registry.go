@@ -131,8 +131,8 @@ func (m *Mesh) seats() map[seatKey]route.Seat {
 	draining := m.draining.Load()
 	out := make(map[seatKey]route.Seat, len(m.announced))
 	for _, s := range m.cfg.Table.Local() {
-		if draining && s.Name != ownService {
-			continue
+		if draining && s.Server == m.cfg.ID && s.Name != ownService {
+			continue // those of connections leave with them
 		}
 		out[seatKey{s.Server, s.Name, s.Pattern.String()}] = s
 	}
