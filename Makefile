@@ -12,7 +12,7 @@ LINT := bin/golangci-lint
 FUZZTIME ?= 5s
 
 # Quick ones first; each can be run on its own.
-STAGES := test-vet test-go test-norace test-bench test-ts test-console test-docs test-e2e lint
+STAGES := test-vet test-go test-norace test-faults test-bench test-ts test-console test-docs test-e2e lint
 ifdef CI
 STAGES += fuzz
 endif
@@ -53,6 +53,14 @@ test-go: ## the Go tests, with the race detector
 .PHONY: test-norace
 test-norace: ## the Go tests that need to run without it
 	$(GO) test -timeout 10m -run 'Alloc|Hostile' ./...
+
+# Bounded to about two minutes. The tests with network namespaces need root and
+# skip themselves without it; in CI as root it is an error if there are none.
+FAULTS ?= 1
+.PHONY: test-faults
+test-faults: ## nodes that are killed, stopped, restarted and cut off, FAULTS (1) times
+	FAULTS_TEST=1 $(GO) test -count=$(FAULTS) -parallel 3 -timeout $$((5 * $(FAULTS)))m ./internal/proctest
+	$(GO) test -count=$(FAULTS) -timeout $$((5 * $(FAULTS)))m -run 'TestFault|TestMesh|Registry' . ./mesh
 
 .PHONY: test-bench
 test-bench: ## the tests of the load generator, and a short run of all programs

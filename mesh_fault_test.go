@@ -109,9 +109,11 @@ type load struct {
 	failed map[string]error // by body
 }
 
+func newLoad() *load { return &load{stop: make(chan struct{}), failed: make(map[string]error)} }
+
 // begin calls an address from each node, with so many callers each, until end.
 func (w *town) begin(address string, callers int, opts ...call.Option) *load {
-	l := &load{stop: make(chan struct{}), failed: make(map[string]error)}
+	l := newLoad()
 	for i, n := range w.nodes {
 		for j := range callers {
 			l.wg.Go(func() { l.run(w.t.Context(), n, address, fmt.Sprint(i, ".", j, "."), opts) })
