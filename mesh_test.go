@@ -86,10 +86,10 @@ var towns = map[string]func(*testing.T) *town{
 // everywhere runs a test in each kind of town.
 func everywhere(t *testing.T, test func(t *testing.T, w *town)) {
 	t.Helper()
-	for name, make := range towns {
+	for name, found := range towns {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, make(t))
+			test(t, found(t))
 		})
 	}
 }
