@@ -16,8 +16,8 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// tellClientsAfter is how long changes in the mesh are collected before clients
-// are told where else they can connect: each change is told to all of them.
+// tellClientsAfter is the least time between two words to clients about where
+// else they can connect: each goes to all of them.
 const tellClientsAfter = time.Second
 
 // handOverTime bounds how long a node that stops waits for services of
@@ -191,12 +191,13 @@ func (n *Node) tellClients(ctx context.Context) {
 	for {
 		_, changed := m.Changes()
 		n.tellNodes(m.Nodes())
+		told := time.Now()
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
 		}
-		timer.Reset(tellClientsAfter)
+		timer.Reset(tellClientsAfter - time.Since(told))
 		select {
 		case <-ctx.Done():
 			return

@@ -223,6 +223,7 @@ func (m *Mesh) link(mem *member, now time.Time) *Node {
 func (m *Mesh) welcome(n *Node) {
 	_ = m.plane.Send(n.text, m.cardPacket())
 	m.introduce(n)
+	m.measure(n, time.Now())
 }
 
 // reopen begins a new link to a node whose side has done so.
@@ -450,9 +451,14 @@ func (m *Mesh) ping(now time.Time) {
 	}
 	m.mu.Unlock()
 	if next != nil {
-		stamp := binary.BigEndian.AppendUint64(nil, uint64(m.since(now))) //nolint:gosec // not negative
-		_ = m.plane.Send(next.text, short(kindPing, m.id, stamp))
+		m.measure(next, now)
 	}
+}
+
+// measure sends a ping, whose answer tells how far away a node is.
+func (m *Mesh) measure(n *Node, now time.Time) {
+	stamp := binary.BigEndian.AppendUint64(nil, uint64(m.since(now))) //nolint:gosec // not negative
+	_ = m.plane.Send(n.text, short(kindPing, m.id, stamp))
 }
 
 func lessID(a, b nodeID) bool { return string(a[:]) < string(b[:]) }
@@ -463,8 +469,9 @@ func (m *Mesh) pong(id nodeID, stamp []byte) {
 	if n == nil || len(stamp) != pingLen {
 		return
 	}
-	took := m.since(time.Now()) - int64(binary.BigEndian.Uint64(stamp)) //nolint:gosec // checked next
-	if took < 0 || took > int64(time.Minute) {
+	sent := int64(binary.BigEndian.Uint64(stamp)) //nolint:gosec // checked next
+	took := m.since(time.Now()) - sent
+	if took < 0 || sent < m.since(n.since) { // of an earlier link: it was held up by what ended that
 		return
 	}
 	if old := n.rtt.Load(); old > 0 {
