@@ -19,6 +19,7 @@ var varying = []struct {
 	{regexp.MustCompile(`\b\d+(\.\d+)?(ns|µs|ms|s)\b`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST"},
 	{regexp.MustCompile(`\b[0-9a-z]{11,}\b`), "ID"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}\b`), "TAG"},
 	{regexp.MustCompile(`-{2,}|─{2,}`), "--"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +20,10 @@ import (
 
 const (
 	root = "../.."
-	// usual is the address that pages use; each page gets one of its own.
-	usual = "127.0.0.1:7420"
+	// These are where a node of a page accepts clients, and other
+	// nodes, if nothing else is said.
+	mainAddress    = "127.0.0.1:7420"
+	clusterAddress = "127.0.0.1:7421"
 	// patience is for a first "go run" on a busy machine.
 	patience = 2 * time.Minute
 )
@@ -112,7 +115,7 @@ type reader struct {
 	*testing.T
 	page     string
 	clone    string
-	address  string // of this page's node, in the place of usual
+	address  map[string]string // of this page, by those that it shows
 	env      []string
 	terminal *doctest.Terminal
 	running  []running
@@ -127,14 +130,14 @@ type running struct {
 func newReader(t *testing.T, page, clone string) *reader {
 	t.Helper()
 	bin := filepath.Join(filepath.Dir(clone), "bin")
-	r := &reader{T: t, page: page, clone: clone, address: freeAddress(t)}
+	r := &reader{T: t, page: page, clone: clone, address: make(map[string]string)}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "ROPEWALK_") && !strings.HasPrefix(v, "PATH=") && !strings.HasPrefix(v, "DOCS_TEST") {
 			r.env = append(r.env, v)
 		}
 	}
 	r.env = append(r.env, "PATH="+bin+":"+os.Getenv("PATH"), "GOBIN="+bin, "NO_COLOR=1",
-		"ROPEWALK_URL=ws://"+r.address, "ROPEWALK_LISTENERS_MAIN_ADDRESS="+r.address)
+		"ROPEWALK_URL=ws://"+r.own(mainAddress), "ROPEWALK_LISTENERS_MAIN_ADDRESS="+r.own(mainAddress))
 	build := exec.CommandContext(t.Context(), "go", "install", "./cmd/ropewalk")
 	build.Dir, build.Env = clone, r.env
 	if out, err := build.CombinedOutput(); err != nil {
@@ -181,8 +184,30 @@ func freeAddress(t *testing.T) string {
 	return ""
 }
 
-// own returns text with this page's address in it.
-func (r *reader) own(text string) string { return strings.ReplaceAll(text, usual, r.address) }
+// usual are the addresses that pages use; each page gets some of its own.
+var usual = regexp.MustCompile(`127\.0\.0\.1:(?:74\d\d|4222)`)
+
+// own returns text with this page's addresses in it.
+func (r *reader) own(text string) string {
+	return usual.ReplaceAllStringFunc(text, func(shown string) string {
+		if r.address[shown] == "" {
+			r.address[shown] = freeAddress(r.T)
+		}
+		return r.address[shown]
+	})
+}
+
+// line returns a command as it is run here: what it takes when it is told
+// nothing may be in use by another program.
+func (r *reader) line(command string) string {
+	if strings.Contains(command, "ropewalk dev") && !strings.Contains(command, "--cluster") {
+		command += " --cluster " + clusterAddress
+	}
+	if strings.Contains(command, "ropewalk serve --join") && !strings.Contains(command, "--listen") {
+		command += " --listen 127.0.0.1:0"
+	}
+	return r.own(command)
+}
 
 func (r *reader) follow(blocks []doctest.Block) {
 	r.Helper()
@@ -195,7 +220,7 @@ func (r *reader) follow(blocks []doctest.Block) {
 			}
 		case doctest.Background:
 			r.start(b)
-		case doctest.Stop:
+		case doctest.Stop, doctest.Kill:
 			r.stop(b)
 		case doctest.File:
 			write(r.T, filepath.Join(filepath.Dir(r.clone), b.Name), []byte(r.own(b.Text)))
@@ -208,7 +233,7 @@ func (r *reader) follow(blocks []doctest.Block) {
 func (r *reader) command(b *doctest.Block, c doctest.Command) {
 	r.Helper()
 	began := time.Now()
-	out, code, err := r.terminal.Run(r.own(c.Line))
+	out, code, err := r.terminal.Run(r.line(c.Line))
 	r.Logf("%v $ %s", time.Since(began).Round(time.Millisecond), c.Line)
 	if err != nil {
 		r.Fatalf("%s:%d: %s: %v\n%s", r.page, b.Line, c.Line, err, out)
@@ -225,7 +250,7 @@ func (r *reader) start(b *doctest.Block) {
 	r.Helper()
 	var script []string
 	for _, c := range b.Commands {
-		script = append(script, r.own(c.Line))
+		script = append(script, r.line(c.Line))
 	}
 	last := b.Commands[len(b.Commands)-1]
 	p, err := doctest.Start(r.clone, r.env, strings.Join(script, "\n"))
@@ -262,6 +287,9 @@ func (r *reader) stop(b *doctest.Block) {
 	i := slices.IndexFunc(r.running, func(p running) bool { return strings.HasPrefix(p.line, b.Text) })
 	if i < 0 {
 		r.Fatalf("%s:%d: %s does not run", r.page, b.Line, b.Text)
+	}
+	if b.Kind == doctest.Kill {
+		r.running[i].Kill()
 	}
 	r.end(i)
 }

@@ -16,11 +16,12 @@
 // line, and a line that is only … for any number of lines; times, ids and ports
 // need not be the same. A command may fail only where the page shows an error.
 //
-// Two comments, which a reader does not see, do what a page takes as given:
+// Three comments, which a reader does not see, do what a page takes as given:
 //
 //	<!-- run: ropewalk dev demo -->       start it in a second terminal
 //	<!-- run: go run . => is open -->     and wait for a line with this in it
 //	<!-- stop: ropewalk hello -->         end it, as Ctrl-C does
+//	<!-- kill: ropewalk hello -->         end it, as kill -9 does
 package doctest
 
 import (
@@ -40,6 +41,7 @@ const (
 	File                   // write Text to the file Name
 	Check                  // type-check Text
 	Stop                   // end the Background whose last command begins with Text
+	Kill                   // the same, by force
 )
 
 // Command is one command and what it prints.
@@ -116,6 +118,9 @@ func comment(line string) (Block, bool) {
 	}
 	if stop, ok := strings.CutPrefix(text, "<!-- stop:"); ok {
 		return Block{Kind: Stop, Text: strings.TrimSpace(stop)}, true
+	}
+	if kill, ok := strings.CutPrefix(text, "<!-- kill:"); ok {
+		return Block{Kind: Kill, Text: strings.TrimSpace(kill)}, true
 	}
 	return Block{}, false
 }

@@ -32,6 +32,7 @@ package main
 not run
 '''
 <!-- stop: ropewalk dev -->
+<!-- kill: ropewalk hello -->
 `, "'''", fence)
 	got, err := doctest.Parse(page)
 	if err != nil {
@@ -45,6 +46,7 @@ not run
 		},
 		{Kind: doctest.File, Line: 9, Lang: "go", Name: "shop/main.go", Text: "package main\n"},
 		{Kind: doctest.Stop, Line: 15, Text: "ropewalk dev"},
+		{Kind: doctest.Kill, Line: 16, Text: "ropewalk hello"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

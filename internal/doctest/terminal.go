@@ -140,13 +140,18 @@ func (p *Process) Wait(limit time.Duration, ok func(output string) bool) (string
 	}
 }
 
+// Kill ends the process by force.
+func (p *Process) Kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+}
+
 // Stop ends the process as Ctrl-C does, and by force if that takes too long.
 func (p *Process) Stop() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.done
+		p.Kill()
 	}
 }
