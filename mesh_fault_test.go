@@ -385,20 +385,7 @@ func TestFaultLongPause(t *testing.T) {
 			l.more(t, 200)
 		}
 		failed := l.end()
-		for body, err := range failed {
-			if message.CodeOf(err) != message.CodeNodeLost {
-				t.Errorf("%s: %v", body, err)
-			}
-		}
-		runs := w.runs()
-		if int64(len(runs)+len(failed)) < l.calls.Load() {
-			t.Errorf("%d calls, %d executed, %d failed", l.calls.Load(), len(runs), len(failed))
-		}
-		for body, n := range runs {
-			if n > 1 {
-				t.Errorf("%s was executed %d times", body, n)
-			}
-		}
+		w.account(t, l, failed)
 		for _, n := range w.nodes {
 			eventually(t, "nothing is in flight", func() bool { return inFlight(t, n) == 0 })
 		}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package proctest_test
 
 import (
@@ -40,13 +42,20 @@ func TestKill(t *testing.T) {
 	eventually(t, "the worker is known", func() bool { return a.servers("work:/hold") == 1 })
 	got := hold(t, asker, w)
 	c.kill()
-	e := wantCode(t, take(t, got, "the end of the call"), message.CodeNodeLost)
+	err := take(t, got, "the end of the call")
+	at := time.Now()
+	e := wantCode(t, err, message.CodeNodeLost)
 	if e.Retryable || e.Hint == "" {
 		t.Errorf("it may have been executed: %+v", e)
 	}
 	noticed(t, c, a, b)
-	for _, at := range []*client.Client{visitor, w.c} {
-		eventually(t, "the clients of c are elsewhere", func() bool { return at.State() == client.Online && at.Node().Name != "c" })
+	for _, i := range a.nodes() {
+		if late := at.Sub(i.Since); i.Name == "c" && late > time.Second {
+			t.Errorf("the call failed %v after a knew that c is lost", late)
+		}
+	}
+	for _, c := range []*client.Client{visitor, w.c} {
+		eventually(t, "the clients of c are elsewhere", func() bool { return c.State() == client.Online && c.Node().Name != "c" })
 	}
 	eventually(t, "the worker serves elsewhere", func() bool {
 		got, err := ropewalk.Call[string](t.Context(), asker, "work:/once", "again")
