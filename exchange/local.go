@@ -84,6 +84,10 @@ func (l Local) ask(ctx context.Context, verb message.Verb, address string, body 
 	return feed.Stream()
 }
 
+// gatherEarly is how much earlier than the context of its caller a gather ends,
+// at most.
+const gatherEarly = 100 * time.Millisecond
+
 // message builds the envelope of a call from inside the process.
 func (l Local) message(ctx context.Context, verb message.Verb, address string, body any, s call.Settings) (*message.Message, error) {
 	b, err := call.Encode(body, s.ContentType)
@@ -92,6 +96,9 @@ func (l Local) message(ctx context.Context, verb message.Verb, address string, b
 	}
 	now := time.Now()
 	deadline, ok := ctx.Deadline()
+	if ok && s.Strategy.Gathers() { // before the context, with what there is then
+		deadline = deadline.Add(-min(deadline.Sub(now)/10, gatherEarly))
+	}
 	m := &message.Message{
 		Verb: verb, To: []byte(address), From: l.x.address, Mid: []byte(message.NewMid()),
 		Timestamp: message.AppendTimestamp(nil, now), Type: []byte(s.Type),

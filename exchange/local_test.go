@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,6 +44,21 @@ func countTo(n int) *service.Service {
 	}))
 	s.Handle("/panic", service.Handle(func(context.Context, struct{}) (string, error) { panic("secret text") }))
 	return s
+}
+
+// A gather ends with what there is before the context of its caller does.
+func TestLocalGatherWithinAContext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.local(countTo(3))
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		g, err := w.Local().Gather(ctx, "count:/*", json.RawMessage("{}"))
+		cancel()
+		if err != nil || g.Servers != 3 {
+			t.Fatalf("%+v, %v", g, err)
+		}
+	}
 }
 
 func TestLocalCaller(t *testing.T) {
