@@ -32,6 +32,11 @@ type members struct {
 	RSS int64 `json:"rss"`
 }
 
+func (m *members) String() string {
+	return fmt.Sprintf("CPU %.2f ms/s, %.1f packets/s, %.0f B/s, %.1f MB each; all known after %.2f s, loss after %.2f s",
+		m.CPU, m.Packets, m.Bytes, mb(m.RSS), m.Known, m.Lost)
+}
+
 const (
 	// knowWait is how long nodes may take to know of each other, or of a loss.
 	knowWait = time.Minute
@@ -211,7 +216,7 @@ func traffic(ctx context.Context, addrs []string) (counters, error) {
 }
 
 func (c *counters) add(ctx context.Context, addr string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,8 @@ func (r *report) gatherTable(b *bytes.Buffer) {
 					continue
 				}
 				each := r.series(p, in, func(m measure) float64 { return m.Server / float64(size) })
-				fmt.Fprintf(b, "| %d | %d | %s | %s | %s | %s | %s | %s | %s |\n", size, n, where(p, fmt.Sprintf("%d nodes", size)), cell(cpu, 1), cell(each, 1),
+				fmt.Fprintf(b, "| %d | %d | %s | %s | %s | %s | %s | %s | %s |\n", size, n,
+					where(p, fmt.Sprintf("%d nodes", size)), cell(cpu, 1), cell(each, 1),
 					cell(ratios(cpu, r.series(ropewalkName, in, server)), 2),
 					cell(r.series(p, in, rate), 0), cell(r.series(p, in, p50), 2), cell(r.series(p, in, p99), 2))
 			}

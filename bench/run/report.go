@@ -34,8 +34,7 @@ func (m measure) String() string {
 	head := fmt.Sprintf("%d %-18s %-7s", m.Round+1, m.Program, m.Mode)
 	switch m.Mode {
 	case rowNodes:
-		return head + fmt.Sprintf(" %4d nodes: CPU %.2f ms/s, %.1f packets/s, %.0f B/s, %.1f MB each; all known after %.2f s, loss after %.2f s; others %.2f cores",
-			m.Size, m.Members.CPU, m.Members.Packets, m.Members.Bytes, mb(m.Members.RSS), m.Members.Known, m.Members.Lost, m.Others)
+		return head + fmt.Sprintf(" %4d nodes: %s; others %.2f cores", m.Size, m.Members, m.Others)
 	case load.ModeGather:
 		head += fmt.Sprintf(" of %d", m.Size)
 		fallthrough

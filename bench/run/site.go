@@ -17,8 +17,12 @@ import (
 	"github.com/ropewalk/ropewalk/bench/internal/load"
 )
 
-// meetWait is how long nodes may take to know each other and what they serve.
-const meetWait = 20 * time.Second
+const (
+	// meetWait is how long nodes may take to know what others serve.
+	meetWait = 20 * time.Second
+	// askEach is how often they are asked.
+	askEach = 20 * time.Millisecond
+)
 
 var errMeet = errors.New("the nodes do not find what they serve")
 
@@ -174,9 +178,10 @@ func (b *bench) met(addr string, n int) error {
 		return nil
 	}
 	var said []byte
-	for end := time.Now().Add(meetWait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		ask := exec.Command(b.bin("ropewalk"), "gather", "--url", "ws://"+addr, "--json", "bench:/echo", `"there?"`) //nolint:gosec,noctx // our own program; it has a time limit
-		said, _ = ask.Output()                                                                                       // an error: nobody yet
+	for end := time.Now().Add(meetWait); time.Now().Before(end); <-time.After(askEach) {
+		//nolint:gosec,noctx // our own program; it has a time limit
+		ask := exec.Command(b.bin("ropewalk"), "gather", "--url", "ws://"+addr, "--json", "bench:/echo", `"there?"`)
+		said, _ = ask.Output() // an error: nobody yet
 		var got struct {
 			Servers int `json:"servers"`
 		}
@@ -236,7 +241,7 @@ func natsMet(addr string) error {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	defer nc.Close()
-	for end := time.Now().Add(meetWait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(meetWait); time.Now().Before(end); <-time.After(askEach) {
 		if _, err = nc.Request("bench.echo", nil, time.Second); err == nil {
 			return nil
 		}

@@ -49,20 +49,20 @@ func (r *report) targets() []target {
 // meshTargets are those of many nodes.
 func (r *report) meshTargets() []target {
 	var all []target
-	most := func(what string, bound float64, digits int, values []float64) {
-		all = append(all, target{what, values, digits, bound, true})
+	most := func(what string, bound float64, values []float64) {
+		all = append(all, target{what, values, 2, bound, true})
 	}
 	for _, n := range inFlights {
 		in := at{mode: load.ModeCall, inFlight: n}
-		most(fmt.Sprintf("call across two nodes, %d in flight: CPU × call at one node", n), 2.2, 2,
+		most(fmt.Sprintf("call across two nodes, %d in flight: CPU × call at one node", n), 2.2,
 			ratios(r.series(meshName, in, server), r.series(ropewalkName, in, server)))
 	}
 	in := at{mode: load.ModeCall, inFlight: 64}
-	most("call across two nodes, 64 in flight: CPU × bare NATS", 1.3, 2,
+	most("call across two nodes, 64 in flight: CPU × bare NATS", 1.3,
 		ratios(r.series(meshName, in, server), r.series(natsMeshName, in, server)))
-	most("20 nodes at rest: CPU ms a second and node", 2, 2, r.series(meshName, at{mode: rowNodes, size: 20}, restCPU))
+	most("20 nodes at rest: CPU ms a second and node", 2, r.series(meshName, at{mode: rowNodes, size: 20}, restCPU))
 	for _, n := range meshSizes {
-		most(fmt.Sprintf("%d nodes: s until all know that one was killed", n), 3, 2, r.series(meshName, at{mode: rowNodes, size: n}, lostAfter))
+		most(fmt.Sprintf("%d nodes: s until all know that one was killed", n), 3, r.series(meshName, at{mode: rowNodes, size: n}, lostAfter))
 	}
 	return all
 }

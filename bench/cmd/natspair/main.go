@@ -90,7 +90,7 @@ func run() error {
 // find waits until the route is there.
 func find(ask func([]byte) ([]byte, error)) error {
 	var err error
-	for end := time.Now().Add(startWait); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(startWait); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
 		if _, err = ask(nil); err == nil {
 			return nil
 		}

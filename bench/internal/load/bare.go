@@ -47,12 +47,12 @@ func RunBare(cfg BareConfig, ask func(body []byte) ([]byte, error)) (Result, err
 			mu.Unlock()
 		})
 	}
-	time.Sleep(cfg.Warm)
+	<-time.After(cfg.Warm)
 	mu.Lock()
 	from, snapErr := e.snap()
 	e.hist = hist.Hist{}
 	mu.Unlock()
-	time.Sleep(cfg.For)
+	<-time.After(cfg.For)
 	mu.Lock()
 	err = errors.Join(err, snapErr, e.fill(&res, from))
 	mu.Unlock()
