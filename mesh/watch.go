@@ -1,0 +1,147 @@
+package mesh
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+const (
+	// watchMost and watchLeast bound the time until a node looks again who is
+	// silent; within them it looks when somebody has been so for too long.
+	watchMost  = time.Second
+	watchLeast = 50 * time.Millisecond
+	// pingEach is how often a node measures the way to one of the others.
+	pingEach = 5 * time.Second
+	pingLen  = 8
+)
+
+// runWatch looks who is silent.
+func (m *Mesh) runWatch(ctx context.Context) {
+	timer := time.NewTimer(watchLeast)
+	defer timer.Stop()
+	var lastPing time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		now := time.Now()
+		m.awake(now)
+		timer.Reset(min(max(m.watch(now), watchLeast), watchMost))
+		if now.Sub(lastPing) >= pingEach {
+			lastPing = now
+			m.ping(now)
+		}
+	}
+}
+
+// watch loses the links of nodes that are silent, and forgets those that have
+// been lost for long. It returns when the next node will have been silent for
+// too long.
+func (m *Mesh) watch(now time.Time) (next time.Duration) {
+	type verdict struct {
+		n      *Node
+		reason string
+		kind   lostKind
+	}
+	var silent []verdict
+	next = watchMost
+	m.mu.Lock()
+	for id, mem := range m.members {
+		n := mem.link
+		if n != nil {
+			next = min(next, m.cfg.DeadAfter-now.Sub(mem.last()))
+		}
+		switch {
+		case n == nil && (mem.left || now.Sub(mem.lostAt) > m.cfg.Forget):
+			if mem.left && now.Sub(mem.lostAt) < m.cfg.DeadAfter {
+				break // cards may still be on their way
+			}
+			delete(m.members, id)
+			m.touch()
+		case n == nil:
+		case now.Sub(mem.last()) >= m.cfg.DeadAfter:
+			silent = append(silent, verdict{n, fmt.Sprintf("nothing was heard of it for %s", m.cfg.DeadAfter), lostSilent})
+		case !n.deaf.IsZero() && now.Sub(n.deaf) > m.cfg.DeadAfter:
+			silent = append(silent, verdict{n, "it does not hear this node", lostDeaf})
+		}
+	}
+	m.mu.Unlock()
+	for _, v := range silent {
+		m.lose(v.n, v.reason, v.kind)
+	}
+	return next
+}
+
+// since is a time in nanoseconds after the start of this mesh, and at the time
+// that since was made of. They do not jump when somebody sets the clock.
+func (m *Mesh) since(t time.Time) int64 { return int64(t.Sub(m.started)) }
+
+func (m *Mesh) at(since int64) time.Time { return m.started.Add(time.Duration(since)) }
+
+// awake notices that this process did not run for so long that the others have
+// given it up: then what they sent since, or before, must not be acted on.
+func (m *Mesh) awake(now time.Time) {
+	ran := m.since(now)
+	if last := m.ran.Swap(ran); time.Duration(ran-last) < m.cfg.DeadAfter {
+		return
+	}
+	m.restored.Store(ran)
+	for _, n := range m.links(false) {
+		m.lose(n, "this node did not run for a while", lostPaused)
+	}
+}
+
+// ping measures the way to one node, another each time.
+func (m *Mesh) ping(now time.Time) {
+	m.mu.Lock()
+	var next, first *Node
+	for id, mem := range m.members {
+		if mem.link == nil {
+			continue
+		}
+		if first == nil || lessID(id, first.id) {
+			first = mem.link
+		}
+		if lessID(m.pingNext, id) && (next == nil || lessID(id, next.id)) {
+			next = mem.link
+		}
+	}
+	next = cmp.Or(next, first)
+	if next != nil {
+		m.pingNext = next.id
+	}
+	m.mu.Unlock()
+	if next != nil {
+		m.measure(next, now)
+	}
+}
+
+// measure sends a ping, whose answer tells how far away a node is.
+func (m *Mesh) measure(n *Node, now time.Time) {
+	stamp := binary.BigEndian.AppendUint64(nil, uint64(m.since(now))) //nolint:gosec // not negative
+	_ = m.plane.Send(n.text, short(kindPing, m.id, stamp))
+}
+
+func lessID(a, b nodeID) bool { return string(a[:]) < string(b[:]) }
+
+// pong takes the answer to a ping.
+func (m *Mesh) pong(id nodeID, stamp []byte) {
+	n := m.node(id)
+	if n == nil || len(stamp) != pingLen {
+		return
+	}
+	sent := int64(binary.BigEndian.Uint64(stamp)) //nolint:gosec // checked next
+	took := m.since(time.Now()) - sent
+	if took < 0 || sent < m.since(n.since) { // of an earlier link: it was held up by what ended that
+		return
+	}
+	if old := n.rtt.Load(); old > 0 {
+		took = old + (took-old)/4
+	}
+	n.rtt.Store(took)
+}
