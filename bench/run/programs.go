@@ -111,7 +111,6 @@ var (
 	gatherInFlights = []int{1, 64}         //nolint:gochecknoglobals // and of gathers
 	gatherSizes     = []int{2, 8}          //nolint:gochecknoglobals // servers, each on a node of its own
 	meshSizes       = []int{5, 10, 20, 50} //nolint:gochecknoglobals // nodes at rest
-	quickMeshSizes  = []int{3}             //nolint:gochecknoglobals // the same, to see that it works
 )
 
 // settle is how long a server is left alone with its connections before its
@@ -130,15 +129,15 @@ func plan(o options) ([]step, error) {
 		}
 		switch row {
 		case load.ModeCall, load.ModeSend:
-			of(inFlights, []int{0})
+			of(o.some(inFlights, 64), []int{0})
 		case load.ModeGather:
-			of(gatherInFlights, gatherSizes)
+			of(o.some(gatherInFlights, 64), o.some(gatherSizes, 2))
 		case load.ModeConnect:
 			steps = append(steps, step{row: row, conns: o.conns, warm: settle / 10, span: time.Millisecond})
 		case load.ModeIdle:
 			steps = append(steps, step{row: row, conns: o.conns, warm: min(settle, o.idle), span: o.idle})
 		case rowNodes:
-			for _, n := range o.sizes() {
+			for _, n := range o.some(meshSizes, 3) {
 				steps = append(steps, step{row: row, size: n, warm: min(settle, o.rest), span: o.rest})
 			}
 		default:

@@ -71,7 +71,10 @@ func TestPickAndPlan(t *testing.T) {
 	if got, err := plan(options{rows: "idle,call", idle: time.Second}); len(got) != 1+len(inFlights) || got[1].row != load.ModeCall || err != nil {
 		t.Errorf("plan = %v, %v", got, err)
 	}
-	if got, err := plan(options{rows: "gather,nodes", quick: true}); len(got) != len(gatherInFlights)*len(gatherSizes)+1 || err != nil {
+	if got, err := plan(options{rows: "gather,nodes", quick: true}); len(got) != 2 || err != nil {
+		t.Errorf("plan = %v, %v", got, err)
+	}
+	if got, err := plan(options{rows: "gather,nodes"}); len(got) != len(gatherInFlights)*len(gatherSizes)+len(meshSizes) || err != nil {
 		t.Errorf("plan = %v, %v", got, err)
 	}
 	if _, err := plan(options{rows: "x"}); err == nil {

@@ -3,7 +3,9 @@
 package load
 
 import (
+	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +49,59 @@ func TestCallCostsNoMemory(t *testing.T) { //nolint:paralleltest // counts alloc
 		if n := testing.AllocsPerRun(100, func() { out = p.call(out[:0], c, 3, 4) }); n != 0 {
 			t.Errorf("%s: %v allocations a call", name, n)
 		}
+	}
+}
+
+// TestGathered and TestArrived are about answers that only a mesh gives.
+func TestGathered(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Mode: ModeGather, Proto: ProtoRope, Conns: 2, Servers: 2, Payload: 128, To: "x:/", Addr: netip.MustParseAddrPort("127.0.0.1:1")}
+	e, err := newEngine(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	one, alien := string(appendBody(nil, 128, 0, 5)), string(appendBody(nil, 128, 1, 5))
+	reply := func(bodies ...string) []byte {
+		return []byte(`{"answers":[{"body":` + strings.Join(bodies, `},{"body":`) + `}],"servers":2}`)
+	}
+	for name, body := range map[string][]byte{
+		"too few": reply(one), "too many": reply(one, one, one), "of somebody else": reply(alien, alien), "an alien one": reply(one, alien),
+		"none": []byte(`{}`), "cut": reply(one)[:60],
+	} {
+		if err := e.gathered(&e.conns[0], body); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if err := e.gathered(&e.conns[0], reply(one, one)); err != nil || e.hist.Count() != 1 {
+		t.Errorf("gathered: %v, %d counted", err, e.hist.Count())
+	}
+	if !bytes.Contains(e.proto.(*rope).msg, []byte(`"str":"all"`)) {
+		t.Errorf("the next one is %s", e.proto.(*rope).msg)
+	}
+}
+
+func TestArrived(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Mode: ModeSend, Proto: ProtoRope, Conns: 2, Payload: 128, Addr: netip.MustParseAddrPort("127.0.0.1:1")}
+	e, err := newEngine(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	e.byFD[3], e.conns[3].fd, e.conns[1].fd, e.byFD[1] = 3, 3, 1, 1
+	if err := e.meet(&e.conns[3], []byte(`{"id":"abc"}`)); err != nil || string(e.conns[1].to) != "abc@client:/" {
+		t.Fatalf("met: %v, sends to %s", err, e.conns[1].to)
+	}
+	if err := e.meet(&e.conns[3], []byte(`{`)); err == nil {
+		t.Error("a broken welcome was read")
+	}
+	for name, body := range map[string][]byte{"for another": appendBody(nil, 128, 0, 5), "short": appendBody(nil, MinPayload, 1, 5)} {
+		if err := e.arrived(&e.conns[3], body); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if err := e.arrived(&e.conns[1], appendBody(nil, 128, 1, 5)); err == nil {
+		t.Error("a sender was sent something")
 	}
 }
