@@ -56,7 +56,8 @@ type conn struct {
 	wire   *wire
 	calls  map[string]*served // being answered, by the node's mid
 	moving bool               // moved is closed
-	parted bool               // the node was told to send nothing more; see farewell
+	taking bool               // what is served is being taken back; see farewell
+	parted bool               // and was
 
 	mu  sync.Mutex
 	why error // why we ended it ourselves; the first reason counts

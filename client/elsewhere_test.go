@@ -139,10 +139,12 @@ func TestMovesBeforeADrainingNodeIsGone(t *testing.T) {
 	if o := recv(t, before, "the old answer"); o.err != nil || string(o.answer.Body) != "1" {
 		t.Fatal(o.err)
 	}
-	// A call that was on its way is answered still.
-	old.send(message.Message{Verb: message.VerbCall, Mid: []byte("2"), To: []byte("math:/slow"), From: []byte("x@client:/")})
-	old.want(message.VerbReply)
-	old.fail(over, message.CodeShuttingDown)
+	// A call that was on its way is answered still, and one that nearly was.
+	for _, mid := range []string{"2", "3"} {
+		old.send(message.Message{Verb: message.VerbCall, Mid: []byte(mid), To: []byte("math:/slow"), From: []byte("x@client:/")})
+		old.want(message.VerbReply)
+		old.fail(over, message.CodeShuttingDown)
+	}
 	if err := recv(t, old.ended, "the end of the old connection"); websocket.CloseStatus(err) != 1001 {
 		t.Fatal(err)
 	}

@@ -180,26 +180,54 @@ func (c *Client) receiveNodes(cn *conn, m *message.Message) {
 	c.roster.learn(cn.place, body.Nodes)
 }
 
+// linger is how long a connection is kept after the node has taken note that
+// nothing is served there any more: calls that it had just chosen this client
+// for may come a moment after that.
+const linger = 250 * time.Millisecond
+
 // farewell takes back, on a connection that drains, what the client serves, so
 // that nothing is under way to it when it leaves. If there is another node to go
 // to it waits until all is announced there. c.mu is held.
 func (c *Client) farewell(cn *conn) {
 	w := cn.wire
-	if cn.parted || !w.draining || w.gone || cn.moving && (c.conn == nil || c.conn == cn || c.session.serving(c.conn.wire)) {
+	if cn.taking || !w.draining || w.gone || cn.moving && (c.conn == nil || c.conn == cn || c.session.serving(c.conn.wire)) {
 		return
 	}
-	cn.parted = true
+	cn.taking = true
 	for _, r := range c.serving.regs {
 		if len(r.routes) == 0 {
 			continue
 		}
 		_ = c.session.hurry(w, &outgoing{cost: envelopeCost, msg: message.Message{Verb: message.VerbDrain}}, false)
-		// Calls that were on their way come before the answer to this, which
-		// also a node that refuses it gives.
-		c.control(w, message.VerbUnserve, r.service.Name(), r.routes[0], &tally{left: 1, done: make(chan struct{})})
+		// The answer to this, which also a node that refuses it gives, comes
+		// after the node has taken note of that.
+		c.control(w, message.VerbUnserve, r.service.Name(), r.routes[0], parting{c, cn})
 		c.nudge()
 		return
 	}
+	cn.parted = true
+}
+
+// parting is the sink of the message that takes back what is served on a
+// connection that is to be left.
+type parting struct {
+	c  *Client
+	cn *conn
+}
+
+func (p parting) part(call.Part) error { return nil }
+
+func (p parting) finish(*call.Answer, error) {
+	p.cn.lane.Go("client.linger", func(ctx context.Context) {
+		if !pause(ctx, linger) {
+			return
+		}
+		p.c.mu.Lock()
+		p.cn.parted = true
+		leave := p.c.mayLeave(p.cn)
+		p.c.mu.Unlock()
+		leave()
+	})
 }
 
 // mayLeave returns what leaves a draining connection that has nothing in

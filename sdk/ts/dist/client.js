@@ -285,6 +285,7 @@ export class Rope extends Emitter {
             return;
         this.#post({ verb: "drain" }, line);
         await this.#ask({ verb: "unserve", to: `${first.name}:/**` }, line).catch(() => { });
+        await new Promise((done) => setTimeout(done, linger));
     }
     #gone(line, err) {
         for (const s of this.#services.all)
@@ -351,6 +352,11 @@ export class Rope extends Emitter {
             console.error(err);
     }
 }
+/**
+ * How long a connection is kept after the node has taken note that nothing is served there any more: calls that it had
+ * just chosen this client for may come a moment after that.
+ */
+const linger = 250;
 /** The node's own default. */
 const defaultTimeout = 30_000;
 /**

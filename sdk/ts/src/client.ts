@@ -334,6 +334,7 @@ export class Rope extends Emitter<Events> {
     if (!first) return;
     this.#post({ verb: "drain" }, line);
     await this.#ask({ verb: "unserve", to: `${first.name}:/**` }, line).catch(() => {});
+    await new Promise((done) => setTimeout(done, linger));
   }
 
   #gone(line: Line, err: RopewalkError): void {
@@ -400,6 +401,11 @@ export class Rope extends Emitter<Events> {
   }
 }
 
+/**
+ * How long a connection is kept after the node has taken note that nothing is served there any more: calls that it had
+ * just chosen this client for may come a moment after that.
+ */
+const linger = 250;
 /** The node's own default. */
 const defaultTimeout = 30_000;
 
