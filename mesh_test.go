@@ -506,7 +506,7 @@ func TestMeshServiceOnAConnection(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *town) {
 		w.add([]string{"a", "b"})
 		mine := newWork("client")
-		server := dial(t, w.urls[1], quiet)
+		server := dial(t, w.urls[1], quiet, client.WithCloseTimeout(100*time.Millisecond))
 		if err := server.Serve(t.Context(), mine.service("shop")); err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,9 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	if mem := m.members[n.id]; mem != nil && mem.link == n {
 		mem.heard = mem.last() // of the link, too
 		mem.link, mem.lostAt, mem.lostAs = nil, time.Now(), kind
-		mem.served = n.table()
+		if n.told.Load() {
+			mem.served = n.table()
+		}
 	}
 	m.touch()
 	m.mu.Unlock()

@@ -20,9 +20,9 @@ type member struct {
 	link   *Node     // nil while it is lost
 	lostAt time.Time // zero while it is not
 	lostAs lostKind
-	left   bool // it said so: what it served is down
-	gone   bool // its process is not there any more
-	served *route.Table
+	left   bool         // it said so: what it served is down
+	gone   bool         // its process is not there any more
+	served *route.Table // when its last link was lost; nil if there was none
 }
 
 // last is when the node was heard of last: by a card or by a packet. Mesh.mu is
@@ -179,7 +179,7 @@ func (m *Mesh) link(mem *member, now time.Time) *Node {
 	}
 	n.card.Store(mem.card)
 	n.heard.Store(m.since(now))
-	mem.link, mem.lostAt, mem.gone, mem.served = n, time.Time{}, false, nil
+	mem.link, mem.lostAt, mem.gone = n, time.Time{}, false
 	m.touch()
 	m.log.Info("node joined", "node", mem.card.Name, "id", text, "zone", mem.card.Zone())
 	return n

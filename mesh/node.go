@@ -39,6 +39,7 @@ type Node struct {
 	heard  atomic.Int64 // see Mesh.since
 	rtt    atomic.Int64 // nanoseconds, smoothed; 0 if unknown
 	doomed atomic.Pointer[string]
+	told   atomic.Bool // it has said what it serves, or begun to
 
 	// What is received, one packet at a time.
 	inMu    sync.Mutex

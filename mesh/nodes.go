@@ -87,7 +87,10 @@ func (m *Mesh) Unreachable(a message.Address) *message.Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, mem := range m.members {
-		if mem.link != nil || mem.left || mem.gone || connected && mem.card.Addr == "" {
+		switch {
+		case mem.left, mem.gone, mem.link != nil && mem.link.told.Load():
+			continue
+		case mem.link == nil && mem.lostAs == lostSilent && connected && mem.card.Addr == "":
 			// Without an address to try, an outside backplane is the judge of
 			// who is there: as long as it is in reach, silence is death.
 			continue

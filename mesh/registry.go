@@ -230,4 +230,5 @@ func (n *Node) routes(frame []byte) {
 		}
 		n.serves[seatKey{s.Server, s.Name, s.Pattern}] = struct{}{}
 	}
+	n.told.Store(true)
 }
