@@ -18,8 +18,12 @@ func TestMessageAllocations(t *testing.T) { //nolint:paralleltest // counts allo
 		for range 1000 { // until there are as many packets as wait for acknowledgements
 			once()
 		}
-		if n := testing.AllocsPerRun(1000, once); n > 1 {
-			t.Errorf("%v allocations for %d messages, want at most 1", n, batch)
+		least := testing.AllocsPerRun(1000, once)
+		for range 5 { // on a busy machine acknowledgements may be late
+			least = min(least, testing.AllocsPerRun(1000, once))
+		}
+		if least > 1 {
+			t.Errorf("%v allocations for %d messages, want at most 1", least, batch)
 		}
 	}
 }

@@ -121,6 +121,7 @@ func TestBothSidesKnowOldLinksOfEachOther(t *testing.T) {
 		planes[1].hold(true)
 		meet()
 		time.Sleep(10 * time.Millisecond) // the first packets of both are kept
+		synctest.Wait()
 		old := [2][][]byte{planes[0].kept, planes[1].kept}
 		for _, m := range nodes {
 			for _, n := range m.links(false) {
@@ -143,6 +144,7 @@ func TestBothSidesKnowOldLinksOfEachOther(t *testing.T) {
 			time.Sleep(DefaultInterval)
 			meet()
 		}
+		synctest.Wait()
 		for i, m := range nodes {
 			links := m.links(false)
 			if len(links) != 1 || links[0].peer != nodes[1-i].links(false)[0].epoch || seen[i].n != 1 {

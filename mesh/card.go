@@ -101,7 +101,8 @@ func (c *Card) check() error {
 		return fmt.Errorf("the state %.64q of node %s", c.State, c.ID)
 	case len(c.URLs) > maxURLs || len(c.Labels) > maxLabel:
 		return fmt.Errorf("too many labels or addresses of node %s", c.ID)
-	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.Hears)%tagLen != 0:
+	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.Hears)%tagLen != 0,
+		strings.ContainsFunc(c.Version+c.Addr, unsafeRune):
 		return fmt.Errorf("a field of the card of node %s", c.ID)
 	}
 	for _, u := range c.URLs {

@@ -66,17 +66,14 @@ func (m *Mesh) runFlusher(ctx context.Context) {
 		list = m.flusher.swap(list[:0])
 		now := time.Now()
 		for _, n := range list {
-			if reason := n.doomed.Load(); reason != nil {
-				m.lose(n, *reason, lostBroken)
-			}
-			if n.flush(now, false) {
+			if m.tend(n, now, false) {
 				waits[n] = struct{}{}
 			}
 		}
 		clear(list)
 		if due {
 			for n := range waits {
-				if !n.flush(now, true) {
+				if !m.tend(n, now, true) {
 					delete(waits, n)
 				}
 			}
@@ -88,6 +85,16 @@ func (m *Mesh) runFlusher(ctx context.Context) {
 	}
 }
 
+// tend is flush, and the end of a link that cannot go on.
+func (m *Mesh) tend(n *Node, now time.Time, due bool) (again bool) {
+	again = n.flush(now, due)
+	// Afterwards: what flush has not seen puts the node on the list once more.
+	if reason := n.doomed.Load(); reason != nil {
+		m.lose(n, *reason, lostBroken)
+	}
+	return again
+}
+
 // flush sends what there is to send. due says that the time of
 // acknowledgements has come. It reports whether to come back when it is due
 // again; it is called by the flusher alone.
@@ -95,7 +102,11 @@ func (n *Node) flush(now time.Time, due bool) (again bool) {
 	m := n.mesh
 	n.mu.Lock()
 	n.dirty = false
-	if n.closed {
+	if n.out.stuck(now) && n.doomed.Load() == nil {
+		reason := "it has acknowledged nothing for " + stuckAfter.String()
+		n.doomed.Store(&reason)
+	}
+	if n.closed || n.doomed.Load() != nil {
 		n.timed = false
 		n.mu.Unlock()
 		return false
@@ -138,8 +149,8 @@ func (n *Node) flush(now time.Time, due bool) (again bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flushing = false
-	n.out.acknowledged(n.acked)
-	if len(n.out.sealed) > 0 && n.out.flying < window { // more room than it seemed
+	n.out.acknowledged(n.acked, now)
+	if len(n.out.sealed) > 0 && n.out.flying < window && m.connected.Load() { // more room than it seemed
 		n.schedule()
 	}
 	n.timed = n.owed > 0 || n.out.bytes > 0

@@ -62,6 +62,9 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	if !n.joined {
 		return
 	}
+	if len(unsent) > 0 { // it must not be chosen for them again
+		n.unserve()
+	}
 	for _, p := range unsent {
 		n.giveBack(p)
 	}
@@ -72,6 +75,16 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	if kind == lostSilent && card.Addr != "" {
 		m.lane.Go("mesh.dial", func(ctx context.Context) { m.examine(ctx, n.id, card.Addr) })
 	}
+}
+
+// unserve takes back what the node serves. n.inMu is held.
+func (n *Node) unserve() {
+	for key := range n.serves {
+		if p, err := route.ParsePattern(key.pattern); err == nil {
+			n.mesh.cfg.Handler.Unserved(n, route.Seat{Server: key.server, Name: key.name, Pattern: p})
+		}
+	}
+	clear(n.serves)
 }
 
 // giveBack returns the messages of a packet that was never sent.

@@ -136,10 +136,12 @@ type Mesh struct {
 
 	connected atomic.Bool
 	draining  atomic.Bool
-	ran       atomic.Int64 // when this process was last seen to run, see since
 	restored  atomic.Int64 // when it could work again after it could not
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
+
+	ranMu sync.Mutex // held before all others
+	ran   time.Time  // when this process was last seen to run
 
 	regMu     sync.Mutex // held before Mesh.mu and Node.mu
 	announced map[seatKey]route.Seat
@@ -167,7 +169,7 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		return nil, errors.New("mesh: the backplane, the table and the handler are required")
 	}
 	m := &Mesh{
-		cfg: cfg, id: id, started: time.Now(), plane: cfg.Backplane, discovery: cfg.Discovery, log: cfg.Logger,
+		cfg: cfg, id: id, started: time.Now(), ran: time.Now(), plane: cfg.Backplane, discovery: cfg.Discovery, log: cfg.Logger,
 		lane:      lane.New(context.Background(), cfg.Logger),
 		renew:     make(chan struct{}, 1),
 		announced: make(map[seatKey]route.Seat),
@@ -179,10 +181,13 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	m.metrics = newMetrics(cfg.Registry, m)
 	m.connected.Store(true)
 	m.announce() // before anybody is there to hear it
-	if card := m.Card(); card.check() != nil {
-		return nil, fmt.Errorf("mesh: %w", card.check())
+	card := m.Card()
+	if err := card.check(); err != nil {
+		m.metrics.unregister()
+		return nil, fmt.Errorf("mesh: %w", err)
 	}
 	if err := m.plane.Open(ctx, cfg.ID, m); err != nil {
+		m.metrics.unregister()
 		return nil, err
 	}
 	m.lane.Go("mesh.flush", m.runFlusher)
@@ -195,6 +200,7 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 // Close leaves the mesh: what was queued is sent, as long as ctx allows, the
 // others are told, and every link ends. It is called once.
 func (m *Mesh) Close(ctx context.Context) error {
+	m.announce() // what is not served any more: the announcer may not have got to it
 	m.settle(ctx)
 	m.mu.Lock()
 	m.closed = true
@@ -245,6 +251,7 @@ func (m *Mesh) Connected(yes bool) {
 	m.log.Info("the backplane is back")
 	for _, n := range m.links(false) {
 		n.mu.Lock()
+		n.nakked = true // what was under way is probably lost
 		n.schedule()
 		n.mu.Unlock()
 	}

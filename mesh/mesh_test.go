@@ -33,6 +33,7 @@ type world struct {
 	left     []string
 	order    []string // of events, to check that they come as promised
 	messages func(n *mesh.Node, note mesh.Note, m *message.Message)
+	atLeft   func() // before the node's routes are forgotten
 }
 
 func (w *world) Joined(n *mesh.Node) {
@@ -91,6 +92,9 @@ func (w *world) Left(n *mesh.Node, why *message.Error) {
 	name := n.Card().Name
 	if w.links[name] != n {
 		w.order = append(w.order, "left before joined")
+	}
+	if w.atLeft != nil {
+		w.atLeft()
 	}
 	delete(w.links, name)
 	maps.DeleteFunc(w.routes, func(k, _ string) bool { return strings.HasPrefix(k, name+" ") })
@@ -271,7 +275,7 @@ func TestLostPacketsAreSentAgain(t *testing.T) {
 			}
 		}
 		if got := b.received(); !slices.Equal(got, want) {
-			t.Errorf("%d of %d messages arrived, or not in order", len(got), len(want))
+			t.Errorf("%d of %d messages arrived, or not in order; lost %q %q", len(got), len(want), a.left, b.left)
 		}
 		h.Drop(0)
 		a.stop(t)

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"encoding/json"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ type Node struct {
 	closed   bool
 	flushing bool   // packets of out are being sent, and must stay as they are
 	acked    uint64 // by the other side
-	nakked   bool   // the other side asked for what follows acked
+	nakked   bool   // what follows acked has to be sent again
 	peerOut  uint64 // as peer, for headers
 	got      uint64 // last packet that arrived in order
 	owed     int    // packets that this side has not acknowledged
@@ -77,7 +78,8 @@ func (n *Node) Card() *Card { return n.card.Load() }
 
 // Deliver queues a message for the node. It never blocks, and keeps nothing of
 // m. Its errors are *message.Error: CodeOverloaded when too much waits for the
-// node (parts are refused earlier than the rest), CodeTooLarge when a frame
+// node (parts are refused earlier than the rest, errors and cancels later),
+// CodeTooLarge when a frame
 // would be larger than [Config.MaxFrame], CodeNodeLost when the link is lost.
 func (n *Node) Deliver(note Note, m *message.Message) error {
 	n.mu.Lock()
@@ -85,7 +87,7 @@ func (n *Node) Deliver(note Note, m *message.Message) error {
 		n.mu.Unlock()
 		return errLost(n.Card().Name)
 	}
-	err := n.out.frame(m.Verb == message.VerbPart, func(dst []byte) ([]byte, error) {
+	err := n.out.frame(n.out.room(m.Verb), func(dst []byte) ([]byte, error) {
 		before := len(dst)
 		dst, err := appendNote(dst, note)
 		if err != nil {
@@ -155,12 +157,9 @@ func (n *Node) announce(a *announcement) {
 	if n.closed {
 		return
 	}
-	limit := n.out.limit
-	n.out.limit = 1 << 40
-	_ = n.out.frame(false, func(dst []byte) ([]byte, error) {
+	_ = n.out.frame(math.MaxInt, func(dst []byte) ([]byte, error) {
 		return append(append(dst, frameRoutes), b...), nil
 	})
-	n.out.limit = limit
 	n.schedule()
 }
 

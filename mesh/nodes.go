@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -75,10 +76,9 @@ func (mem *member) info() NodeInfo {
 // error says so; else it is nil: then the servers are really gone, or never
 // were.
 func (m *Mesh) Unreachable(a message.Address) *message.Error {
-	tag, isClient := "", false
-	if a.Name == clientScheme {
-		tag, isClient = message.TagOf(a.Instance)
-		if !isClient {
+	isClient := a.Name == clientScheme
+	if isClient {
+		if _, ok := message.TagOf(a.Instance); !ok {
 			return nil
 		}
 	}
@@ -95,12 +95,11 @@ func (m *Mesh) Unreachable(a message.Address) *message.Error {
 			// who is there: as long as it is in reach, silence is death.
 			continue
 		}
-		has := isClient && message.NodeTag(id.String()) == tag
-		if !isClient && mem.served != nil {
-			_, err := mem.served.Lookup(message.Address{Name: a.Name, Path: a.Path})
-			has = err == nil
+		// An instance is the id of a node, or of one of its clients.
+		if a.Instance != "" && !strings.HasPrefix(a.Instance, message.NodeTag(id.String())) {
+			continue
 		}
-		if has {
+		if isClient || mem.serves(a) {
 			return &message.Error{
 				Code: message.CodeMeshSplit, Message: fmt.Sprintf("the node %s, which served this, is out of reach", mem.card.Name),
 				Hint: "The message was not handed over; repeat it when the nodes see each other again, see \"ropewalk nodes\".", Retryable: true,
@@ -108,6 +107,21 @@ func (m *Mesh) Unreachable(a message.Address) *message.Error {
 		}
 	}
 	return nil
+}
+
+// serves tells whether a lost node served what an address stands for.
+func (mem *member) serves(a message.Address) bool {
+	if mem.served == nil {
+		return false
+	}
+	a = message.Address{Name: a.Name, Path: a.Path}
+	var err error
+	if a.HasWildcard() {
+		_, err = mem.served.Expand(a)
+	} else {
+		_, err = mem.served.Lookup(a)
+	}
+	return err == nil
 }
 
 // clientScheme is the name under which clients are addressed.

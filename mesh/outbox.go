@@ -19,11 +19,14 @@ const (
 	packetSize = 64 << 10
 	// fragmentSize is what one packet carries of a frame that is larger.
 	fragmentSize = 256 << 10
-	// resendAfter is how long an acknowledgement may take at first: longer than
+	// resendAfter is how long nothing may be acknowledged at first: longer than
 	// acks are held back, with room for a busy machine.
 	resendAfter = 300 * time.Millisecond
-	// maxResendAfter is where doubling it ends.
+	// maxResendAfter is where it ends to grow.
 	maxResendAfter = 1200 * time.Millisecond
+	// stuckAfter is how long a node may be heard and acknowledge nothing of what
+	// is sent to it, again and again, before the link is given up.
+	stuckAfter = 10 * time.Second
 )
 
 // packet is what one Send of the backplane carries. It is kept until the other
@@ -31,7 +34,7 @@ const (
 type packet struct {
 	buf   []byte // headerLen bytes for the header, then frames
 	seq   uint64
-	sent  time.Time // last time
+	sent  time.Time // first time
 	again bool      // it was sent more than once
 }
 
@@ -64,12 +67,29 @@ type outbox struct {
 	seq    uint64
 	relief chan struct{} // closed when there is room for parts again; nil if nobody waits
 	wait   time.Duration // until what is not acknowledged is sent again
+	moved  time.Time     // when something was acknowledged last, or sent was empty
+	tried  time.Time     // when something was sent again last
+	trip   time.Duration // how long an acknowledgement took last; 0 if it is not known yet
 }
 
-// frame appends one frame, whose bytes put appends. part says that the caller
-// can wait, and leaves room for those who cannot.
-func (o *outbox) frame(part bool, put func(dst []byte) ([]byte, error)) error {
-	if o.bytes >= o.limit || part && o.bytes >= o.limit/4 {
+// room is how much may wait before a message is refused. Who sends parts can
+// wait, and leaves room for those who cannot. Errors and cancels are short, and
+// say that something is over: where they are refused the link cannot go on.
+func (o *outbox) room(v message.Verb) int {
+	switch v { //nolint:exhaustive // for all others
+	case message.VerbPart:
+		return o.limit / 4
+	case message.VerbError, message.VerbCancel:
+		return 2 * o.limit
+	default:
+		return o.limit
+	}
+}
+
+// frame appends one frame, whose bytes put appends, unless room bytes wait
+// already.
+func (o *outbox) frame(room int, put func(dst []byte) ([]byte, error)) error {
+	if o.bytes >= room {
 		return errFull
 	}
 	if o.open == nil {
@@ -137,6 +157,9 @@ func (o *outbox) take(list []*packet, now time.Time) []*packet {
 	n := 0
 	for n < len(o.sealed) && (o.flying < window || len(o.sent) == 0) {
 		p := o.sealed[n]
+		if len(o.sent) == 0 {
+			o.moved = now
+		}
 		p.sent = now
 		o.flying += len(p.buf) - headerLen
 		o.sent = append(o.sent, p)
@@ -154,26 +177,42 @@ func cut(q []*packet, n int) []*packet {
 	return q[:m]
 }
 
-// overdue appends to list what has to be sent again because it was not
-// acknowledged in time, or because all is set and the other side asked for it.
+// overdue appends to list what has to be sent again: the first packets, because
+// nothing was acknowledged for too long, or all, because the other side has
+// noticed that something is missing. As long as anything is acknowledged the rest
+// is on its way: to send it again would make a slow line slower.
 func (o *outbox) overdue(list []*packet, now time.Time, all bool) []*packet {
-	if len(o.sent) == 0 || !all && now.Sub(o.sent[0].sent) < o.wait {
+	if len(o.sent) == 0 || !all && (now.Sub(o.moved) < o.wait || now.Sub(o.tried) < o.wait) {
 		return list
 	}
+	most := o.flying
 	if !all {
 		o.wait = min(2*o.wait, maxResendAfter)
+		most = packetSize // if more was lost, what comes next shows that
 	}
-	for _, p := range o.sent {
-		p.sent, p.again = now, true
+	o.tried = now
+	for size, n := 0, 0; n < len(o.sent) && size < most; n++ {
+		p := o.sent[n]
+		p.again = true
+		size += len(p.buf) - headerLen
+		list = append(list, p)
 	}
-	return append(list, o.sent...)
+	return list
+}
+
+// stuck tells whether the other side takes nothing any more.
+func (o *outbox) stuck(now time.Time) bool {
+	return len(o.sent) > 0 && now.Sub(o.moved) > stuckAfter
 }
 
 // acknowledged forgets what the other side has, up to seq.
-func (o *outbox) acknowledged(seq uint64) {
+func (o *outbox) acknowledged(seq uint64, now time.Time) {
 	n := 0
 	for n < len(o.sent) && o.sent[n].seq <= seq {
 		p := o.sent[n]
+		if !p.again { // else nobody knows which time was acknowledged
+			o.trip = now.Sub(p.sent)
+		}
 		o.bytes -= len(p.buf) - headerLen
 		o.flying -= len(p.buf) - headerLen
 		p.free()
@@ -183,7 +222,8 @@ func (o *outbox) acknowledged(seq uint64) {
 		return
 	}
 	o.sent = cut(o.sent, n)
-	o.wait = resendAfter
+	o.moved = now
+	o.wait = min(max(resendAfter, 2*o.trip), maxResendAfter)
 	if o.relief != nil && o.bytes < o.limit/8 {
 		close(o.relief)
 		o.relief = nil

@@ -86,7 +86,7 @@ func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew 
 		n.begin(h.epoch)
 	}
 	n.heard.Store(n.mesh.since(now))
-	if !n.note(kind, h) {
+	if !n.note(kind, h, now) {
 		return false
 	}
 	for len(frames) > 0 {
@@ -112,13 +112,13 @@ func (n *Node) begin(epoch uint64) {
 }
 
 // note takes what the header says and reports whether the frames come next.
-func (n *Node) note(kind byte, h header) bool {
+func (n *Node) note(kind byte, h header, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if h.peer == n.epoch && h.ack > n.acked && h.ack <= n.out.seq {
 		n.acked = h.ack
 		if !n.flushing {
-			n.out.acknowledged(n.acked)
+			n.out.acknowledged(n.acked, now)
 			if len(n.out.sealed) > 0 {
 				n.schedule()
 			}

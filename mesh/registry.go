@@ -19,6 +19,8 @@ const (
 	// maxAnnouncement bounds what is taken from another node: one seat may have
 	// a description of 64 KiB, written as JSON.
 	maxAnnouncement = 1 << 20
+	// maxInfo is the largest description that is announced, in bytes of JSON.
+	maxInfo = maxAnnouncement - 2*announceSize
 	// ownService is what a draining node still serves.
 	ownService = "node"
 )
@@ -183,8 +185,10 @@ func announcements(add []route.Seat, drop []wireSeat) []*announcement {
 		s := &add[i]
 		w := toWire(&s.Info)
 		key, err := json.Marshal(w)
-		if err != nil { // a schema or metadata that is not JSON was refused when it was served
-			w = wireInfo{Version: w.Version, Description: w.Description, Since: w.Since}
+		// A schema or metadata that is not JSON was refused when it was served; what
+		// connections say is less than maxInfo.
+		if err != nil || len(key) > maxInfo {
+			w = wireInfo{Version: w.Version, Idempotent: w.Idempotent, Since: w.Since}
 			key, _ = json.Marshal(w) //nolint:errchkjson // texts always marshal
 		}
 		next(len(s.Server) + len(s.Name) + len(s.Pattern.String()) + 48)

@@ -84,13 +84,17 @@ func (m *Mesh) since(t time.Time) int64 { return int64(t.Sub(m.started)) }
 func (m *Mesh) at(since int64) time.Time { return m.started.Add(time.Duration(since)) }
 
 // awake notices that this process did not run for so long that the others have
-// given it up: then what they sent since, or before, must not be acted on.
+// given it up: then what they sent since, or before, must not be acted on. Who
+// comes while another goroutine sees to that waits.
 func (m *Mesh) awake(now time.Time) {
-	ran := m.since(now)
-	if last := m.ran.Swap(ran); time.Duration(ran-last) < m.cfg.DeadAfter {
+	m.ranMu.Lock()
+	defer m.ranMu.Unlock()
+	last := m.ran
+	m.ran = now
+	if now.Sub(last) < m.cfg.DeadAfter {
 		return
 	}
-	m.restored.Store(ran)
+	m.restored.Store(m.since(now))
 	for _, n := range m.links(false) {
 		m.lose(n, "this node did not run for a while", lostPaused)
 	}
