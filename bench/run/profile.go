@@ -108,6 +108,7 @@ const (
 
 // system are functions that stand for what is below them.
 var system = []struct{ part, place string }{ //nolint:gochecknoglobals // a table
+	{"runtime.sysmon", "Go monitor thread"},
 	{"gcBgMarkWorker", "garbage collector"},
 	{"bgsweep", "garbage collector"},
 	{"bgscavenge", "garbage collector"},
@@ -119,7 +120,6 @@ var system = []struct{ part, place string }{ //nolint:gochecknoglobals // a tabl
 	{"sys_read", "read(2)"},
 	{"epoll_wait", "epoll_wait(2), with going to sleep"},
 	{"epoll_pwait", "epoll_wait(2), with going to sleep"},
-	{"runtime.sysmon", "Go scheduler"},
 	{"runtime.schedule", "Go scheduler"},
 	{"runtime.mcall", "Go scheduler"},
 	{"runtime.mstart", "Go scheduler"},
