@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -87,6 +88,35 @@ func decodeCard(b []byte) (*Card, error) {
 		return nil, fmt.Errorf("read the card of a node: %w", err)
 	}
 	return c, c.check()
+}
+
+// cards are the last card of each node with the bytes it came in: most cards
+// say what the one before has said, and need not be read again.
+type cards map[nodeID]heardCard
+
+type heardCard struct {
+	raw  []byte
+	card *Card
+}
+
+// decode reads a card that came from a node. It must not be changed.
+func (c cards) decode(from nodeID, b []byte) (*Card, error) {
+	last, known := c[from]
+	if known && bytes.Equal(last.raw, b) {
+		return last.card, nil
+	}
+	card, err := decodeCard(b)
+	if err != nil {
+		return nil, err
+	}
+	if card.ID != from.String() {
+		return nil, fmt.Errorf("a card of node %s came from %s", card.ID, from)
+	}
+	if !known && len(c) >= maxMembers {
+		clear(c)
+	}
+	c[from] = heardCard{append(last.raw[:0], b...), card}
+	return card, nil
 }
 
 // check tells whether a card can be believed.

@@ -78,16 +78,17 @@ func (m *Mesh) cardPacket() []byte {
 // hears lists the tags of the nodes that were heard lately. It has nothing to do
 // with links: one side may have lost its own because the other was deaf.
 func (m *Mesh) hears() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var b strings.Builder
 	now := time.Now()
+	m.mu.Lock()
+	tags := make([]string, 0, len(m.members))
 	for id, mem := range m.members {
 		if now.Sub(mem.last()) < m.cfg.DeadAfter {
-			b.WriteString(message.NodeTag(id.String()))
+			tags = append(tags, message.NodeTag(id.String()))
 		}
 	}
-	return b.String()
+	m.mu.Unlock()
+	slices.Sort(tags) // so that cards that say the same are the same
+	return strings.Join(tags, "")
 }
 
 // seen takes the card of another node.

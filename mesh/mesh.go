@@ -133,6 +133,7 @@ type Mesh struct {
 	flusher   flusher
 	sending   []*packet       // of the flusher, used again
 	incoming  message.Message // of Received
+	cards     cards           // of Received
 
 	connected atomic.Bool
 	draining  atomic.Bool
@@ -174,6 +175,7 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		renew:     make(chan struct{}, 1),
 		announced: make(map[seatKey]route.Seat),
 		members:   make(map[nodeID]*member),
+		cards:     make(cards),
 		refused:   make(map[nodeID]struct{}),
 		renewed:   make(chan struct{}),
 	}

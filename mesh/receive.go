@@ -23,8 +23,8 @@ func (m *Mesh) Received(data []byte) {
 	m.metrics.bytesIn.Add(float64(len(data)))
 	switch kind {
 	case kindCard:
-		c, err := decodeCard(rest)
-		if err != nil || c.ID != from.String() {
+		c, err := m.cards.decode(from, rest)
+		if err != nil {
 			m.metrics.malformed.Inc()
 			return
 		}
