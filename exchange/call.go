@@ -306,7 +306,7 @@ func (c *Call) end(a answer, after *message.Error) error {
 	if err := c.asker.answer(c, a); err != nil && a.verb == message.VerbReply {
 		// A reply that cannot be delivered as it is, for instance because it is
 		// no JSON, must not leave the asker without any answer.
-		after = message.AsError(err)
+		after = executed(message.AsError(err))
 		a = answer{verb: message.VerbError, err: after}
 		_ = c.asker.answer(c, a)
 	}
@@ -323,6 +323,17 @@ func (c *Call) end(a answer, after *message.Error) error {
 	c.x.release(s)
 	c.x.oneDone()
 	return nil
+}
+
+// executed returns e, which a reply met on its way, without the promise that its
+// call can be repeated: the server has answered it.
+func executed(e *message.Error) *message.Error {
+	if !e.Retryable {
+		return e
+	}
+	once := *e
+	once.Retryable, once.RetryAfter, once.Hint = false, 0, maybeExecuted
+	return &once
 }
 
 // tell tells the finishers how the call ended. The usual one, the leg, does not

@@ -23,6 +23,7 @@ type farWire struct {
 	room      chan struct{}
 	full      bool
 	partsFull bool
+	busy      bool // for all but errors
 	most      int // bytes of a body; 0: any
 	cut       bool
 	lost      string
@@ -41,7 +42,7 @@ func (w *farWire) Deliver(n exchange.Note, m *message.Message) error {
 	switch {
 	case w.cut:
 		return message.NewError(message.CodeNodeLost, "cut", "")
-	case w.full, w.partsFull && m.Verb == message.VerbPart:
+	case w.full, w.partsFull && m.Verb == message.VerbPart, w.busy && m.Verb != message.VerbError:
 		return message.NewError(message.CodeOverloaded, "full", "")
 	case w.most > 0 && len(m.Body) > w.most:
 		return message.NewError(message.CodeTooLarge, "large", "")

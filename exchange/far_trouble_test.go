@@ -10,6 +10,7 @@ import (
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -293,6 +294,21 @@ func TestFarLinkFull(t *testing.T) {
 	})
 	w.far[0][1].Gone(message.NewError(message.CodeNodeLost, "lost", ""))
 	c.wantError("4", message.CodeNodeLost)
+}
+
+// A reply for which there is no room is an answer that was given: who repeats the
+// call would have it executed twice.
+func TestFarReplyRefused(t *testing.T) {
+	t.Parallel()
+	w := newMesh(t, 2, false, retrying(t, middleware.RetryConfig{}))
+	c, s := w.connect(0), w.serving(1, "echo:/")
+	w.links[1][0].set(func(l *farWire) { l.busy = true })
+	c.send(`{"to":"echo:/","mid":"1","bdy":1}`)
+	s.send(`{"rmid":%q,"bdy":1}`, s.next(t).Mid)
+	if err := c.wantError("1", message.CodeOverloaded); err.Retryable || err.RetryAfter > 0 || !strings.Contains(err.Hint, "may have been executed") {
+		t.Errorf("%+v", err)
+	}
+	s.none(t)
 }
 
 // What makes no sense does no harm.
