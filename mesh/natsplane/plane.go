@@ -166,8 +166,10 @@ func (p *Plane) subject(node string) string {
 	return p.prefix + ".node." + node
 }
 
-// hear hands a message over.
+// hear hands a message over. What comes while Open is not done waits: Receiver
+// may send, and that needs what Open holds.
 func (p *Plane) hear(data []byte) {
+	<-p.opened
 	p.hearing.Lock()
 	defer p.hearing.Unlock()
 	if !p.deaf {
