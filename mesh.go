@@ -115,10 +115,23 @@ func (n *Node) join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
+	if !n.keep(m) {
+		return errors.Join(errShutDown, m.Close(ctx))
+	}
+	return nil
+}
+
+// keep makes a mesh that was joined the node's own, unless Shutdown was quicker.
+func (n *Node) keep(m *mesh.Mesh) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return false
+	}
 	n.mesh.Store(m)
 	n.lane = lane.New(context.Background(), n.log)
 	n.lane.Go("node.neighbors", n.tellClients)
-	return nil
+	return true
 }
 
 // Mesh is the node's view of the other nodes; nil while it is alone.

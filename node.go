@@ -150,7 +150,7 @@ func (n *Node) Serve(svc *Service) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
-		return errors.New("the node was shut down")
+		return errShutDown
 	}
 	run := svc.Runner(context.Background(), n.log)
 	if _, err := n.x.Serve(svc, run); err != nil {
@@ -160,6 +160,8 @@ func (n *Node) Serve(svc *Service) error {
 	n.runners = append(n.runners, run)
 	return nil
 }
+
+var errShutDown = errors.New("the node was shut down")
 
 func positive(n, otherwise int) int {
 	if n > 0 {

@@ -24,7 +24,7 @@ type farWire struct {
 	full      bool
 	partsFull bool
 	busy      bool // for all but errors
-	most      int // bytes of a body; 0: any
+	most      int  // bytes of a body; 0: any
 	cut       bool
 	lost      string
 	count     int // frames that were delivered
