@@ -18,6 +18,7 @@ import (
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
 	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/ropewalktest"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -167,6 +168,7 @@ const metricsIntro = `# Metrics
 
 Every node has them, in the form of Prometheus, on each of its listeners; with them go those of the Go runtime and the
 process. The label ` + "`route`" + ` is a pattern such as ` + "`math:/decimal/{op}`" + `, never a path, so the number of its values is bounded.
+Those that begin with ` + "`ropewalk_mesh_`" + ` only a node has that is in a [mesh](../how-to/mesh.md).
 [Tracing and metrics](../how-to/observe.md) says which to watch.
 
 | metric | labels | meaning |
@@ -180,7 +182,7 @@ var description = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*
 func metricsPage(t *testing.T) string {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	newNode(t, ropewalk.Config{Registry: reg})
+	newNode(t, ropewalk.Config{Registry: reg, Backplane: ropewalktest.NewNetwork(1).Node()})
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		reg.Describe(descs)
