@@ -56,7 +56,10 @@ export declare class Rope extends Emitter<Events> {
     call<Out = unknown>(address: string, body?: unknown, options?: CallOptions): Promise<Out>;
     /** Calls a path and reads its parts one by one. What is wrong with the call the loop and the reply tell. */
     stream<Part = unknown, Out = unknown>(address: string, body?: unknown, options?: StreamOptions): RopeStream<Part, Out>;
-    /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
+    /**
+     * Calls every server of an address, which may have wildcards, and resolves with all their answers. When its time is
+     * over it resolves with those that there are.
+     */
     gather<Out = unknown>(address: string, body?: unknown, options?: GatherOptions<Out>): Promise<Gathered<Out>>;
     /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
     send(address: string, body?: unknown, options?: SendOptions): Promise<void>;

@@ -114,7 +114,10 @@ export class Rope extends Emitter {
         this.#begin(call, options);
         return stream;
     }
-    /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
+    /**
+     * Calls every server of an address, which may have wildcards, and resolves with all their answers. When its time is
+     * over it resolves with those that there are.
+     */
     async gather(address, body, options = {}) {
         const { strategy, quorum, first, onAnswer, ...rest } = options;
         const parts = onAnswer && true;

@@ -3,6 +3,8 @@ import { type RopewalkError } from "./error.js";
 export interface Asked {
     /** Id of the server. */
     server: string;
+    /** Name of its node, if that is not the one that this client is connected to. */
+    node?: string;
     name: string;
     path: string;
 }

@@ -13,8 +13,10 @@ export function gathered(body) {
 }
 /** Makes an answer of what came for it. */
 export function answer(a) {
-    const { server, name, path } = a;
+    const { server, node, name, path } = a;
     const out = { server, name, path, took: (a.took ?? 0) * 1000 };
+    if (node)
+        out.node = node;
     if (a.error !== undefined)
         out.error = fromWire(a.error);
     else if (a.contentType)

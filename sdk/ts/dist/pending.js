@@ -1,6 +1,8 @@
 import { fromAbort, fromWire, RopewalkError } from "./error.js";
 // The longest that a timer can wait.
 const forever = 2 ** 31 - 1;
+// How much longer than a gather lasts its answer may take: at the deadline the node sends what it has.
+const grace = 1000;
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export class Pending {
     message;
@@ -32,7 +34,7 @@ export class Pending {
         const { timeout, signal } = options;
         if (timeout !== undefined) {
             this.#deadline = Date.now() + timeout;
-            this.#timer = setTimeout(() => this.cancel(this.#late(timeout)), Math.min(timeout, forever));
+            this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
         }
         signal?.addEventListener("abort", this.#aborted);
     }
@@ -97,11 +99,20 @@ export class Pending {
         this.#line = undefined;
         return true;
     }
-    #late(timeout) {
-        return this.#line
+    #due = () => {
+        const { strategy } = this.message;
+        const by = strategy?.by ?? strategy;
+        if (this.#line && (by === "all" || by === "majority"))
+            this.#timer = setTimeout(this.#late, grace);
+        else
+            this.#late();
+    };
+    #late = () => {
+        const { timeout } = this.#options;
+        this.cancel(this.#line
             ? new RopewalkError("deadline_exceeded", `no answer from ${this.message.to} within ${timeout} ms`)
-            : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`, { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true });
-    }
+            : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`, { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true }));
+    };
     #aborted = () => this.cancel(fromAbort(this.#options.signal?.reason));
     #settle(how, tell = false) {
         if (this.#over)

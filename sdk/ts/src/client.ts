@@ -159,7 +159,10 @@ export class Rope extends Emitter<Events> {
     return stream;
   }
 
-  /** Calls every server of an address, which may have wildcards, and resolves with all their answers. */
+  /**
+   * Calls every server of an address, which may have wildcards, and resolves with all their answers. When its time is
+   * over it resolves with those that there are.
+   */
   async gather<Out = unknown>(address: string, body?: unknown, options: GatherOptions<Out> = {}): Promise<Gathered<Out>> {
     const { strategy, quorum, first, onAnswer, ...rest } = options;
     const parts = onAnswer && true;

@@ -5,6 +5,8 @@ import { bytes, fromBase64 } from "./message.js";
 export interface Asked {
   /** Id of the server. */
   server: string;
+  /** Name of its node, if that is not the one that this client is connected to. */
+  node?: string;
   name: string;
   path: string;
 }
@@ -51,8 +53,9 @@ export function gathered<T>(body: unknown): Gathered<T> {
 
 /** Makes an answer of what came for it. */
 export function answer<T>(a: WireAnswer): Answer<T> {
-  const { server, name, path } = a;
+  const { server, node, name, path } = a;
   const out: Answer<T> = { server, name, path, took: (a.took ?? 0) * 1000 };
+  if (node) out.node = node;
   if (a.error !== undefined) out.error = fromWire(a.error);
   else if (a.contentType) out.body = bytes(fromBase64(String(a.body)), a.contentType) as T;
   else out.body = a.body as T;

@@ -6,6 +6,8 @@ import type { Outgoing } from "./outbox.js";
 
 // The longest that a timer can wait.
 const forever = 2 ** 31 - 1;
+// How much longer than a gather lasts its answer may take: at the deadline the node sends what it has.
+const grace = 1000;
 
 /** What a pending message needs of the client. */
 export interface Desk {
@@ -20,7 +22,7 @@ export class Pending implements Outgoing {
   readonly #desk: Desk;
   readonly #options: MessageOptions;
   readonly #deadline: number | undefined;
-  readonly #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #resolve!: (m: Decoded) => void;
   #reject!: (err: unknown) => void;
   #line: Line | undefined; // by which it was sent
@@ -45,7 +47,7 @@ export class Pending implements Outgoing {
     const { timeout, signal } = options;
     if (timeout !== undefined) {
       this.#deadline = Date.now() + timeout;
-      this.#timer = setTimeout(() => this.cancel(this.#late(timeout)), Math.min(timeout, forever));
+      this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
     }
     signal?.addEventListener("abort", this.#aborted);
   }
@@ -111,12 +113,20 @@ export class Pending implements Outgoing {
     return true;
   }
 
-  #late(timeout: number): RopewalkError {
-    return this.#line
+  readonly #due = (): void => {
+    const { strategy } = this.message;
+    const by = (strategy as { by?: string } | undefined)?.by ?? strategy;
+    if (this.#line && (by === "all" || by === "majority")) this.#timer = setTimeout(this.#late, grace);
+    else this.#late();
+  };
+
+  readonly #late = (): void => {
+    const { timeout } = this.#options;
+    this.cancel(this.#line
       ? new RopewalkError("deadline_exceeded", `no answer from ${this.message.to} within ${timeout} ms`)
       : new RopewalkError("deadline_exceeded", `no connection to the node within ${timeout} ms`,
-        { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true });
-  }
+        { hint: "Look at rope.state and at the event error; is the node running, and is the URL right?", retryable: true }));
+  };
 
   readonly #aborted = (): void => this.cancel(fromAbort(this.#options.signal?.reason));
 

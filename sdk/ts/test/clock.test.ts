@@ -245,6 +245,47 @@ it("a time-out longer than a timer can be is no time-out of a millisecond", asyn
   expect(over).toBe(false);
 });
 
+describe("a gather", () => {
+  it("waits for the answers that the node sends at its deadline", async () => {
+    const rope = open();
+    await Socket.last.welcome();
+    const out = rope.gather("x:/*", 1, { timeout: 1000 });
+    expect(Socket.last.sent[0]!.tmo).toBe(1);
+    await vi.advanceTimersByTimeAsync(1500);
+    const missing = [{ server: "s1", name: "x", path: "/a" }];
+    Socket.last.get({ vrb: "reply", rmid: Socket.last.sent[0]!.mid }, { answers: [], missing, servers: 1 });
+    expect(await out).toMatchObject({ missing, servers: 1 });
+  });
+
+  it("ends a second after its deadline if the node is silent, also as a call", async () => {
+    const rope = open();
+    await Socket.last.welcome();
+    const codes: string[] = [];
+    const note = (err: RopewalkError): void => void codes.push(err.code);
+    rope.gather("x:/*", 1, { timeout: 1000 }).catch(note);
+    rope.call("x:/*", 1, { timeout: 1000, strategy: "all" }).catch(note);
+    rope.call("x:/*", 1, { timeout: 1000, strategy: { by: "majority" }, idempotent: true }).catch(note);
+    await vi.advanceTimersByTimeAsync(1999);
+    expect(codes).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(codes).toEqual(Array(3).fill("deadline_exceeded"));
+    expect(Socket.last.sent.filter((m) => m.vrb === "cancel").length).toBe(3);
+  });
+
+  it("ends at its deadline if it was not sent, and so does every other call", async () => {
+    const rope = open();
+    const lines: string[] = [];
+    const note = (err: RopewalkError): void => void lines.push(err.message);
+    rope.gather("x:/*", 1, { timeout: 1000 }).catch(note);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(lines).toEqual(["no connection to the node within 1000 ms"]);
+    await Socket.last.welcome();
+    rope.call("x:/", 1, { timeout: 1000, strategy: "random" }).catch(note);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(lines[1]).toBe("no answer from x:/ within 1000 ms");
+  });
+});
+
 it("an error that nobody listens for goes to the console", async () => {
   const log = vi.spyOn(console, "error").mockImplementation(() => {});
   const rope = connect("ws://node/", { WebSocket: Socket as unknown as WebSocketLike, transports: ["websocket"] });

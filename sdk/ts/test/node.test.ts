@@ -127,6 +127,16 @@ describe.each(ways)("by %s", (_, where, options, kind) => {
     await expect(rope.gather("math:/d/bad", {}, { quorum: 1 })).rejects.toMatchObject({ code: "no_quorum" });
   });
 
+  it("ends a gather at its deadline with the answers that there are", async () => {
+    const [s1, s2, rope] = [await open(), await open(), await open()];
+    await s1.serve("some", { "/": () => 1 }).ready;
+    await s2.serve("some", { "/": () => new Promise(() => {}) }).ready;
+    const got = await rope.gather<number>("some:/", 1, { timeout: 300 });
+    expect(got.values).toEqual([1]);
+    // The other server gives up at the same moment, and its word of that may come in time.
+    expect([...got.missing, ...got.answers.filter((a) => a.error?.code === "deadline_exceeded")]).toMatchObject([{ server: s2.id }]);
+  });
+
   it("ends calls that wait for a server that goes away", async () => {
     const [server, rope] = [await open(), await open()];
     await server.serve("slow", { "/": () => new Promise(() => {}) }).ready;

@@ -134,17 +134,18 @@ describe("gather", () => {
     conn.reply(m, {
       answers: [
         { server: "s1", name: "math", path: "/decimal/mul", took: 0.002, body: 10 },
-        { server: "s2", name: "math", path: "/decimal/add", took: 0.001, error: { code: "internal", message: "no" } },
+        { server: "s2", node: "b", name: "math", path: "/decimal/add", took: 0.001, error: { code: "internal", message: "no" } },
         { server: "s3", name: "math", path: "/decimal/pic", took: 0.001, body: "AAE=", contentType: "image/png" },
       ],
-      missing: [{ server: "s4", name: "math", path: "/decimal/sub" }],
+      missing: [{ server: "s4", node: "b", name: "math", path: "/decimal/sub" }],
       servers: 4,
     });
     const got = await out;
     expect(got.servers).toBe(4);
-    expect(got.missing).toEqual([{ server: "s4", name: "math", path: "/decimal/sub" }]);
+    expect(got.missing).toEqual([{ server: "s4", node: "b", name: "math", path: "/decimal/sub" }]);
     expect(got.answers[0]).toEqual({ server: "s1", name: "math", path: "/decimal/mul", took: 2, body: 10 });
-    expect(got.answers[1]!.error).toMatchObject({ code: "internal", remote: true });
+    expect(got.answers[0]).not.toHaveProperty("node"); // it is on the caller's
+    expect(got.answers[1]).toMatchObject({ node: "b", error: { code: "internal", remote: true } });
     expect(got.answers[2]!.body).toMatchObject({ contentType: "image/png" });
     expect(got.values).toEqual([10, new Uint8Array([0, 1])]);
   });
@@ -152,13 +153,13 @@ describe("gather", () => {
   it("gives answers as they come to onAnswer", async () => {
     const { rope, conn } = await start();
     const seen: unknown[] = [];
-    const out = rope.gather("x:/*", 1, { strategy: "majority", onAnswer: (a) => seen.push(a.server) });
+    const out = rope.gather("x:/*", 1, { strategy: "majority", onAnswer: (a) => seen.push(`${a.server} on ${a.node}`) });
     const m = await conn.take("call");
     expect(m.str).toEqual({ by: "majority", parts: true });
-    conn.send({ vrb: "part", rmid: m.mid!, bdy: { server: "s1", name: "x", path: "/a", took: 0, body: 1 } });
+    conn.send({ vrb: "part", rmid: m.mid!, bdy: { server: "s1", node: "b", name: "x", path: "/a", took: 0, body: 1 } });
     conn.reply(m, { answers: [], missing: [], servers: 1 });
     await out;
-    expect(seen).toEqual(["s1"]);
+    expect(seen).toEqual(["s1 on b"]);
   });
 
   it("rejects with no_quorum as any call does", async () => {
