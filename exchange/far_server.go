@@ -158,8 +158,25 @@ func (x *Exchange) chooseAgain(req *route.Request, l *leg) {
 		_ = l.res.Fail(errReturned(req.Message.To))
 		return
 	}
+	if rest, ok := match.Without(siblings(match, l.server)); ok {
+		match = rest
+	}
 	req.Matched(match)
 	x.give(x.ctx, req, l.res, tried)
+}
+
+// siblings are the servers of a match at the same node as one that returned a
+// request. That may be stopping, and then they would return it, too.
+func siblings(m route.Match, server route.Endpoint) []route.Endpoint {
+	var list []route.Endpoint
+	if s, ok := server.(*farServer); ok {
+		for _, e := range m.Endpoints {
+			if far, ok := e.(*farServer); ok && far.node == s.node {
+				list = append(list, e)
+			}
+		}
+	}
+	return list
 }
 
 // errReturned is for requests that no server took. to may be nil.

@@ -91,6 +91,30 @@ func TestFarReturnedByMany(t *testing.T) {
 	w.still()
 }
 
+// A node that returns calls returns them for all its servers: those of others come
+// first.
+func TestFarReturnedByANode(t *testing.T) {
+	t.Parallel()
+	w := newMesh(t, 3, false)
+	c := w.connect(0)
+	for range 10 {
+		w.serving(1, "echo:/")
+	}
+	s := w.serving(2, "echo:/")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = w.nodes[1].Drain(ctx) // and nobody has heard of it
+	c.send(`{"to":"echo:/","mid":"1","str":"first","bdy":1}`)
+	s.send(`{"rmid":%q,"bdy":1}`, s.next(t).Mid)
+	c.want(message.VerbReply, "1", "1")
+	s.Gone()
+	c.send(`{"to":"echo:/","mid":"2","str":"first","bdy":1}`)
+	if err := c.wantError("2", message.CodeServiceDown); !err.Retryable {
+		t.Errorf("%+v", err)
+	}
+	w.still()
+}
+
 // A returned call finds a server of this node, through its serve stage, and
 // back through middleware that wrapped the Responder.
 func TestFarReturnedComesHome(t *testing.T) {
