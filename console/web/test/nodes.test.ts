@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { aimed, arranged, covers, nodeOf, reachable, serversAt, spread, tagOf, title, type NodeStatus } from "../src/model/nodes";
+import { aimed, arranged, covers, nodeOf, nthHue, reachable, serversAt, spread, tagOf, title, type NodeStatus } from "../src/model/nodes";
 import type { ServiceInfo } from "../src/model/wire";
 
 const time = "2026-01-01T00:00:00Z";
@@ -46,6 +46,14 @@ describe("nodes", () => {
     expect(title(nodes, dev)).toBe("dev");
     expect(title([dev, node("dev", "eeeeeeee")], dev)).toBe("dev aaaa");
     expect(title([dev, node("dev", "eeeeeeee", { state: "lost" })], dev)).toBe("dev");
+  });
+
+  it("have colours of their own, and none is red", () => {
+    const hues = Array.from({ length: 8 }, (_, i) => nthHue(i));
+    expect(hues.every((h) => h >= 60 && h < 330)).toBe(true);
+    for (const [i, h] of hues.entries()) {
+      for (const other of hues.slice(0, i)) expect(Math.abs(h - other)).toBeGreaterThan(14);
+    }
   });
 
   it("have servers", () => {

@@ -1,8 +1,7 @@
-import { hue } from "../model/address";
 import { count, duration } from "../model/format";
 import { reachable, title, type NodeStatus } from "../model/nodes";
 import { config } from "../state/rope";
-import { info, many, nodes, now } from "../state/world";
+import { hueOf, info, many, nodes, now } from "../state/world";
 import { Copy } from "../ui/copy";
 
 /** The nodes of the mesh, and how another one joins. A node that meets no others has nothing to show here. */
@@ -31,7 +30,7 @@ function Tile({ node: n }: { node: NodeStatus }) {
   const zone = n.labels?.["zone"];
   const name = title(nodes.value, n);
   return (
-    <li class="tile" data-node={n.name} data-id={n.id} data-state={n.state} data-self={!!n.self} style={{ "--hue": String(hue(n.id)) }} title={about(n)}>
+    <li class="tile" data-node={n.name} data-id={n.id} data-state={n.state} data-self={!!n.self} style={{ "--hue": String(hueOf(n.id)) }} title={about(n)}>
       <p class="name">
         <i class="strand knot" aria-hidden="true" />
         <strong>{name}</strong>

@@ -1,7 +1,7 @@
-import { hue, tree, type Known } from "../model/address";
+import { tree, type Known } from "../model/address";
 import { count } from "../model/format";
 import { spread, title } from "../model/nodes";
-import { addresses, many, nodes } from "../state/world";
+import { addresses, hueOf, many, nodes } from "../state/world";
 
 // On a telephone the other cards would be far away.
 const roomy = matchMedia("(min-width: 800px)").matches;
@@ -40,7 +40,7 @@ function Places({ servers }: { servers: readonly string[] }) {
       {spread(nodes.value, servers).map(({ node, servers: n }) => {
         const name = title(nodes.value, node);
         return (
-          <span key={node.id} class="place" style={{ "--hue": String(hue(node.id)) }} title={`${count(n, "server")} on ${name}`}>
+          <span key={node.id} class="place" style={{ "--hue": String(hueOf(node.id)) }} title={`${count(n, "server")} on ${name}`}>
             <i class="strand knot" aria-hidden="true" />{name}{n > 1 && <span class="note">×{n}</span>}
           </span>
         );

@@ -1,4 +1,4 @@
-import { isNode, tagOf } from "./nodes";
+import { tagOf } from "./nodes";
 import type { ServiceInfo } from "./wire";
 
 /** The id in an address: "7f3k@client:/" has 7f3k, and "math:/x" none. */
@@ -25,11 +25,11 @@ export function webSocketURL(href: string): string {
   return `${url.protocol === "https:" ? "wss" : "ws"}://${url.host}`;
 }
 
-/** The hue, in degrees, by which a person knows a server or client again. No node is red, which means that it is lost. */
+/** The hue, in degrees, by which a person knows a server or client again. */
 export function hue(id: string): number {
   let h = 2166136261; // FNV-1a
   for (let i = 0; i < id.length; i++) h = Math.imul(h ^ id.charCodeAt(i), 16777619);
-  return isNode(id) ? 60 + (h >>> 0) % 270 : (h >>> 0) % 360;
+  return (h >>> 0) % 360;
 }
 
 /** An address that can be called, and what it is. */

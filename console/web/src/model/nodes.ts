@@ -33,9 +33,6 @@ const idLength = 32;
 const tagLength = 8;
 const clientLength = 21;
 
-/** Whether an id is that of a node. */
-export const isNode = (id: string): boolean => id.length === idLength;
-
 /** What the id of a client begins with that is connected to a node: 8 hex digits; "" of an id that has no such thing. */
 export function tagOf(id: string): string {
   return id.length === clientLength && /^[0-9a-f]{8}/.test(id) ? id.slice(0, tagLength) : "";
@@ -43,7 +40,7 @@ export function tagOf(id: string): string {
 
 /** The node that has an id, or to which the client with that id is connected. */
 export function nodeOf(nodes: readonly NodeStatus[], id: string): NodeStatus | undefined {
-  if (isNode(id)) return nodes.find((n) => n.id === id);
+  if (id.length === idLength) return nodes.find((n) => n.id === id);
   const tag = tagOf(id);
   return tag ? nodes.find((n) => n.id.startsWith(tag)) : undefined;
 }
@@ -68,6 +65,11 @@ export function arranged(nodes: readonly NodeStatus[]): NodeStatus[] {
   const rank = (n: NodeStatus): number => (n.self ? 0 : n.state === "lost" ? 2 : 1);
   return nodes.filter((n) => !replaced(nodes, n)).sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
 }
+
+const golden = (Math.sqrt(5) - 1) / 2;
+
+/** The hue, in degrees, of the nth node: far from those before it. None is red, which is the colour of those that are lost. */
+export const nthHue = (n: number): number => 60 + Math.round(((n * golden + 0.5) % 1) * 270);
 
 /** Those to which calls can go. */
 export const reachable = (nodes: readonly NodeStatus[]): NodeStatus[] => nodes.filter((n) => n.state !== "lost");

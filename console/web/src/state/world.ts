@@ -1,7 +1,7 @@
 import { computed, effect, signal } from "@preact/signals";
-import { known, webSocketURL } from "../model/address";
+import { hue, known, webSocketURL } from "../model/address";
 import { median } from "../model/format";
-import { aimed, arranged, nodeOf, reachable, title, type NodeStatus } from "../model/nodes";
+import { aimed, arranged, nodeOf, nthHue, reachable, title, type NodeStatus } from "../model/nodes";
 import { serversOf, update, type Roster } from "../model/roster";
 import type { ClientInfo, NodeInfo, ServiceInfo } from "../model/wire";
 import { me, moved, nodeId, online, rope } from "./rope";
@@ -39,6 +39,17 @@ export const mathServers = signal<Roster>([]);
 
 /** The servers of report:/long. */
 export const reportServers = signal<Roster>([]);
+
+const hues = new Map<string, number>(); // of nodes, by name: one that is started again keeps its colour
+
+/** The hue, in degrees, of a node, server or client. */
+export function hueOf(id: string): number {
+  const name = nodes.value.find((n) => n.id === id)?.name;
+  if (name === undefined) return hue(id);
+  const h = hues.get(name) ?? nthHue(hues.size);
+  hues.set(name, h);
+  return h;
+}
 
 /** The id of the node that calls of this page go to; "" leaves that to the strategy. */
 export const target = signal("");

@@ -1,7 +1,7 @@
-import { hue, short } from "../model/address";
+import { short } from "../model/address";
 import { title } from "../model/nodes";
 import { me, nodeId } from "../state/rope";
-import { many, nodes, placeOf } from "../state/world";
+import { hueOf, many, nodes, placeOf } from "../state/world";
 
 interface Props {
   id: string;
@@ -15,7 +15,7 @@ export function Who({ id, full, note }: Props) {
   const name = nameOf(id, full);
   const isNode = !full && nodes.value.some((n) => n.id === id);
   return (
-    <span class="who" style={{ "--hue": String(hue(id)) }} title={id || undefined}>
+    <span class="who" style={{ "--hue": String(hueOf(id)) }} title={id || undefined}>
       <i class={isNode ? "strand knot" : "strand"} aria-hidden="true" />
       <span class={isNode || /\s/.test(name) ? "" : "mono"}>{name}</span>
       {note && <span class="note">{note}</span>}
