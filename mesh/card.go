@@ -60,6 +60,9 @@ type Card struct {
 	// Clients and Routes are how many there are.
 	Clients int `json:"clients,omitempty"`
 	Routes  int `json:"routes,omitempty"`
+	// Frame is the largest message that the node takes, in bytes; 0 stands for
+	// [DefaultMaxFrame].
+	Frame int `json:"frame,omitempty"`
 	// Hears are the tags of the nodes that this one hears, one after another,
 	// so that each knows whether it gets through.
 	Hears string `json:"hears,omitempty"`
@@ -67,6 +70,14 @@ type Card struct {
 
 // Zone is the label zone.
 func (c *Card) Zone() string { return c.Labels["zone"] }
+
+// frame is the largest message that the node takes, in bytes.
+func (c *Card) frame() int {
+	if c.Frame > 0 {
+		return c.Frame
+	}
+	return DefaultMaxFrame
+}
 
 // hears tells whether the node hears the one with a tag.
 func (c *Card) hears(tag string) bool {

@@ -99,7 +99,7 @@ func (m *Mesh) seen(id nodeID, c *Card, now time.Time) {
 	}
 	m.mu.Lock()
 	mem, known := m.members[id]
-	if m.closed || !known && len(m.members) >= maxMembers {
+	if m.closed || !known && len(m.members) >= maxMembers && !m.forgetOne() {
 		m.mu.Unlock()
 		return
 	}
@@ -134,13 +134,29 @@ func (m *Mesh) seen(id nodeID, c *Card, now time.Time) {
 	}
 }
 
+// forgetOne makes room for another node: it forgets the one that was lost first,
+// if there is one. m.mu is held.
+func (m *Mesh) forgetOne() bool {
+	var first *member
+	for _, mem := range m.members {
+		if mem.link == nil && (first == nil || mem.lostAt.Before(first.lostAt)) {
+			first = mem
+		}
+	}
+	if first != nil {
+		delete(m.members, first.id)
+	}
+	return first != nil
+}
+
 // refuse logs, once, that a node cannot be talked to.
 func (m *Mesh) refuse(id nodeID, c *Card) {
 	m.mu.Lock()
 	_, told := m.refused[id]
-	if len(m.refused) < maxMembers {
-		m.refused[id] = struct{}{}
+	if len(m.refused) >= maxMembers {
+		clear(m.refused)
 	}
+	m.refused[id] = struct{}{}
 	m.mu.Unlock()
 	if !told {
 		m.log.Warn("a node speaks another version of the protocol and is not taken into the mesh; run the same version of the program everywhere",

@@ -315,6 +315,9 @@ func (m *Mesh) Card() Card {
 		Labels: maps.Clone(m.cfg.Labels), URLs: m.cfg.URLs(), Addr: m.plane.Addr(), Clients: m.cfg.Clients(),
 		Routes: int(m.routes.Load()), Hears: m.hears(),
 	}
+	if m.cfg.MaxFrame != DefaultMaxFrame {
+		c.Frame = m.cfg.MaxFrame
+	}
 	if m.draining.Load() {
 		c.State = Draining
 	}

@@ -79,8 +79,8 @@ func (n *Node) Card() *Card { return n.card.Load() }
 // Deliver queues a message for the node. It never blocks, and keeps nothing of
 // m. Its errors are *message.Error: CodeOverloaded when too much waits for the
 // node (parts are refused earlier than the rest, errors and cancels later),
-// CodeTooLarge when a frame
-// would be larger than [Config.MaxFrame], CodeNodeLost when the link is lost.
+// CodeTooLarge when a frame would be larger than [Config.MaxFrame] here or there,
+// CodeNodeLost when the link is lost.
 func (n *Node) Deliver(note Note, m *message.Message) error {
 	n.mu.Lock()
 	if n.closed {
@@ -94,7 +94,7 @@ func (n *Node) Deliver(note Note, m *message.Message) error {
 			return dst, err
 		}
 		dst = message.AppendSplit(dst, m)
-		if len(dst)-before > n.mesh.cfg.MaxFrame {
+		if len(dst)-before > min(n.mesh.cfg.MaxFrame, n.Card().frame()) {
 			return dst, errTooLarge
 		}
 		return dst, nil

@@ -426,3 +426,63 @@ func TestLargeDescription(t *testing.T) {
 		b.stop(t)
 	})
 }
+
+// A node that takes larger messages than another sends that one none of these:
+// they would cost the link, with all that is on it.
+func TestNodesOfDifferentFrames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := ropewalktest.NewNetwork(1)
+		a := start(t, h, "a")
+		b := start(t, h, "b", func(c *mesh.Config) { c.MaxFrame = 1 << 20 })
+		time.Sleep(time.Second)
+		body := `"` + strings.Repeat("x", 3<<20) + `"`
+		if err := send(a.link("b"), body); message.CodeOf(err) != message.CodeTooLarge {
+			t.Errorf("to the one that takes less: %v", err)
+		}
+		for _, n := range a.mesh.Nodes() {
+			if n.Frame != 0 {
+				t.Errorf("people are told of %d bytes", n.Frame)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(a.left) > 0 || len(b.received()) > 0 {
+			t.Errorf("a has lost %q, b has %d messages", a.left, len(b.received()))
+		}
+		a.stop(t)
+		b.stop(t)
+	})
+}
+
+// Nodes that come and go, as one that crashes again and again, do not keep new
+// ones out.
+func TestManyNodesComeAndGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &teller{}
+		a := start(t, ropewalktest.NewNetwork(1), "a", func(c *mesh.Config) { c.Discovery = d })
+		synctest.Wait()
+		card := func() mesh.Card {
+			return mesh.Card{Protocol: mesh.Protocol, ID: message.NewNodeID(), Name: "b", State: mesh.Alive, Started: time.Now()}
+		}
+		for range 1100 { // more than are remembered
+			if err := d.seen(card()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second) // they are lost
+		last := card()
+		if err := d.seen(last); err != nil {
+			t.Fatal(err)
+		}
+		list := a.mesh.Nodes()
+		if !slices.ContainsFunc(list, func(i mesh.NodeInfo) bool { return i.ID == last.ID && i.State == mesh.Alive }) {
+			t.Errorf("the last of 1101 nodes is not among the %d that are known", len(list))
+		}
+		if len(list) > 1001 {
+			t.Errorf("%d nodes are known", len(list))
+		}
+		a.stop(t)
+	})
+}
