@@ -16,6 +16,7 @@ type entry struct {
 	node        *node
 	slot        *atomic.Pointer[entry] // the field of node that points here
 	roster      atomic.Pointer[roster] // never nil
+	left        atomic.Int64           // when the last server left, in nanoseconds since 1970
 
 	older, newer *entry // neighbours among the routes that are down
 	down         bool

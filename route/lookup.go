@@ -57,9 +57,10 @@ type search struct {
 	visits   int // left
 
 	found *roster
-	at    int  // of the instance in found
-	down  bool // a pattern matched that nobody serves any more
-	other bool // a pattern matched that only other instances serve
+	at    int   // of the instance in found
+	down  bool  // a pattern matched that nobody serves any more
+	other bool  // a pattern matched that only other instances serve
+	left  int64 // when the last server of a pattern that matched left
 }
 
 // walk looks for the rest of a path below n, the most specific pattern first.
@@ -92,7 +93,7 @@ func (s *search) take(x *entry) bool {
 	r := x.roster.Load()
 	switch {
 	case len(r.ends) == 0:
-		s.down = true
+		s.down, s.left = true, max(s.left, x.left.Load())
 		return false
 	case s.instance != "":
 		if s.at = r.findID(s.instance); s.at < 0 {

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -15,6 +16,14 @@ const (
 	maxSuggestVisits = 300
 	// maxSuggestBytes is the longest segment that is compared.
 	maxSuggestBytes = 64
+
+	// justLeft is how long after its last server has left a route may have
+	// another one soon: of a service that moves to another node it may be known
+	// earlier that it has left than where it is.
+	justLeft = time.Second
+	// comesBack is when it is worth to look again: many times what news need
+	// from node to node.
+	comesBack = 150 * time.Millisecond
 )
 
 // fail makes the error of a look-up that found nobody.
@@ -34,6 +43,9 @@ func (t *Table) fail(a *message.Address, s *search) error {
 	case s.down:
 		err = message.NewError(message.CodeServiceDown, "everybody who served "+text+" is gone",
 			"Start the service again, or repeat the call when it is back.")
+		if time.Since(time.Unix(0, s.left)) < justLeft {
+			err.RetryAfter = comesBack
+		}
 	default:
 		err = message.NewError(message.CodeNoService, "nobody serves "+text, t.hint(a))
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -146,6 +147,9 @@ func (t *Table) leave(x *entry, e Endpoint) bool {
 	}
 	r := x.roster.Load()
 	next := r.without(r.find(e))
+	if len(next.ends) == 0 {
+		x.left.Store(time.Now().UnixNano())
+	}
 	x.roster.Store(next)
 	if len(next.ends) > 0 {
 		return true
