@@ -217,7 +217,7 @@ const (
 	gatherGrace = time.Second
 	// gatherEarly is how much earlier than a context a gather ends, at most, so
 	// that its answer comes in time.
-	gatherEarly = 100 * time.Millisecond
+	gatherEarly = 250 * time.Millisecond
 )
 
 // arm has the flight end at its deadline; c.mu is held. It is one runtime timer

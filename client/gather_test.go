@@ -35,7 +35,7 @@ func TestGatherEndsWithWhatThereIs(t *testing.T) {
 					t.Fatalf("%+v, %v", g, err)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 			defer cancel()
 			g, err := c.Gather(ctx, "ask:/", nil)
 			if err != nil || len(g.Answers) != 1 || len(g.Missing) != 1 {

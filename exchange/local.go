@@ -86,7 +86,7 @@ func (l Local) ask(ctx context.Context, verb message.Verb, address string, body 
 
 // gatherEarly is how much earlier than the context of its caller a gather ends,
 // at most.
-const gatherEarly = 100 * time.Millisecond
+const gatherEarly = 250 * time.Millisecond
 
 // message builds the envelope of a call from inside the process.
 func (l Local) message(ctx context.Context, verb message.Verb, address string, body any, s call.Settings) (*message.Message, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ropewalk/ropewalk/call"
@@ -49,16 +50,16 @@ func countTo(n int) *service.Service {
 // A gather ends with what there is before the context of its caller does.
 func TestLocalGatherWithinAContext(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.local(countTo(3))
-	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.local(countTo(3))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		g, err := w.Local().Gather(ctx, "count:/*", json.RawMessage("{}"))
-		cancel()
 		if err != nil || g.Servers != 3 {
 			t.Fatalf("%+v, %v", g, err)
 		}
-	}
+	})
 }
 
 func TestLocalCaller(t *testing.T) {
