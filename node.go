@@ -251,10 +251,10 @@ func (n *Node) Run(ctx context.Context) error {
 	return n.Shutdown(end)
 }
 
-// Shutdown stops accepting connections and, when the services of connections have
-// gone to other nodes of the mesh, calls; it waits until the calls in
-// flight have had their answers, and closes all connections with a code that
-// tells clients to come back. When ctx ends first it stops waiting, ends the
+// Shutdown stops accepting connections and, as soon as the services of
+// connections have gone to other nodes of the mesh, calls; it waits until the
+// calls in flight have had their answers, and closes all connections with a code
+// that tells clients to come back. When ctx ends first it stops waiting, ends the
 // contexts of handlers, and returns ctx's error; handlers that do not return
 // soon after that are left behind. It may be called more than once.
 func (n *Node) Shutdown(ctx context.Context) error {
