@@ -59,6 +59,9 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	} else {
 		m.log.Warn("node lost", "node", card.Name, "id", n.text, "reason", reason)
 	}
+	if kind == lostSilent {
+		m.cardChanged() // it may hear this node, and has to know that it is not heard
+	}
 	if !n.joined {
 		return
 	}

@@ -117,21 +117,39 @@ func (m *Mesh) seen(id nodeID, c *Card, now time.Time) {
 		m.touch()
 	}
 	mem.card, mem.heard = c, now
-	var n *Node
-	switch {
-	case mem.link != nil:
-		mem.link.card.Store(c)
-		mem.link.deaf = cmp.Or(mem.link.deaf, now)
-		if hears {
-			mem.link.deaf = time.Time{}
+	var begun, ended *Node
+	switch n := mem.link; {
+	case n != nil:
+		n.card.Store(c)
+		if !n.hearing(hears, now) {
+			ended = n
 		}
 	case hears || mem.lostAs != lostDeaf:
-		n = m.link(mem, now)
+		begun = m.link(mem, now)
 	}
 	m.mu.Unlock()
-	if n != nil {
-		m.welcome(n)
+	if begun != nil {
+		m.welcome(begun)
 	}
+	if ended != nil {
+		m.lose(ended, "it does not hear this node any more", lostDeaf)
+	}
+}
+
+// hearing takes what the last card of a node says of whether it hears this one,
+// and reports whether the link may go on: a node that has heard this one and does
+// so no more has lost the link; one that is new may need a moment. Mesh.mu is
+// held.
+func (n *Node) hearing(yes bool, now time.Time) bool {
+	switch {
+	case yes:
+		n.heardUs, n.deaf = true, time.Time{}
+	case n.heardUs:
+		return false
+	default:
+		n.deaf = cmp.Or(n.deaf, now)
+	}
+	return true
 }
 
 // forgetOne makes room for another node: it forgets the one that was lost first,

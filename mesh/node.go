@@ -68,6 +68,7 @@ type Node struct {
 
 	introduced bool      // gets announcements; guarded by Mesh.mu
 	deaf       time.Time // since when it does not hear this node, zero if it does; guarded by Mesh.mu
+	heardUs    bool      // it has said once that it does; guarded by Mesh.mu
 }
 
 // ID is the id of the node: 32 hex digits.
