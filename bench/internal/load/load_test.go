@@ -134,7 +134,7 @@ func TestRun(t *testing.T) {
 // run takes longer if a busy machine has not done what is to be measured.
 func run(cfg load.Config) (load.Result, error) {
 	res, err := load.Run(cfg)
-	for err == nil && cfg.Mode == load.ModeCall && res.Count < cfg.InFlight && cfg.For < 10*time.Second {
+	for err == nil && cfg.Mode == load.ModeCall && res.Count < uint64(cfg.InFlight) && cfg.For < 10*time.Second {
 		cfg.For *= 3
 		res, err = load.Run(cfg)
 	}
