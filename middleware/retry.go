@@ -83,11 +83,11 @@ func (m *RetryMetrics) count(code message.Code) {
 // Each time a server is chosen anew, by the strategy of the call; the one that
 // failed last is left out if there are others. If there are none, an error that
 // says how long to wait is obeyed. If no server can be found at all, that is
-// tried once more. What other middleware refuses before a server was chosen is
-// not tried again. Nothing is repeated when there is not enough time left until
-// the deadline. Nobody waits meanwhile: the call goes on, on another goroutine,
-// when its time has come. A panic there is written to log ([slog.Default] if
-// nil).
+// tried once more, or, if one has left just now, as often as all else. What
+// other middleware refuses before a server was chosen is not tried again.
+// Nothing is repeated when there is not enough time left until the deadline.
+// Nobody waits meanwhile: the call goes on, on another goroutine, when its time
+// has come. A panic there is written to log ([slog.Default] if nil).
 //
 // It fits the stage call, inside of everything that counts or logs calls. It costs two mutexes, and for a call that goes to another node, or
 // through a connection and is idempotent, a copy of its body. An invalid
@@ -251,7 +251,7 @@ func (t *retrial) wait(req *route.Request, err *message.Error, idempotent bool) 
 	switch {
 	case t.times >= t.r.times, !route.Repeatable(err), !err.Retryable && !idempotent:
 		return 0, false
-	case req.Server == nil && (t.sought && t.failed == nil || !unserved(err)):
+	case req.Server == nil && (t.sought && t.failed == nil && err.RetryAfter == 0 || !unserved(err)):
 		return 0, false
 	}
 	d := t.r.backoff << min(t.times, 16)

@@ -23,7 +23,7 @@ const (
 	justLeft = time.Second
 	// comesBack is when it is worth to look again: many times what news need
 	// from node to node.
-	comesBack = 150 * time.Millisecond
+	comesBack = 200 * time.Millisecond
 )
 
 // fail makes the error of a look-up that found nobody.
