@@ -117,7 +117,7 @@ func (n *Node) flush(now time.Time, due bool) (again bool) {
 		m.metrics.resent.Add(float64(len(list)))
 		list = n.out.take(list, now)
 	}
-	h := header{epoch: n.epoch, peer: n.peerOut, ack: n.got}
+	h := header{epoch: n.epoch, peer: n.peer, ack: n.next - 1}
 	for _, p := range list {
 		h.seq = p.seq
 		putHeader(p.buf, kindData, m.id, h)

@@ -62,7 +62,7 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 	if kind == lostSilent {
 		m.cardChanged() // it may hear this node, and has to know that it is not heard
 	}
-	if !n.joined {
+	if n.peer == 0 {
 		return
 	}
 	if len(unsent) > 0 { // it must not be chosen for them again
@@ -82,10 +82,8 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 
 // unserve takes back what the node serves. n.inMu is held.
 func (n *Node) unserve() {
-	for key := range n.serves {
-		if p, err := route.ParsePattern(key.pattern); err == nil {
-			n.mesh.cfg.Handler.Unserved(n, route.Seat{Server: key.server, Name: key.name, Pattern: p})
-		}
+	for key, p := range n.serves {
+		n.mesh.cfg.Handler.Unserved(n, route.Seat{Server: key.server, Name: key.name, Pattern: p})
 	}
 	clear(n.serves)
 }
@@ -113,10 +111,8 @@ func (n *Node) giveBack(p *packet) {
 func (n *Node) table() *route.Table {
 	t := route.NewTable()
 	e := new(absent)
-	for key := range n.serves {
-		if p, err := route.ParsePattern(key.pattern); err == nil {
-			_ = t.Serve(key.name, p, e, route.Info{})
-		}
+	for key, p := range n.serves {
+		_ = t.Serve(key.name, p, e, route.Info{})
 	}
 	return t
 }

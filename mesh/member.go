@@ -208,8 +208,8 @@ func (m *Mesh) link(mem *member, now time.Time) *Node {
 	m.lastEpoch = max(m.lastEpoch+1, uint64(now.UnixNano())) //nolint:gosec // the time is not negative
 	text := mem.id.String()
 	n := &Node{
-		mesh: m, id: mem.id, text: text, tag: message.NodeTag(text), since: now, epoch: m.lastEpoch, next: 1,
-		serves: make(map[seatKey]struct{}),
+		mesh: m, id: mem.id, text: text, since: now, epoch: m.lastEpoch, next: 1,
+		serves: make(map[seatKey]route.Pattern),
 		out:    outbox{limit: m.cfg.MaxPending, wait: resendAfter},
 	}
 	n.card.Store(mem.card)

@@ -1,13 +1,13 @@
 package mesh
 
 import (
-	"encoding/json"
 	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
 )
 
 // Node is the link to one other node, from when it was made to when it was
@@ -33,7 +33,6 @@ type Node struct {
 	mesh   *Mesh
 	id     nodeID
 	text   string // the id
-	tag    string
 	since  time.Time
 	epoch  uint64
 	card   atomic.Pointer[Card]
@@ -45,11 +44,9 @@ type Node struct {
 	// What is received, one packet at a time.
 	inMu    sync.Mutex
 	dead    bool
-	joined  bool
-	peer    uint64 // its epoch; 0 until it is known
-	next    uint64 // the packet that comes next
+	peer    uint64 // its epoch; 0 until it is known; written under mu, too
 	partial []byte // of a frame that comes in fragments
-	serves  map[seatKey]struct{}
+	serves  map[seatKey]route.Pattern
 
 	// What is sent.
 	mu       sync.Mutex
@@ -58,8 +55,7 @@ type Node struct {
 	flushing bool   // packets of out are being sent, and must stay as they are
 	acked    uint64 // by the other side
 	nakked   bool   // what follows acked has to be sent again
-	peerOut  uint64 // as peer, for headers
-	got      uint64 // last packet that arrived in order
+	next     uint64 // the packet that comes next from the other side
 	owed     int    // packets that this side has not acknowledged
 	askNak   bool   // something is missing
 	missed   uint64 // what was asked for last
@@ -147,19 +143,14 @@ func (n *Node) Lose(reason string) {
 
 // announce queues what changed in what this node serves. It is not refused when
 // the outbox is full: the other side would never learn it.
-func (n *Node) announce(a *announcement) {
-	b, err := json.Marshal(a)
-	if err != nil {
-		n.mesh.log.Error("cannot announce what this node serves", "err", err)
-		return
-	}
+func (n *Node) announce(announcement []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return
 	}
 	_ = n.out.frame(math.MaxInt, func(dst []byte) ([]byte, error) {
-		return append(append(dst, frameRoutes), b...), nil
+		return append(append(dst, frameRoutes), announcement...), nil
 	})
 	n.schedule()
 }

@@ -103,11 +103,9 @@ func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew 
 
 // begin is the moment from which the other side is known. n.inMu is held.
 func (n *Node) begin(epoch uint64) {
-	n.peer = epoch
 	n.mu.Lock()
-	n.peerOut = epoch
+	n.peer = epoch
 	n.mu.Unlock()
-	n.joined = true
 	n.mesh.cfg.Handler.Joined(n)
 }
 
@@ -134,7 +132,6 @@ func (n *Node) note(kind byte, h header, now time.Time) bool {
 	switch {
 	case h.seq == n.next:
 		n.next++
-		n.got = h.seq
 		n.owed++
 		if n.owed >= ackEach || !n.timed {
 			n.schedule()

@@ -120,12 +120,24 @@ func (m *Mesh) announce() {
 	}
 	m.announced = now
 	m.routes.Store(int64(len(now)))
-	list := announcements(add, drop)
-	for _, n := range m.links(true) {
-		for _, a := range list {
-			n.announce(a)
+	nodes := m.links(true)
+	for _, a := range announcements(add, drop) {
+		b := m.encode(a)
+		for _, n := range nodes {
+			n.announce(b)
 		}
 	}
+}
+
+// encode writes an announcement as all nodes get it. What cannot be written is
+// an empty one.
+func (m *Mesh) encode(a *announcement) []byte {
+	b, err := json.Marshal(a)
+	if err != nil {
+		m.log.Error("cannot announce what this node serves", "err", err)
+		return []byte("{}")
+	}
+	return b
 }
 
 // seats is what this node serves for the others.
@@ -155,7 +167,7 @@ func (m *Mesh) introduce(n *Node) {
 		list = append(list, &announcement{}) // so that it hears of this node
 	}
 	for _, a := range list {
-		n.announce(a)
+		n.announce(m.encode(a))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -215,8 +227,8 @@ func (n *Node) routes(frame []byte) {
 	h := n.mesh.cfg.Handler
 	for _, d := range a.Drop {
 		key := seatKey{d.Server, d.Name, d.Pattern}
-		p, err := route.ParsePattern(d.Pattern)
-		if _, ok := n.serves[key]; !ok || err != nil {
+		p, ok := n.serves[key]
+		if !ok {
 			continue
 		}
 		delete(n.serves, key)
@@ -232,7 +244,7 @@ func (n *Node) routes(frame []byte) {
 			n.mesh.log.Warn("a route of another node cannot be used", "node", n.Card().Name, "route", s.Name+":"+s.Pattern, "err", err)
 			continue
 		}
-		n.serves[seatKey{s.Server, s.Name, s.Pattern}] = struct{}{}
+		n.serves[seatKey{s.Server, s.Name, s.Pattern}] = p
 	}
 	n.told.Store(true)
 }
