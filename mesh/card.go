@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/ropewalk/ropewalk/message"
 )
 
 // Protocol is the version of what nodes say to each other. Nodes with another
@@ -21,7 +23,6 @@ const (
 	maxURLs  = 16
 	maxLabel = 64 // labels, and bytes of the name of one
 	maxText  = 1024
-	tagLen   = 8 // of message.NodeTag
 )
 
 // State is how ready a node is to work.
@@ -142,7 +143,7 @@ func (c *Card) check() error {
 		return fmt.Errorf("the state %.64q of node %s", c.State, c.ID)
 	case len(c.URLs) > maxURLs || len(c.Labels) > maxLabel:
 		return fmt.Errorf("too many labels or addresses of node %s", c.ID)
-	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.Hears)%tagLen != 0,
+	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.Hears)%message.TagLen != 0,
 		strings.ContainsFunc(c.Version+c.Addr, unsafeRune):
 		return fmt.Errorf("a field of the card of node %s", c.ID)
 	}

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	idLen  = 13 // 13 digits of base 36 are 67 bits
-	tagLen = 8  // of a node id, in those of its clients: no two nodes of a mesh share them, or nearly never
+	idLen = 13 // 13 digits of base 36 are 67 bits
+	// TagLen is how many digits of a node's id stand in those of its clients: no
+	// two nodes of a mesh share them, or nearly never.
+	TagLen = 8
 )
 
 // NewID returns a new random id: 13 lower-case letters and digits with 67 bits
@@ -37,7 +39,7 @@ func NewID() string {
 
 // NodeTag returns the tag of a node: the first 8 digits of its id, or all of a
 // shorter one. The ids of its clients begin with it.
-func NodeTag(nodeID string) string { return nodeID[:min(tagLen, len(nodeID))] }
+func NodeTag(nodeID string) string { return nodeID[:min(TagLen, len(nodeID))] }
 
 // NewClientID returns a new id of a client of a node: the tag of the node, so
 // that a message to the client finds the node, and a [NewID].
@@ -46,17 +48,17 @@ func NewClientID(nodeID string) string { return NodeTag(nodeID) + NewID() }
 // TagOf returns the tag of the node that gave a client its id, and whether the
 // id has the form of [NewClientID].
 func TagOf(clientID string) (tag string, ok bool) {
-	if len(clientID) != tagLen+idLen {
+	if len(clientID) != TagLen+idLen {
 		return "", false
 	}
 	for i := range len(clientID) {
 		c := clientID[i]
 		hexDigit := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
-		if !hexDigit && (i < tagLen || c < 'g' || c > 'z') {
+		if !hexDigit && (i < TagLen || c < 'g' || c > 'z') {
 			return "", false
 		}
 	}
-	return clientID[:tagLen], true
+	return clientID[:TagLen], true
 }
 
 // NewNodeID returns a new id of a node: 32 lower-case hexadecimal digits.
