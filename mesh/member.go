@@ -49,7 +49,10 @@ func (d directory) Changed() <-chan struct{} {
 	return d.m.renewed
 }
 
-func (d directory) Publish() { _ = d.m.plane.Publish(d.m.cardPacket()) }
+func (d directory) Publish() {
+	d.m.look(time.Now())
+	_ = d.m.plane.Publish(d.m.cardPacket())
+}
 
 func (d directory) Seen(c Card) error {
 	id, err := parseID(c.ID)

@@ -140,6 +140,7 @@ type Mesh struct {
 	restored  atomic.Int64 // when it could work again after it could not
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
+	lookAgain *time.Timer   // when to look who is silent
 
 	ranMu sync.Mutex // held before all others
 	ran   time.Time  // when this process was last seen to run
@@ -153,6 +154,7 @@ type Mesh struct {
 	version   uint64
 	changed   chan struct{} // closed at the next change of Nodes; nil if nobody asked
 	renewed   chan struct{} // closed at the next change of Card
+	pinged    time.Time     // when ping last did something
 	pingNext  nodeID
 	refused   map[nodeID]struct{} // nodes of another protocol that were warned of
 	closed    bool
@@ -173,6 +175,7 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		cfg: cfg, id: id, started: time.Now(), ran: time.Now(), plane: cfg.Backplane, discovery: cfg.Discovery, log: cfg.Logger,
 		lane:      lane.New(context.Background(), cfg.Logger),
 		renew:     make(chan struct{}, 1),
+		lookAgain: time.NewTimer(watchLeast),
 		announced: make(map[seatKey]route.Seat),
 		members:   make(map[nodeID]*member),
 		cards:     make(cards),

@@ -10,33 +10,34 @@ import (
 
 const (
 	// watchMost and watchLeast bound the time until a node looks again who is
-	// silent; within them it looks when somebody has been so for too long.
-	watchMost  = time.Second
+	// silent; within them it looks when somebody has been so for too long. The
+	// first is longer than the usual interval, with which it looks too.
+	watchMost  = 1250 * time.Millisecond
 	watchLeast = 50 * time.Millisecond
 	// pingEach is how often a node measures the way to one of the others.
 	pingEach = 5 * time.Second
 	pingLen  = 8
 )
 
-// runWatch looks who is silent.
+// runWatch looks who is silent when nothing else has done so for a while.
 func (m *Mesh) runWatch(ctx context.Context) {
-	timer := time.NewTimer(watchLeast)
-	defer timer.Stop()
-	var lastPing time.Time
+	defer m.lookAgain.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-		}
-		now := time.Now()
-		m.awake(now)
-		timer.Reset(min(max(m.watch(now), watchLeast), watchMost))
-		if now.Sub(lastPing) >= pingEach {
-			lastPing = now
-			m.ping(now)
+		case <-m.lookAgain.C:
+			m.look(time.Now())
 		}
 	}
+}
+
+// look looks who is silent, and puts off the next look. Whoever wakes this
+// process anyway does it too: at rest a node costs what its wake-ups cost.
+func (m *Mesh) look(now time.Time) {
+	m.awake(now)
+	m.lookAgain.Reset(max(m.watch(now), watchLeast))
+	m.ping(now)
 }
 
 // watch loses the links of nodes that are silent, and forgets those that have
@@ -100,9 +101,14 @@ func (m *Mesh) awake(now time.Time) {
 	}
 }
 
-// ping measures the way to one node, another each time.
+// ping measures now and then the way to one node, another each time.
 func (m *Mesh) ping(now time.Time) {
 	m.mu.Lock()
+	if now.Sub(m.pinged) < pingEach {
+		m.mu.Unlock()
+		return
+	}
+	m.pinged = now
 	var next, first *Node
 	for id, mem := range m.members {
 		if mem.link == nil {
