@@ -69,7 +69,7 @@ func Kinds() []Kind {
 			build: hidden(configured(func(c SecretConfig, _ Env) (route.Middleware, error) { return Secret(c), nil })),
 		},
 		{
-			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by client, address or route.",
+			Name: route.KindRate, Description: "Limits how many messages a second pass, in all or by client, address, session, user or route.",
 			Stages: []route.Stage{inbound, call, serve, deliver}, Settings: RateConfig{},
 			build: configured(func(c RateConfig, _ Env) (route.Middleware, error) { return RateLimit(c), nil }),
 		},

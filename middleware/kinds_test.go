@@ -49,7 +49,7 @@ func TestNew(t *testing.T) {
 		{"secret", `{"secrets":["a",""]}`, ``, "secrets", "let everybody in"},
 		{"rate-limit", `{"rate":0}`, ``, "rate", ""},
 		{"rate-limit", `{"rate":1,"burst":-1}`, ``, "burst", ""},
-		{"rate-limit", `{"rate":1,"by":"moon"}`, ``, "by", "all, client, ip or route"},
+		{"rate-limit", `{"rate":1,"by":"moon"}`, ``, "by", "all, client, ip, session, user or route"},
 		{"rate-limit", `{"rate":1,"keys":-1}`, ``, "keys", ""},
 		{"deadline", `{"default":"2m","max":"1m"}`, ``, "default", ""},
 		{"deadline", `{"routes":{"a:/x":{"default":"2m","max":"1m"}}}`, ``, "routes.a:/x.default", ""},

@@ -163,6 +163,8 @@ func passing(tb testing.TB) map[string]route.Middleware {
 		"rate":         middleware.RateLimit(middleware.RateConfig{Rate: 1e9}),
 		"rate/peer":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByClient}),
 		"rate/ip":      middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByIP}),
+		"rate/session": middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateBySession}),
+		"rate/user":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByUser}),
 		"rate/route":   middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByRoute}),
 		"retry":        middleware.Retry(nil, nil, middleware.RetryConfig{Except: []string{"b:/"}}),
 		"secret":       middleware.Secret(middleware.SecretConfig{Secrets: []string{"old", "s3cret"}}),

@@ -24,11 +24,20 @@ const (
 	// RateByIP counts each IP address; of IPv6 the first 64 bits, which is what
 	// one customer has at least.
 	RateByIP = "ip"
+	// RateBySession counts each session, however many connections it is on; who
+	// has none is counted by IP address, so that going without one gains nothing.
+	RateBySession = "session"
+	// RateByUser counts each user, in all of their sessions; who is not logged in
+	// is counted by IP address.
+	RateByUser = "user"
 	// RateByRoute counts each route pattern.
 	RateByRoute = "route"
 )
 
-// DefaultRateKeys is how many peers or addresses are told apart: about 2 MB.
+var rateBy = []string{RateByAll, RateByClient, RateByIP, RateBySession, RateByUser, RateByRoute}
+
+// DefaultRateKeys is how many peers, addresses, sessions or users are told apart:
+// about 2 MB.
 const DefaultRateKeys = 10_000
 
 // RateConfig is the configuration of [RateLimit].
@@ -38,10 +47,13 @@ type RateConfig struct {
 	// Burst is how many may come at once. Default: those of one second, and at
 	// least 1.
 	Burst int `json:"burst,omitempty"`
-	// By says what is counted on its own: all, client, ip or route. Default: all.
+	// By says what is counted on its own: all, client, ip, session, user or route.
+	// Who has no session, or is not logged in, is counted by IP address there.
+	// Default: all.
 	By string `json:"by,omitempty"`
-	// Keys is how many peers or IP addresses are told apart; those that were
-	// not heard of for the longest are forgotten first. Default: 10000.
+	// Keys is how many clients, IP addresses, sessions or users are told apart;
+	// those that were not heard of for the longest are forgotten first. Default:
+	// 10000.
 	Keys int `json:"keys,omitempty"`
 }
 
@@ -54,8 +66,8 @@ func (c RateConfig) Validate() error {
 		return invalid("burst", "the burst is negative", "Leave it out for that of one second.")
 	case c.Keys < 0:
 		return invalid("keys", "the number of keys is negative", "Leave it out for 10000.")
-	case c.By != "" && !slices.Contains([]string{RateByAll, RateByClient, RateByIP, RateByRoute}, c.By):
-		return invalid("by", fmt.Sprintf("a rate cannot be counted by %q", c.By), "Set by to all, client, ip or route.")
+	case c.By != "" && !slices.Contains(rateBy, c.By):
+		return invalid("by", fmt.Sprintf("a rate cannot be counted by %q", c.By), "Set by to all, client, ip, session, user or route.")
 	}
 	return nil
 }
@@ -64,9 +76,9 @@ func (c RateConfig) Validate() error {
 // [message.CodeRateLimited], which says when to try again. Nothing waits. An
 // invalid configuration panics; see [RateConfig.Validate].
 //
-// By client, ip or all it fits every stage but outbound, best inbound; by route
-// the stages call and serve. It costs a mutex, and by client or ip a look-up
-// under another one.
+// By route it fits the stages call and serve, by anything else every stage but
+// outbound, best inbound. Several limits are several entries. It costs a mutex,
+// and by anything but all and route a look-up under another one.
 func RateLimit(cfg RateConfig) route.Middleware {
 	must(cfg.Validate())
 	burst := cfg.Burst
@@ -104,6 +116,10 @@ func finder(cfg RateConfig, create func(string) *rate.Limiter) func(*route.Reque
 	case RateByIP:
 		r := newRecent(keys, func(netip.Addr) *rate.Limiter { return create("") })
 		return func(req *route.Request) *rate.Limiter { return r.get(ipOf(peerOf(req).RemoteAddr())) }
+	case RateBySession, RateByUser:
+		r := newRecent(keys, func(rateKey) *rate.Limiter { return create("") })
+		user := cfg.By == RateByUser
+		return func(req *route.Request) *rate.Limiter { return r.get(rateKeyOf(req, user)) }
 	case RateByRoute:
 		r := newByRoute(create)
 		return func(req *route.Request) *rate.Limiter { return r.get(req.Route) }
@@ -111,6 +127,23 @@ func finder(cfg RateConfig, create func(string) *rate.Limiter) func(*route.Reque
 		all := create("")
 		return func(*route.Request) *rate.Limiter { return all }
 	}
+}
+
+// rateKey is a session or a user: one of id and ip is set.
+type rateKey struct {
+	id, issuer string
+	ip         netip.Addr
+}
+
+func rateKeyOf(req *route.Request, user bool) rateKey {
+	s := req.Session()
+	switch {
+	case user && s.Authenticated():
+		return rateKey{id: s.Subject, issuer: s.Issuer}
+	case !user && !s.Anonymous():
+		return rateKey{id: s.ID}
+	}
+	return rateKey{ip: ipOf(peerOf(req).RemoteAddr())}
 }
 
 func peerOf(req *route.Request) route.Peer {

@@ -8,6 +8,7 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // at is a call that was read at a time.
@@ -22,6 +23,14 @@ func TestRateLimit(t *testing.T) {
 	one, two := peer{"p1", "192.0.2.1:1"}, peer{"p2", "192.0.2.1:2"}
 	six, near := peer{"p3", "[2001:db8::1]:1"}, peer{"p4", "[2001:db8::ffff]:1"}
 	mapped := peer{"p5", "[::ffff:192.0.2.1]:1"}
+	in := func(s *session.Session, by route.Peer) *call {
+		c := at(time.Unix(1, 0), by, "a:/x")
+		c.req.SetSession(s)
+		return c
+	}
+	anna, annaToo, bert := session.New("anna", nil, nil), session.New("anna", nil, nil), session.New("bert", nil, nil)
+	cart, nobody, foreign := session.New("", nil, nil), session.Anonymous(), session.New("anna", nil, nil)
+	foreign.Issuer = "https://elsewhere.example"
 	for _, c := range []struct {
 		by     string
 		first  *call
@@ -37,6 +46,17 @@ func TestRateLimit(t *testing.T) {
 		{middleware.RateByIP, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), mapped, "a:/x"), true},
 		{middleware.RateByIP, at(time.Unix(1, 0), six, "a:/x"), at(time.Unix(1, 0), near, "a:/x"), true},
 		{middleware.RateByIP, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), six, "a:/x"), false},
+		{middleware.RateBySession, in(anna, one), in(anna, two), true},
+		{middleware.RateBySession, in(anna, one), in(annaToo, one), false},
+		{middleware.RateBySession, in(cart, one), in(cart, two), true},
+		{middleware.RateBySession, in(nobody, one), in(nobody, mapped), true},
+		{middleware.RateBySession, in(nobody, one), in(nobody, six), false},
+		{middleware.RateByUser, in(anna, one), in(annaToo, six), true},
+		{middleware.RateByUser, in(anna, one), in(bert, one), false},
+		{middleware.RateByUser, in(anna, one), in(foreign, one), false},
+		{middleware.RateByUser, in(cart, one), in(cart, two), true}, // as by ip
+		{middleware.RateByUser, in(cart, one), in(cart, six), false},
+		{middleware.RateByUser, in(nobody, one), in(anna, one), false},
 		{middleware.RateByRoute, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), six, "a:/x"), true},
 		{middleware.RateByRoute, at(time.Unix(1, 0), one, "a:/x"), at(time.Unix(1, 0), one, "b:/y"), false},
 	} {
