@@ -45,6 +45,7 @@ type answer struct {
 	body        []byte
 	contentType string
 	err         *message.Error // of VerbError
+	patch       []byte         // of the caller's session, to another node
 	patient     bool           // whoever gives this part can wait
 }
 
@@ -87,10 +88,11 @@ type Call struct {
 // while it is open, and the goroutine that sends the request on its way; when
 // both are done it is used for another call, unless somebody keeps the request.
 type callState struct {
-	owners atomic.Int32
-	req    route.Request
-	leg    leg    // used when the server is not in this process and nobody wrapped the Call
-	origin origin // of a call that came from another node
+	owners  atomic.Int32
+	checked uint32 // Peer.checks when it was asked whether the call is permitted
+	req     route.Request
+	leg     leg    // used when the server is not in this process and nobody wrapped the Call
+	origin  origin // of a call that came from another node
 
 	// Guarded by Call.mu.
 	onDeadline func()         // nil: fail with CodeDeadlineExceeded
@@ -275,7 +277,11 @@ func (c *Call) SetDeadline(t time.Time) {
 
 // Reply implements route.Responder.
 func (c *Call) Reply(b route.Body) error {
-	return c.end(answer{verb: message.VerbReply, body: b.Bytes, contentType: b.ContentType}, errAnswered)
+	a := answer{verb: message.VerbReply, body: b.Bytes, contentType: b.ContentType}
+	if b.Session != nil && !b.Session.Empty() {
+		return c.change(a, b.Session)
+	}
+	return c.end(a, errAnswered)
 }
 
 // Fail implements route.Responder.
@@ -371,9 +377,15 @@ func (c *Call) OnFinish(f route.Finisher) {
 // it.
 func (c *Call) note(pattern string, server route.Endpoint) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over == nil {
-		c.settled, c.route, c.state.server, c.state.from = true, pattern, server, nil
+	if c.over != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.settled, c.route, c.state.server, c.state.from = true, pattern, server, nil
+	checked := c.state.checked
+	c.mu.Unlock()
+	if p, ok := c.asker.(*Peer); ok && p.checks.Load() != checked { // between the check and here
+		c.recheckNow(p)
 	}
 }
 

@@ -65,6 +65,10 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		x.chooseTarget(ctx, req, res, sel)
 		return
 	}
+	if err := x.permits(req, actOf(req), addr); err != nil {
+		_ = res.Fail(err)
+		return
+	}
 	match, err := x.table.Lookup(x.meant(addr))
 	if err != nil {
 		_ = res.Fail(x.missing(addr, err))
@@ -80,6 +84,11 @@ func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res rou
 	targets, err := x.expand(x.meant(req.Address))
 	if err != nil {
 		_ = res.Fail(x.missing(req.Address, err))
+		return
+	}
+	targets, refused := x.permitted(req, targets)
+	if refused != nil {
+		_ = res.Fail(refused)
 		return
 	}
 	t, err := x.strategies.ChooseTarget(sel, targets, req.Peer.ID())

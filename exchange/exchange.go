@@ -63,6 +63,11 @@ type Config struct {
 	// Allow is asked for serve, broadcast, and the paths of node: that change
 	// the node or show what others say. nil forbids all of these.
 	Allow Allow
+	// Guard is asked for everything that connections want, in place of Allow. nil:
+	// they may call and send what they like.
+	Guard Guard
+	// Sessions carries out what handlers want of sessions. nil: nothing.
+	Sessions Sessions
 	// Unreachable is asked about an address for which nobody was found: an
 	// error, if somebody may be there in a part of the mesh that is out of
 	// reach, else nil. nil: there is no such part. It must not block.
@@ -322,6 +327,7 @@ func (d *draft) take(a answer) {
 	if a.contentType != "" {
 		d.ContentType = []byte(a.contentType)
 	}
+	d.Session = a.patch
 	if a.err != nil {
 		d.Body = message.AppendError(d.room[:0], a.err)
 	}

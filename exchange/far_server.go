@@ -45,7 +45,7 @@ func (s *farServer) handle(req *route.Request, res route.Responder, tried []rout
 		n.Granted = s.node.x.Allowed(req.Peer, message.VerbCall, req.Address) == nil
 	}
 	l := s.node.asks.legOf(req, res, &s.inFlight)
-	l.req, l.server, l.tried = req, s, tried
+	l.req, l.server, l.tried, l.trusted = req, s, tried, true
 	s.node.ask(l, n, req, res)
 }
 
@@ -55,6 +55,7 @@ func (f *FarNode) ask(l *leg, n Note, req *route.Request, res route.Responder) {
 	m := f.x.borrow()
 	forward(&m.Message, req)
 	m.Authorization = req.Message.Authorization // a service in the other process sees it, as here
+	m.Session = req.Session().Wire(true)
 	m.Verb = message.VerbCall
 	if req.Message.EffectiveVerb() == message.VerbSend {
 		m.Verb = message.VerbSend

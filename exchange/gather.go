@@ -59,6 +59,11 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		_ = res.Fail(x.missing(req.Address, err))
 		return
 	}
+	targets, refused := x.permitted(req, targets)
+	if refused != nil {
+		_ = res.Fail(refused)
+		return
+	}
 	x.metrics.gathers.Inc()
 	g := &gathering{call: callOf(res), sel: sel, targets: targets, state: route.NewGather(sel, targets)}
 	g.room = maxGatherBytes
@@ -118,6 +123,7 @@ func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call
 	x.active.Add(1)
 	c := x.newCall(&req.Message, from, req.Peer, req.Received)
 	to := &c.state.req
+	to.SetSession(req.Session())
 	to.Message.Strategy = nil
 	to.Address = req.Address
 	to.Address.Instance, to.Address.Sub = "", ""

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // carrier takes a message to the other end of a connection or link. Its errors
@@ -27,6 +28,8 @@ type leg struct {
 	req    *route.Request   // belongs to the call, and is valid while that is open
 	server route.Endpoint   // that was chosen
 	tried  []route.Endpoint // that were chosen before and returned it
+
+	trusted bool // with the session of the caller
 
 	got, credited uint64 // of the costs of its parts; guarded by desk.mu
 }
@@ -155,12 +158,15 @@ func (d *desk) ask(l *leg, n Note, m *draft, req *route.Request, res route.Respo
 // answered takes a part, reply or error that the other end gives as a server.
 func (d *desk) answered(m *message.Message) {
 	verb := m.EffectiveVerb()
-	var res route.Responder
+	var (
+		res   route.Responder
+		patch *session.Patch
+	)
 	if id, ok := message.ParseMid(m.Rmid); ok && verb == message.VerbPart {
 		res = d.find(id)
 	} else if ok {
 		l, _ := d.take(id)
-		res = l.res
+		res, patch = l.res, patchOf(&l, m)
 	}
 	if res == nil {
 		// Late: the call was canceled or timed out while the answer was on its
@@ -174,7 +180,7 @@ func (d *desk) answered(m *message.Message) {
 	case message.VerbError:
 		_ = res.Fail(message.DecodeError(m.Body))
 	default:
-		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Session: patch})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // Link is a connection as a Peer needs it: something that takes messages and
@@ -48,16 +49,18 @@ type Peer struct {
 
 	answering atomic.Int32 // calls it is answering: how busy it is
 
-	// Messages that could not be understood, in the minute from struck on. Of
-	// the goroutine that owns the connection.
-	strikes int
-	struck  time.Time
-
 	gathering atomic.Int64 // servers that its gathers in flight ask
 
 	asks desk // the calls it is answering
 
+	session  atomic.Pointer[session.Session] // nil: anonymous
+	checks   atomic.Uint32                   // how often what it has under way was to be checked again
+	changing sync.Mutex                      // held while its session is changed
+	held     atomic.Pointer[hold]            // nil, or what it sends is kept for later
+
 	mu       sync.Mutex
+	strikes  int // messages that could not be understood, in the minute from struck on
+	struck   time.Time
 	closed   bool
 	draining bool
 	asked    map[uint64]*Call // its calls in flight, by hash of their mid
@@ -90,6 +93,13 @@ func (p *Peer) Since() time.Time { return p.since }
 // Receive takes a message that the peer sent. m and its body are valid until
 // Receive returns.
 func (p *Peer) Receive(m *message.Message) {
+	if p.held.Load() != nil && p.keep(m) {
+		return
+	}
+	p.receive(m)
+}
+
+func (p *Peer) receive(m *message.Message) {
 	switch verb := m.EffectiveVerb(); verb {
 	case message.VerbCall:
 		p.receiveCall(m)
@@ -113,10 +123,14 @@ func (p *Peer) Receive(m *message.Message) {
 // no sense. m holds what could be read of it. It is called as Receive is.
 func (p *Peer) Malformed(m *message.Message, err error) {
 	p.x.metrics.refused(message.CodeOf(err))
+	p.mu.Lock()
 	if now := time.Now(); now.Sub(p.struck) > time.Minute {
 		p.strikes, p.struck = 0, now
 	}
-	if p.strikes++; p.strikes > maxStrikes {
+	p.strikes++
+	tooMany := p.strikes > maxStrikes
+	p.mu.Unlock()
+	if tooMany {
 		p.link.Close(CloseProtocol, "too many messages that cannot be understood")
 		return
 	}
@@ -160,8 +174,10 @@ func (p *Peer) newCall(m *message.Message) *Call {
 		return nil
 	}
 	now := time.Now()
-	m.From = nil
+	m.From, m.Session = nil, nil
 	c := p.x.newCall(m, p, p, now)
+	c.state.checked = p.checks.Load()
+	c.state.req.SetSession(p.Session())
 	in := &c.state.req.Message
 	in.From = p.address
 	if len(in.Mid) == 0 {

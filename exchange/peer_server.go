@@ -22,7 +22,12 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 	m := p.x.borrow()
 	forward(&m.Message, req)
 	m.Verb = message.VerbCall
-	p.asks.ask(p.asks.legOf(req, res, &p.answering), Note{}, m, req, res)
+	l := p.asks.legOf(req, res, &p.answering)
+	if s := req.Session(); !s.Anonymous() || p.x.cfg.Guard != nil {
+		l.trusted = p.x.trusts(p, req.Address)
+		m.Session = s.Wire(l.trusted)
+	}
+	p.asks.ask(l, Note{}, m, req, res)
 }
 
 // carry implements carrier.
@@ -46,6 +51,9 @@ func (p *Peer) check(req *route.Request) error {
 func (p *Peer) handSend(req *route.Request, res route.Responder) {
 	m := p.x.borrow()
 	forwardSend(&m.Message, req)
+	if req.Address.Name != clientScheme {
+		m.Session = req.Session().Wire(p.x.trusts(p, req.Address))
+	}
 	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)
 	if err != nil {

@@ -60,6 +60,10 @@ func (x *Exchange) toClients(ctx context.Context, req *route.Request, res route.
 		x.broadcast(ctx, req, res)
 		return
 	}
+	if err := x.permits(req, ActSend, req.Address); err != nil {
+		_ = res.Fail(err)
+		return
+	}
 	if p := x.Peer(id); p != nil {
 		x.deliverTo(ctx, p, req, res)
 		return

@@ -91,7 +91,14 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 	if err != nil {
 		return err
 	}
-	return p.addRoute(addr.Name, pattern, info)
+	if err := p.addRoute(addr.Name, pattern, info); err != nil {
+		return err
+	}
+	if err := p.x.Allowed(p, message.VerbServe, addr); err != nil { // the session may have changed meanwhile
+		p.x.table.Unserve(addr.Name, pattern, p)
+		return err
+	}
+	return nil
 }
 
 func serveInfo(body []byte) (route.Info, error) {
@@ -159,6 +166,11 @@ func (p *Peer) unserve(name string, pattern route.Pattern) {
 	}
 }
 
+// acts are the words of rules for what is not for everybody.
+var acts = map[message.Verb]string{ //nolint:gochecknoglobals // a table
+	message.VerbServe: ActServe, message.VerbSend: ActBroadcast, message.VerbCall: ActAdmin,
+}
+
 // Allowed says whether a peer may do something that is not for everybody: by
 // an error with a hint, or nil. It forbids when the configuration has nobody to
 // ask. The process itself may do everything.
@@ -172,6 +184,12 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 		}
 		return message.NewError(message.CodeForbidden, "the node of the caller does not allow it to "+verb.String()+" "+a.String(),
 			"Each node decides by ropewalk.Config.Allow what its own connections may do.")
+	}
+	if peer, ok := p.(*Peer); ok && x.cfg.Guard != nil {
+		if err := x.cfg.Guard.Permits(peer, peer.Session(), acts[verb], a); err != nil {
+			return err // not a nil *message.Error in an error
+		}
+		return nil
 	}
 	if x.cfg.Allow == nil {
 		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",

@@ -100,6 +100,7 @@ func (w *writer) envelope(m *Message) {
 	w.text(`"fwd":`, m.Forward)
 	w.text(`"sig":`, m.Signature)
 	w.text(`"aut":`, m.Authorization)
+	w.raw(`"ses":`, m.Session)
 	if m.Seq > 0 {
 		w.key(`"seq":`)
 		w.dst = strconv.AppendUint(w.dst, m.Seq, 10)

@@ -41,7 +41,7 @@ func (m *Message) CloneEnvelope(dst *Message, buf []byte) {
 func (m *Message) envelopeLen() int {
 	return len(m.To) + len(m.From) + len(m.Mid) + len(m.Rmid) + len(m.Headers) + len(m.Timestamp) +
 		len(m.Type) + len(m.UMFVersion) + len(m.Via) + len(m.Forward) + len(m.Signature) +
-		len(m.Authorization) + len(m.ContentType) + len(m.Strategy)
+		len(m.Authorization) + len(m.Session) + len(m.ContentType) + len(m.Strategy)
 }
 
 // ownEnvelope moves the bytes of all fields but the body to the end of buf,
@@ -59,6 +59,7 @@ func (m *Message) ownEnvelope(buf []byte) []byte {
 	buf = own(buf, &m.Forward)
 	buf = own(buf, &m.Signature)
 	buf = own(buf, &m.Authorization)
+	buf = own(buf, &m.Session)
 	buf = own(buf, &m.ContentType)
 	return own(buf, &m.Strategy)
 }

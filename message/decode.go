@@ -166,6 +166,8 @@ func (d *decoder) member(key, val *value) {
 		d.acknowledge(val)
 	case "aut", "authorization":
 		d.text(&m.Authorization, val, "aut")
+	case "ses":
+		d.raw(&m.Session, val, "ses", false)
 	case "via":
 		d.text(&m.Via, val, "via")
 	case "fwd", "forward":

@@ -160,7 +160,7 @@ func FuzzDecodeError(f *testing.F) {
 func TestDecodeRandom(t *testing.T) {
 	t.Parallel()
 	names := []string{
-		"vrb", "verb", "to", "frm", "from", "mid", "rmid", "hdr", "headers", "tmo", "timeout", "ts", "typ", "ver", "aut", "seq",
+		"vrb", "verb", "to", "frm", "from", "mid", "rmid", "hdr", "headers", "tmo", "timeout", "ts", "typ", "ver", "aut", "ses", "seq",
 		"cty", "str", "strategy", "ack", "via", "fwd", "sig", "bdy", "body", "other", `\u0074o`, "",
 	}
 	values := []string{
@@ -350,10 +350,13 @@ func setOther(m *message.Message, name string, raw json.RawMessage, null, isStri
 		if m.Verb, ok = message.ParseVerb(s); !ok {
 			return message.CodeUnknownVerb
 		}
-	case "hdr", "headers", "str", "strategy":
+	case "hdr", "headers", "str", "strategy", "ses":
 		f := &m.Headers
-		if strings.HasPrefix(name, "str") {
+		switch {
+		case strings.HasPrefix(name, "str"):
 			f = &m.Strategy
+		case name == "ses":
+			f = &m.Session
 		}
 		*f = nil
 		if object || isString && strings.HasPrefix(name, "str") {

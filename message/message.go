@@ -42,6 +42,8 @@ const (
 	VerbDrain
 	// VerbNodes tells a client which nodes it can connect to, when that changes.
 	VerbNodes
+	// VerbSession tells a client what became of its session.
+	VerbSession
 )
 
 // Message is one message and its envelope.
@@ -68,6 +70,7 @@ type Message struct {
 	Forward       []byte        // final destination (Hydra)
 	Signature     []byte        // see [Sign]
 	Authorization []byte        // token of the sender
+	Session       []byte        // JSON object: of a request, the session of its caller; of a reply, what is to become of that
 
 	Seq         uint64 // position of a part among the parts of its call, from 1
 	ContentType []byte // of the body; nil means application/json

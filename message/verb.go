@@ -16,6 +16,7 @@ var verbs = [...]string{
 	VerbWelcome: "welcome",
 	VerbDrain:   "drain",
 	VerbNodes:   "nodes",
+	VerbSession: "session",
 }
 
 // verbHint names all verbs.
@@ -47,6 +48,8 @@ func ParseVerb(s string) (Verb, bool) {
 		return VerbDrain, true
 	case "nodes":
 		return VerbNodes, true
+	case "session":
+		return VerbSession, true
 	default:
 		return VerbNone, false
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // Handler answers requests.
@@ -36,6 +37,9 @@ type Body struct {
 	Bytes []byte
 	// ContentType is empty for JSON.
 	ContentType string
+	// Session is what is to become of the caller's session, in a reply; nil
+	// leaves it as it is. The reply is given when that is done.
+	Session *session.Patch
 }
 
 // JSON returns a body of bytes that are already JSON.
@@ -119,14 +123,33 @@ type Request struct {
 	// Deadline is when the caller stops waiting; never zero for a call.
 	Deadline time.Time
 
-	match Match
-	kept  bool
+	match   Match
+	kept    bool
+	session *session.Session
 
 	// What Selection has read, and from what.
 	sel     Selection
 	selFrom *byte
 	selLen  int
 }
+
+// Session is who asks, as far as that is known: never nil, [session.Anonymous]
+// if it is not. A call from inside the process has the session that the call
+// itself names, if any. It may be called by whoever was handed the request, as
+// long as it was not handed on to another goroutine.
+func (r *Request) Session() *session.Session {
+	if r.session == nil {
+		s, err := session.ParseWire(r.Message.Session) // as it came from another node, or to a service
+		if err != nil {
+			s = session.Anonymous()
+		}
+		r.session = s
+	}
+	return r.session
+}
+
+// SetSession says who asks. Nodes use it.
+func (r *Request) SetSession(s *session.Session) { r.session = s }
 
 // Param returns the segment of the path that matched {name} in the pattern,
 // or "".

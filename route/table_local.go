@@ -26,6 +26,19 @@ func (t *Table) Local() []Seat {
 	return out
 }
 
+// Of lists what one server serves, in no order.
+func (t *Table) Of(e Endpoint) []Seat {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]Seat, 0, len(t.owned[e]))
+	for x := range t.owned[e] {
+		r := x.roster.Load()
+		s := &r.seats[r.find(e)]
+		out = append(out, Seat{Server: s.id, Name: s.name, Pattern: s.pattern, Info: s.info})
+	}
+	return out
+}
+
 // each calls f with the roster of each route that has servers.
 func (t *Table) each(f func(*roster)) {
 	var walk func(*node) bool

@@ -20,6 +20,8 @@ const (
 	MaxDepth = 16
 	// MaxName is how many bytes the name of a claim, a subject or an id may have.
 	MaxName = 256
+	// MaxIdle is the longest time without use.
+	MaxIdle = 366 * 24 * time.Hour
 )
 
 // Patch is a change of a session, as a handler asks for it. It has one JSON
@@ -74,15 +76,21 @@ func (p *Patch) Merge(q Patch) {
 
 // Apply returns what p makes of s: another session with the same id, or, when
 // somebody logs in or out, with a new one, so that who knew the id before knows
-// nothing. It fails with CodeInvalidInput when the result would be over the
-// bounds. End is not its business.
+// nothing. That one begins now, and where it ends is open. What was known about
+// somebody goes when they log out or somebody else logs in, but for what p says;
+// what was known before anybody logged in stays. Apply fails with
+// CodeInvalidInput when the result would be over the bounds. End is not its
+// business.
 func (p Patch) Apply(s *Session) (*Session, error) {
 	t := s.Copy()
 	if t.Anonymous() {
 		t.ID, t.Since = NewID(), time.Now()
 	}
 	if p.Subject != nil && *p.Subject != t.Subject {
-		t.Subject, t.Issuer, t.ID = *p.Subject, "", NewID()
+		if t.Authenticated() {
+			t.Public, t.Secret = nil, nil
+		}
+		t = &Session{ID: NewID(), Subject: *p.Subject, Public: t.Public, Secret: t.Secret, Since: time.Now(), Idle: t.Idle, Held: t.Held}
 	}
 	for _, name := range p.Delete {
 		delete(t.Public, name)
@@ -90,10 +98,16 @@ func (p Patch) Apply(s *Session) (*Session, error) {
 	}
 	put(&t.Public, p.Set, t.Secret)
 	put(&t.Secret, p.Secret, t.Public)
-	if p.Idle > 0 {
+	switch {
+	case p.Idle < 0 || p.Idle > MaxIdle.Seconds():
+		return nil, tooMuch("its time without use is below 0 or above a year")
+	case p.Idle > 0:
 		t.Idle = time.Duration(p.Idle * float64(time.Second))
 	}
-	return t, t.Check()
+	if err := t.Check(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func put(to *Claims, c, other Claims) {
@@ -117,7 +131,7 @@ func (s *Session) Check() error {
 		return tooMuch(fmt.Sprintf("it has more than %d claims", MaxClaims))
 	}
 	size := 0
-	for _, c := range []Claims{s.Public, s.Secret} {
+	for i, c := range []Claims{s.Public, s.Secret} {
 		for name, v := range c {
 			if name == "" || len(name) > MaxName {
 				return tooMuch(fmt.Sprintf("the name of a claim has no letter, or more than %d", MaxName))
@@ -130,6 +144,9 @@ func (s *Session) Check() error {
 				return tooMuch(fmt.Sprintf("the claim %.64q is not JSON", name))
 			}
 			size += len(name) + len(b)
+			if _, both := s.Secret[name]; both && i == 0 {
+				return tooMuch(fmt.Sprintf("the claim %.64q is both public and secret", name))
+			}
 		}
 	}
 	if size > MaxSize {

@@ -52,6 +52,9 @@ type Session struct {
 	Limit time.Time
 	// Held says that its state is kept by the nodes, and the token only names it.
 	Held bool
+	// Revision is which state of a held session this is: each change has a
+	// greater one.
+	Revision uint64
 
 	memo  atomic.Pointer[any]
 	wires [2]atomic.Pointer[[]byte]
@@ -94,6 +97,15 @@ func (s *Session) Claim(name string) (any, bool) {
 	return v, ok
 }
 
+// Ends is when it ends if nothing happens: the earlier of Expires and Limit.
+// Zero: never.
+func (s *Session) Ends() time.Time {
+	if s.Limit.IsZero() || !s.Expires.IsZero() && s.Expires.Before(s.Limit) {
+		return s.Expires
+	}
+	return s.Limit
+}
+
 // Expired tells whether it has ended by now.
 func (s *Session) Expired(now time.Time) bool {
 	return !s.Expires.IsZero() && !now.Before(s.Expires) || !s.Limit.IsZero() && !now.Before(s.Limit)
@@ -104,7 +116,7 @@ func (s *Session) Expired(now time.Time) bool {
 func (s *Session) Copy() *Session {
 	return &Session{
 		ID: s.ID, Subject: s.Subject, Issuer: s.Issuer, Public: maps.Clone(s.Public), Secret: maps.Clone(s.Secret),
-		Since: s.Since, Expires: s.Expires, Idle: s.Idle, Limit: s.Limit, Held: s.Held,
+		Since: s.Since, Expires: s.Expires, Idle: s.Idle, Limit: s.Limit, Held: s.Held, Revision: s.Revision,
 	}
 }
 

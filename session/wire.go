@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -32,7 +33,7 @@ func (s *Session) Wire(secrets bool) []byte {
 	if b := at.Load(); b != nil {
 		return *b
 	}
-	w := wire{ID: s.ID, Subject: s.Subject, Issuer: s.Issuer, Public: s.Public, Since: seconds(s.Since), Expires: seconds(s.ends())}
+	w := wire{ID: s.ID, Subject: s.Subject, Issuer: s.Issuer, Public: s.Public, Since: seconds(s.Since), Expires: seconds(s.Ends())}
 	if secrets {
 		w.Secret = s.Secret
 	}
@@ -42,14 +43,6 @@ func (s *Session) Wire(secrets bool) []byte {
 	}
 	at.Store(&b)
 	return b
-}
-
-// ends is when it ends if nothing happens, zero for never.
-func (s *Session) ends() time.Time {
-	if s.Limit.IsZero() || !s.Expires.IsZero() && s.Expires.Before(s.Limit) {
-		return s.Expires
-	}
-	return s.Limit
 }
 
 // ParseWire reads what Wire has made. Its error has CodeBadMessage.
@@ -71,7 +64,10 @@ func ParseWire(b []byte) (*Session, error) {
 	if s.ID == "" {
 		return Anonymous(), nil
 	}
-	return s, s.Check()
+	if err := s.Check(); err != nil {
+		return nil, badWire(err.(*message.Error).Message) //nolint:forcetypeassert,errorlint // Check makes no others
+	}
+	return s, nil
 }
 
 func badWire(why string) error {
@@ -89,5 +85,5 @@ func instant(s float64) time.Time {
 	if s == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(s * 1000))
+	return time.UnixMilli(int64(math.Round(s * 1000)))
 }

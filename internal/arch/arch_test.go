@@ -16,6 +16,7 @@ const module = "github.com/ropewalk/ropewalk"
 // lower floors only; internal/ helpers know nobody and may be used by all.
 var floors = [][]string{
 	{"message"},
+	{"session"},
 	{"route", "schema"},
 	{"call", "service", "middleware"},
 	{"otlp"},

@@ -1,0 +1,321 @@
+package exchange
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// What a Guard is asked about. These are the words of rules.
+const (
+	// ActCall, ActSend and ActServe are the verbs of messages.
+	ActCall  = "call"
+	ActSend  = "send"
+	ActServe = "serve"
+	// ActBroadcast is a send to every client.
+	ActBroadcast = "broadcast"
+	// ActAdmin is a call that changes the node or shows what others say.
+	ActAdmin = "admin"
+	// ActSession is, for a server, to see the secret claims of its callers and to
+	// change their sessions.
+	ActSession = "session"
+)
+
+// Guard says what connections may do. Its methods are called for each message
+// and must not block. The process itself may do everything, and no Guard is
+// asked.
+type Guard interface {
+	// Permits returns nil if a peer with a session may do what act says with an
+	// address, which has no wildcards unless act is ActServe; else an error with
+	// CodeForbidden or CodeUnauthenticated.
+	Permits(p route.Peer, s *session.Session, act string, a message.Address) *message.Error
+}
+
+// Sessions changes the sessions of connections.
+type Sessions interface {
+	// Change makes of p's session what a handler wants and tells p. It may
+	// block; for one peer it is called one at a time.
+	Change(ctx context.Context, p *Peer, patch session.Patch) error
+}
+
+// permits asks the guard for a request. What comes from another node was
+// permitted there.
+func (x *Exchange) permits(req *route.Request, act string, a message.Address) *message.Error {
+	p, ok := req.Peer.(*Peer)
+	if !ok || x.cfg.Guard == nil {
+		return nil
+	}
+	return x.cfg.Guard.Permits(p, req.Session(), act, a)
+}
+
+// actOf is what a request to a service wants.
+func actOf(req *route.Request) string {
+	if req.Message.EffectiveVerb() == message.VerbSend {
+		return ActSend
+	}
+	return ActCall
+}
+
+// permitted returns those of targets that req's caller may call. When that is
+// none it returns an error.
+func (x *Exchange) permitted(req *route.Request, targets []route.Target) ([]route.Target, *message.Error) {
+	if _, ok := req.Peer.(*Peer); !ok || x.cfg.Guard == nil {
+		return targets, nil
+	}
+	act := actOf(req)
+	var refused *message.Error
+	allowed := targets[:0]
+	for _, t := range targets {
+		a := req.Address
+		a.Name, a.Path = t.Name, t.Path
+		if err := x.permits(req, act, a); err != nil {
+			if refused == nil {
+				refused = err
+			}
+			continue
+		}
+		allowed = append(allowed, t)
+	}
+	clear(targets[len(allowed):])
+	if len(allowed) == 0 && refused != nil {
+		return nil, refused
+	}
+	return allowed, nil
+}
+
+// Session is who is at the other end; never nil.
+func (p *Peer) Session() *session.Session {
+	if s := p.session.Load(); s != nil {
+		return s
+	}
+	return session.Anonymous()
+}
+
+// SetSession says who is at the other end from now on. What the peer serves and
+// has under way, and what it may not have any more, is taken from it.
+func (p *Peer) SetSession(s *session.Session) {
+	p.session.Store(s)
+	p.Recheck()
+}
+
+// Recheck asks the guard again for all that the peer serves and has under way,
+// and ends what it may not do any more. The peer is told by the errors of its
+// calls, and of what it served by a message of the verb unserve.
+func (p *Peer) Recheck() {
+	g := p.x.cfg.Guard
+	if g == nil {
+		return
+	}
+	p.checks.Add(1)
+	s := p.Session()
+	for _, seat := range p.x.table.Of(p) {
+		a := message.Address{Name: seat.Name, Path: seat.Pattern.String()}
+		if err := g.Permits(p, s, ActServe, a); err != nil {
+			p.x.table.Unserve(seat.Name, seat.Pattern, p)
+			p.tellUnserve(a, err)
+		}
+	}
+	for _, c := range p.calls() {
+		c.recheckNow(p)
+	}
+}
+
+// recheckNow ends a call that its caller may not make any more.
+func (c *Call) recheckNow(p *Peer) {
+	g := p.x.cfg.Guard
+	if g == nil {
+		return
+	}
+	if err := c.recheck(g, p, p.Session()); err != nil {
+		p.x.metrics.refused(err.Code)
+		_ = c.Fail(err)
+	}
+}
+
+// recheck asks again whether the peer may call what it has called.
+func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
+	c.mu.Lock()
+	if c.over != nil || !c.settled {
+		c.mu.Unlock()
+		return nil // over, or it will be asked for with the new session
+	}
+	a := c.state.req.Address
+	c.mu.Unlock()
+	if !a.HasWildcard() {
+		if a.Name == clientScheme {
+			return nil // it has been sent
+		}
+		return g.Permits(p, s, ActCall, a)
+	}
+	targets, err := c.x.expand(c.x.meant(a))
+	if err != nil {
+		return nil // nobody is there whom it might reach
+	}
+	for _, t := range targets {
+		each := a
+		each.Name, each.Path = t.Name, t.Path
+		if err := g.Permits(p, s, ActCall, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calls returns the calls that the peer has in flight.
+func (p *Peer) calls() []*Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]*Call, 0, p.inFlight)
+	for _, c := range p.asked {
+		for ; c != nil; c = c.nextAsked {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// tellUnserve tells the peer that it does not serve something any more.
+func (p *Peer) tellUnserve(a message.Address, why *message.Error) {
+	m := p.x.borrow()
+	m.Verb, m.From = message.VerbUnserve, p.x.address
+	m.To = a.AppendTo(nil)
+	m.Body = message.AppendError(m.room[:0], why)
+	_ = p.link.Deliver(&m.Message)
+	p.x.giveBack(m)
+}
+
+// SessionNews is what a client is told about its session, in the body of a
+// message of the verb session.
+type SessionNews struct {
+	// Event is "changed", "ending", "ended" or "revoked".
+	Event string `json:"event"`
+	// Session is what it is now, without its secret claims; nil if there is none.
+	Session json.RawMessage `json:"session,omitempty"`
+	// Token is what opens the session again; empty if that is what it was.
+	Token string `json:"token,omitempty"`
+	// Reason says why, for people.
+	Reason string `json:"reason,omitempty"`
+}
+
+// TellSession sends the client news of its session.
+func (p *Peer) TellSession(n SessionNews) {
+	body, err := json.Marshal(n)
+	if err != nil {
+		return // it is made of text and JSON
+	}
+	m := p.x.borrow()
+	m.Verb, m.From, m.Body = message.VerbSession, p.x.address, body
+	_ = p.link.Deliver(&m.Message)
+	p.x.giveBack(m)
+}
+
+// change gives a reply after what it wants of the caller's session is done.
+// Replies to others than connections want nothing: the process has no session,
+// and a gather has many answers.
+func (c *Call) change(a answer, patch *session.Patch) error {
+	p, ok := c.asker.(*Peer)
+	x := c.x
+	if _, visits := c.asker.(*FarNode); visits { // the caller's node sees to it
+		a.patch, _ = json.Marshal(patch)
+		return c.end(a, errAnswered)
+	}
+	if !ok || x.cfg.Sessions == nil {
+		return c.end(a, errAnswered)
+	}
+	if c.isOver() {
+		return errAnswered
+	}
+	a = a.own()
+	if !x.lane.Go("exchange session change", func(ctx context.Context) {
+		p.changing.Lock()
+		err := x.cfg.Sessions.Change(ctx, p, *patch)
+		p.changing.Unlock()
+		if err != nil {
+			_ = c.Fail(executed(message.AsError(err)))
+			return
+		}
+		_ = c.end(a, errAnswered)
+	}) {
+		return c.Fail(errShuttingDown)
+	}
+	return nil
+}
+
+// patchOf reads what a server wants of its caller's session. A server that is
+// not trusted with sessions, or talks nonsense, wants nothing.
+func patchOf(l *leg, m *message.Message) *session.Patch {
+	if !l.trusted || len(m.Session) == 0 || m.EffectiveVerb() != message.VerbReply {
+		return nil
+	}
+	var patch session.Patch
+	if json.Unmarshal(m.Session, &patch) != nil || patch.Empty() {
+		return nil
+	}
+	return &patch
+}
+
+// trusts reports whether a connection may see the secret claims of those who
+// call what it serves, and change their sessions.
+func (x *Exchange) trusts(p *Peer, a message.Address) bool {
+	if x.cfg.Guard == nil {
+		return false
+	}
+	a.Instance, a.Sub = "", ""
+	return x.cfg.Guard.Permits(p, p.Session(), ActSession, a) == nil
+}
+
+// Held is what a connection may send while it is not known yet who is there.
+const (
+	heldMessages = 64
+	heldBytes    = 256 << 10
+)
+
+// hold is what came while it is found out who is there. Guarded by Peer.mu.
+type hold struct {
+	queue []*message.Message
+	bytes int
+}
+
+// Hold keeps what the peer sends until Release: it came with something that
+// says who is there, and that takes a moment. It is called before the first
+// Receive.
+func (p *Peer) Hold() { p.held.Store(new(hold)) }
+
+// keep takes a message while the peer is on hold, and reports whether it did.
+func (p *Peer) keep(m *message.Message) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.held.Load()
+	if h == nil {
+		return false
+	}
+	c := m.Clone()
+	h.queue = append(h.queue, &c)
+	h.bytes += len(c.Body)
+	if len(h.queue) > heldMessages || h.bytes > heldBytes {
+		p.link.Close(CloseSlowConsumer, "too many messages before it is known who is there")
+	}
+	return true
+}
+
+// Release hands on what came meanwhile, in order, and what comes from now on.
+func (p *Peer) Release() {
+	for {
+		p.mu.Lock()
+		h := p.held.Load()
+		if h == nil || len(h.queue) == 0 {
+			p.held.Store(nil)
+			p.mu.Unlock()
+			return
+		}
+		queue := h.queue
+		h.queue, h.bytes = nil, 0
+		p.mu.Unlock()
+		for _, m := range queue {
+			p.receive(m)
+		}
+	}
+}
