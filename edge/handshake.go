@@ -118,7 +118,7 @@ func (c *Conn) check(h *head, u *upgrade, wellFormed bool) (status int, err *mes
 			"Offer the sub-protocol "+ProtocolSplit+" or "+ProtocolJSON+": new WebSocket(url, [\""+ProtocolJSON+"\"])."), ""
 	}
 	if admit := c.lis.cfg.Admit; admit != nil {
-		refusal := admit(&Handshake{Listener: c.lis.cfg.Name, Transport: TransportWebSocket, Remote: c.addr, head: h})
+		refusal := admit(&Handshake{Listener: c.lis.cfg.Name, Transport: TransportWebSocket, Remote: c.addr, conn: c, head: h})
 		if refusal != nil {
 			err = message.AsError(refusal)
 			return err.Code.HTTPStatus(), err, ""

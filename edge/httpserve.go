@@ -97,7 +97,7 @@ func (w *web) guard(method string, next http.HandlerFunc) http.HandlerFunc {
 		case http.MethodOptions:
 			h.Set("Access-Control-Allow-Methods", method)
 			h.Set("Access-Control-Allow-Headers",
-				"Content-Type, "+headerConnection+", "+headerSeq+", "+headerAck)
+				"Content-Type, "+headerConnection+", "+headerSeq+", "+headerAck+", Authorization")
 			h.Set("Access-Control-Max-Age", "86400")
 			rw.WriteHeader(http.StatusNoContent)
 		default:
@@ -126,7 +126,7 @@ func (w *web) openLink(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if admit := lis.cfg.Admit; admit != nil {
-		h := &Handshake{Listener: lis.cfg.Name, Remote: c.addr, http: req.Header, path: req.URL.RequestURI()}
+		h := &Handshake{Listener: lis.cfg.Name, Remote: c.addr, conn: c, http: req.Header, path: req.URL.RequestURI()}
 		if refusal := admit(h); refusal != nil {
 			err := message.AsError(refusal)
 			s.metrics.refused(lis, err.Code.HTTPStatus())

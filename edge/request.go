@@ -18,10 +18,15 @@ type Handshake struct {
 	// Remote is the other end.
 	Remote netip.AddrPort
 
+	conn *Conn
 	head *head       // of a WebSocket
 	http http.Header // of the other transports
 	path string
 }
+
+// Bring has the connection bring v along: [Conn.Data] returns it when the
+// Handler is told that the connection is open.
+func (h *Handshake) Bring(v any) { h.conn.data = v }
 
 // Target is path and query of the request.
 func (h *Handshake) Target() string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // job is one call of a Runner: the Responder that its handler is given, and
@@ -32,6 +33,7 @@ type job struct {
 	over   bool                    // finished, or not to be started any more
 	cause  *message.Error          // why, if not by a reply
 	cancel context.CancelCauseFunc // set while the handler runs
+	patch  *session.Patch          // what the handler wants of its caller's session
 }
 
 // run calls the handler and sees to it that the request is finished.
@@ -80,10 +82,10 @@ func (j *job) begin() (ctx context.Context, stop func(), ok bool) {
 	j.cancel = cancel
 	j.mu.Unlock()
 	if j.req.Deadline.IsZero() {
-		return &callContext{base, j.req}, func() { cancel(nil) }, true
+		return &callContext{base, j}, func() { cancel(nil) }, true
 	}
 	timed, free := context.WithDeadlineCause(base, j.req.Deadline, late)
-	return &callContext{timed, j.req}, func() { free(); cancel(nil) }, true
+	return &callContext{timed, j}, func() { free(); cancel(nil) }, true
 }
 
 // returned answers for a handler that did not.
@@ -155,8 +157,18 @@ func (j *job) Part(b route.Body) error {
 	return j.res.Part(b)
 }
 
-// Reply passes the reply on.
-func (j *job) Reply(b route.Body) error { return j.res.Reply(b) }
+// Reply passes the reply on, with what is to become of the caller's session.
+func (j *job) Reply(b route.Body) error {
+	j.mu.Lock()
+	if j.patch != nil {
+		if b.Session != nil {
+			j.patch.Merge(*b.Session)
+		}
+		b.Session = j.patch
+	}
+	j.mu.Unlock()
+	return j.res.Reply(b)
+}
 
 // Fail passes an error on, with what the caller must not see in the log. A
 // context error becomes the reason why the context ended. That somebody else
@@ -210,19 +222,22 @@ func errDeadline() *message.Error {
 		"Give the call a longer time-out, or find out why the service is slow.")
 }
 
-// callContext carries the request without an allocation of its own.
+// callContext carries the call without an allocation of its own.
 type callContext struct {
 	context.Context //nolint:containedctx // it is a context
 
-	req *route.Request
+	job *job
 }
 
 type requestKey struct{}
 
-// Value returns the request for FromContext.
+// Value returns the request for FromContext, and the job for ChangeSession.
 func (c *callContext) Value(key any) any {
-	if _, ok := key.(requestKey); ok {
-		return c.req
+	switch key.(type) {
+	case requestKey:
+		return c.job.req
+	case jobKey:
+		return c.job
 	}
 	return c.Context.Value(key)
 }
