@@ -42,6 +42,7 @@ const (
 	// Limits.
 	CodeRateLimited   Code = "rate_limited"   // too many messages in too short a time
 	CodeOverloaded    Code = "overloaded"     // a bounded queue is full
+	CodeCircuitOpen   Code = "circuit_open"   // the servers have failed too often, and are left alone for a while
 	CodeTooManyCalls  Code = "too_many_calls" // the connection has too many calls in flight
 	CodeTooManyRoutes Code = "too_many_routes"
 	CodeSlowConsumer  Code = "slow_consumer" // the receiver does not take its messages

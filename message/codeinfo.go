@@ -42,6 +42,7 @@ var codeTable = [...]CodeInfo{
 
 	{CodeRateLimited, 429, true, "Too many messages in too short a time.", "Send more slowly."},
 	{CodeOverloaded, 503, true, "A bounded queue is full.", "Try again after a while, or add servers."},
+	{CodeCircuitOpen, 503, true, "The servers failed too often and are left alone for a while; the call was not handed to any.", "Try again after the time in retryAfter; the servers' logs tell why they fail."},
 	{CodeTooManyCalls, 429, true, "The connection has too many calls in flight.", "Wait for answers before you call again."},
 	{CodeTooManyRoutes, 429, false, "The connection or the node serves too many routes.", "Serve patterns such as /item/{id} in place of single paths."},
 	{CodeSlowConsumer, 503, false, "The receiver does not take its messages.", "Read faster, or ask for less."},

@@ -32,7 +32,16 @@ type Kind struct {
 	Stages      []route.Stage // where it makes sense; the first is the usual one
 	Settings    any           // the zero value of its configuration; nil if it has none
 
-	build func(raw json.RawMessage, env Env) (route.Middleware, any, error)
+	build builder
+}
+
+// builder makes a middleware of its settings.
+type builder func(raw json.RawMessage, env Env) (built, error)
+
+type built struct {
+	mw    route.Middleware
+	shown any            // of the settings
+	state route.Stateful // nil for none
 }
 
 // Kinds returns every kind that [New] can make, in the order in which they
@@ -108,24 +117,26 @@ func New(kind, name string, settings json.RawMessage, env Env) (route.Entry, err
 		}
 		return route.Entry{}, invalid("kind", fmt.Sprintf("there is no middleware of the kind %q", kind), "Use one of "+strings.Join(names, ", ")+".")
 	}
-	mw, shown, err := kinds[i].build(settings, env)
+	b, err := kinds[i].build(settings, env)
 	if err != nil {
 		return route.Entry{}, err
 	}
 	if name == "" {
 		name = kind
 	}
-	return route.Entry{Name: name, Middleware: mw, Kind: kind, Description: kinds[i].Description, Settings: shown}, nil
+	return route.Entry{
+		Name: name, Middleware: b.mw, Kind: kind, Description: kinds[i].Description, Settings: b.shown, State: b.state,
+	}, nil
 }
 
 // plain makes a kind that has no settings.
-func plain(build func(env Env) (route.Middleware, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
-	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
+func plain(build func(env Env) (route.Middleware, error)) builder {
+	return func(raw json.RawMessage, env Env) (built, error) {
 		if err := decode(raw, &struct{}{}); err != nil {
-			return nil, nil, err
+			return built{}, err
 		}
 		mw, err := build(env)
-		return mw, nil, registered(err)
+		return built{mw: mw}, registered(err)
 	}
 }
 
@@ -140,27 +151,52 @@ func registered(err error) error {
 }
 
 // configured makes a kind of a constructor and its configuration.
-func configured[C any](build func(C, Env) (route.Middleware, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
-	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
-		var c C
-		if err := decode(raw, &c); err != nil {
-			return nil, nil, err
-		}
-		if v, ok := any(c).(interface{ Validate() error }); ok {
-			if err := v.Validate(); err != nil {
-				return nil, nil, err
-			}
+func configured[C any](build func(C, Env) (route.Middleware, error)) builder {
+	return func(raw json.RawMessage, env Env) (built, error) {
+		c, err := settingsOf[C](raw)
+		if err != nil {
+			return built{}, err
 		}
 		mw, err := build(c, env)
-		return mw, c, registered(err)
+		return built{mw: mw, shown: c}, registered(err)
 	}
 }
 
+// stateful makes a kind of a constructor of something that has a state.
+func stateful[C any, M interface {
+	route.Stateful
+	Middleware() route.Middleware
+}](build func(C, Env) (M, error)) builder {
+	return func(raw json.RawMessage, env Env) (built, error) {
+		c, err := settingsOf[C](raw)
+		if err != nil {
+			return built{}, err
+		}
+		m, err := build(c, env)
+		if err != nil {
+			return built{}, registered(err)
+		}
+		return built{mw: m.Middleware(), shown: c, state: m}, nil
+	}
+}
+
+// settingsOf reads a configuration and checks it.
+func settingsOf[C any](raw json.RawMessage) (c C, err error) {
+	if err := decode(raw, &c); err != nil {
+		return c, err
+	}
+	if v, ok := any(c).(interface{ Validate() error }); ok {
+		return c, v.Validate()
+	}
+	return c, nil
+}
+
 // hidden does not show the settings, which are secrets.
-func hidden(build func(json.RawMessage, Env) (route.Middleware, any, error)) func(json.RawMessage, Env) (route.Middleware, any, error) {
-	return func(raw json.RawMessage, env Env) (route.Middleware, any, error) {
-		mw, _, err := build(raw, env)
-		return mw, nil, err
+func hidden(build builder) builder {
+	return func(raw json.RawMessage, env Env) (built, error) {
+		b, err := build(raw, env)
+		b.shown = nil
+		return b, err
 	}
 }
 

@@ -110,3 +110,20 @@ func (h *api) move(ctx context.Context, in Move) (Stages, error) {
 	}
 	return h.stages(), nil
 }
+
+// Set is the input of node:/middleware/set.
+type Set struct {
+	Stage route.Stage     `json:"stage" jsonschema:"enum=inbound|call|serve|deliver|outbound"`
+	Name  string          `json:"name"`
+	State json.RawMessage `json:"state" jsonschema:"description=what to change, as the kind says"`
+}
+
+func (h *api) set(ctx context.Context, in Set) (Stages, error) {
+	if err := h.allowed(ctx); err != nil {
+		return Stages{}, err
+	}
+	if err := h.Exchange.Stack().SetState(in.Stage, in.Name, in.State); err != nil {
+		return Stages{}, err
+	}
+	return h.stages(), nil
+}

@@ -77,6 +77,7 @@ func New(host Host) *service.Service {
 	s.Handle("/middleware/insert", service.Handle(h.insert), about("Insert a middleware."))
 	s.Handle("/middleware/remove", service.Handle(h.remove), about("Remove a middleware."))
 	s.Handle("/middleware/move", service.Handle(h.move), about("Move a middleware to another place in its stage."))
+	s.Handle("/middleware/set", service.Handle(h.set), about("Change the state of a middleware, such as that of a circuit breaker."))
 	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."), idempotent)
 	s.Handle("/versions", service.Handle(h.versions), about("How calls are split among the versions of services."), idempotent)
 	s.Handle("/versions/set", service.Handle(h.setVersions), about("Split the calls of a service among its versions."), idempotent)

@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -59,6 +60,14 @@ const (
 	KindRate     = "rate-limit" // of calls a second
 	KindRetry    = "retry"      // of calls that failed and may be repeated
 	KindSecret   = "secret"     // and whatever else finds out who asks
+
+	KindBreaker     = "breaker"     // leaves servers out that fail
+	KindHedge       = "hedge"       // asks a second server when the first is slow
+	KindFallback    = "fallback"    // answers in place of what failed
+	KindCache       = "cache"       // of answers
+	KindIdempotency = "idempotency" // answers again what was answered before
+	KindShed        = "shed"        // of what matters least, under overload
+	KindOrder       = "in-order"    // one call after another
 )
 
 // Entry is one middleware of a stage.
@@ -77,6 +86,19 @@ type Entry struct {
 	Description string
 	// Settings are shown to people as JSON; nil for none. No secrets.
 	Settings any
+	// State is what of it can be seen and set while it runs; nil for nothing.
+	State Stateful
+}
+
+// Stateful is middleware with a state that people may see, and may set without
+// putting it in anew. Its methods may be called from any goroutine.
+type Stateful interface {
+	// State is the state as of now, to be shown as JSON. No secrets; bounded.
+	State() any
+	// SetState changes what a JSON value says, which is not the form of State:
+	// each kind documents its own. The error is a *message.Error with
+	// [message.CodeInvalidInput], and then nothing has changed.
+	SetState(change json.RawMessage) error
 }
 
 // EntryInfo is an [Entry] as a list shows it.
@@ -85,6 +107,7 @@ type EntryInfo struct {
 	Kind        string `json:"kind"`
 	Description string `json:"description,omitempty"`
 	Settings    any    `json:"settings,omitempty"`
+	State       any    `json:"state,omitempty"` // of a [Stateful] middleware
 }
 
 // StageInfo is one stage and its middleware, outermost first.
@@ -197,6 +220,30 @@ func (s *Stack) Replace(in Stage, name string, e Entry) error {
 	})
 }
 
+// SetState changes the state of an entry; messages that are under way see it at
+// once. The error is also [message.CodeUnimplemented], if the entry has no state
+// that can be set, or that of [Stateful.SetState].
+func (s *Stack) SetState(in Stage, name string, change json.RawMessage) error {
+	st := s.stage(in)
+	if st == nil {
+		return noStage(in)
+	}
+	list := *st.entries.Load()
+	i, err := find(list, in, name)
+	switch {
+	case err != nil:
+		return err
+	case list[i].State == nil:
+		return message.NewError(message.CodeUnimplemented, fmt.Sprintf("the middleware %q has no state that can be set", name),
+			"`ropewalk middleware list` shows the states that there are; settings are changed by putting it in anew.")
+	}
+	return list[i].State.SetState(change)
+}
+
+func noStage(name Stage) error {
+	return message.NewError(message.CodeNotFound, fmt.Sprintf("there is no stage %q", name), fmt.Sprintf("The stages are %v.", Stages()))
+}
+
 // List returns all stages in order, also the empty ones.
 func (s *Stack) List() []StageInfo {
 	out := make([]StageInfo, len(s.stages))
@@ -205,6 +252,9 @@ func (s *Stack) List() []StageInfo {
 		out[i] = StageInfo{Stage: name, Entries: make([]EntryInfo, len(list))}
 		for j, e := range list {
 			out[i].Entries[j] = EntryInfo{Name: e.Name, Kind: e.Kind, Description: e.Description, Settings: e.Settings}
+			if e.State != nil {
+				out[i].Entries[j].State = e.State.State()
+			}
 		}
 	}
 	return out
@@ -215,8 +265,7 @@ func (s *Stack) List() []StageInfo {
 func (s *Stack) change(name Stage, f func([]Entry) ([]Entry, error)) error {
 	st := s.stage(name)
 	if st == nil {
-		return message.NewError(message.CodeNotFound, fmt.Sprintf("there is no stage %q", name),
-			fmt.Sprintf("The stages are %v.", Stages()))
+		return noStage(name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,6 +16,7 @@ type middlewareCmd struct {
 	Insert middlewareInsertCmd `cmd:"" help:"Insert a middleware."`
 	Remove middlewareRemoveCmd `cmd:"" help:"Remove a middleware."`
 	Move   middlewareMoveCmd   `cmd:"" help:"Move a middleware within its stage."`
+	Set    middlewareSetCmd    `cmd:"" help:"Change the state of a middleware."`
 }
 
 // Help is printed below the flags.
@@ -26,7 +27,8 @@ Examples:
 
   ropewalk middleware --all
   ropewalk middleware insert call limit '{"calls":10}' --all
-  ropewalk middleware remove call limit --node shop-2`
+  ropewalk middleware remove call limit --node shop-2
+  ropewalk middleware set call breaker '{"route":"shop:/pay","state":"open"}'`
 }
 
 // place says where in a stage; without any of the flags, at the end.
@@ -91,6 +93,23 @@ func (m *middlewareMoveCmd) Run(ctx context.Context, w *world) error {
 	return showStages(ctx, w, &m.nodesTarget, "/middleware/move", nodeapi.Move{Stage: route.Stage(m.Stage), Name: m.Name, Place: m.wire()})
 }
 
+type middlewareSetCmd struct {
+	nodesTarget
+	Stage string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
+	Name  string `arg:"" help:"Which, by the name that the list shows."`
+	State string `arg:"" name:"json" help:"What to change, as JSON: docs/reference/middleware.md tells what each kind takes."`
+}
+
+// Run changes a state.
+func (m *middlewareSetCmd) Run(ctx context.Context, w *world) error {
+	if !message.ValidJSON([]byte(m.State)) {
+		return usage("the state is not JSON: "+short(m.State, 60), `Put JSON into single quotes, as in '{"state":"open"}'.`)
+	}
+	return showStages(ctx, w, &m.nodesTarget, "/middleware/set", nodeapi.Set{
+		Stage: route.Stage(m.Stage), Name: m.Name, State: json.RawMessage(m.State),
+	})
+}
+
 func showStages(ctx context.Context, w *world, t *nodesTarget, path string, in any) error {
 	return showAll(ctx, w, t, path, in, func(s nodeapi.Stages) error { return printStages(w, s) })
 }
@@ -118,9 +137,31 @@ func printStages(w *world, s nodeapi.Stages) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
+	if err := printStates(w, s); err != nil {
+		return err
+	}
 	for _, text := range s.Warnings {
 		if err := w.printf("%s %s\n", w.paint(yellow, "warning:"), printable(text)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// printStates prints the states below the table: each as a line of JSON.
+func printStates(w *world, s nodeapi.Stages) error {
+	for _, stage := range s.Stages {
+		for _, e := range stage.Entries {
+			if e.State == nil {
+				continue
+			}
+			text, err := json.Marshal(e.State)
+			if err != nil {
+				return err
+			}
+			if err := w.printf("%s %s %s\n", w.paint(bold, "state of"), printable(e.Name+":"), printable(string(text))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
