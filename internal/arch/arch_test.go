@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"message"},
 	{"session"},
 	{"route", "schema"},
-	{"call", "service", "middleware"},
+	{"call", "service", "middleware", "audit"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
 	{"nodeapi", "client", "mesh/natsplane"},
