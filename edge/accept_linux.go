@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -18,8 +19,15 @@ const acceptTurn = 64
 
 // pollerSocket gives the poller a listening socket of its own: a copy of ln's
 // descriptor, which never gets into Go's network poller. ln is closed.
-func pollerSocket(ln *net.TCPListener) (fd int, err error) {
-	raw, err := ln.SyscallConn()
+func pollerSocket(ln *net.TCPListener) (fd int, err error) { return ownSocket(ln) }
+
+// ownSocket is pollerSocket for connections, too.
+func ownSocket(s interface {
+	syscall.Conn
+	io.Closer
+},
+) (fd int, err error) {
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
@@ -28,7 +36,7 @@ func pollerSocket(ln *net.TCPListener) (fd int, err error) {
 	err = raw.Control(func(fd uintptr) {
 		dup, errno = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	})
-	if err = errors.Join(err, errno, ln.Close()); err != nil {
+	if err = errors.Join(err, errno, s.Close()); err != nil {
 		return -1, err
 	}
 	// Accepted sockets inherit both, which saves two system calls for each.
@@ -94,6 +102,15 @@ func (p *poller) pause(l *listener, errno syscall.Errno) {
 	p.srv.wheel.Reset(&l.resume, acceptPause)
 }
 
+// generation is the next one of the connections that this poller takes.
+func (p *poller) generation() uint32 {
+	p.nextGen++
+	if p.nextGen == 0 {
+		p.nextGen = 1 // 0 means a listening socket
+	}
+	return p.nextGen
+}
+
 // welcome makes a connection of an accepted socket and gives it to one of the
 // pollers.
 func (p *poller) welcome(l *listener, fd int, sa *unix.RawSockaddrAny) {
@@ -104,11 +121,7 @@ func (p *poller) welcome(l *listener, fd int, sa *unix.RawSockaddrAny) {
 		return
 	}
 	owner := p.srv.nextPoller()
-	p.nextGen++
-	if p.nextGen == 0 {
-		p.nextGen = 1 // 0 means a listening socket
-	}
-	c.link, c.fd, c.gen = owner, int32(fd), p.nextGen //nolint:gosec // a descriptor
+	c.link, c.fd, c.gen = owner, int32(fd), p.generation() //nolint:gosec // a descriptor
 	owner.table.set(fd, c)
 	p.srv.register(c)
 	if err := owner.add(fd, pollIn, c.gen); err != nil {

@@ -26,6 +26,8 @@ type Config struct {
 	// Origins do not allow, so that the pages of other nodes may connect. It
 	// must not block.
 	OriginAllowed func(origin string) bool
+	// Peering takes and makes connections that are no clients. Default: none.
+	Peering *Peering
 	// HTTP gets every request that does not make or use a connection: metrics,
 	// health, pages. Default: 404 for all.
 	HTTP http.Handler

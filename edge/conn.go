@@ -68,6 +68,8 @@ type Conn struct {
 
 	framing   Framing
 	deflate   bool
+	unmetered bool          // it does not count against Limits.PerIP; guarded by Server.connMu
+	peering   *peering      // nil for a client; settled before it opens
 	transport atomic.Uint32 // a transport; changes once at most, from poll to stream
 
 	state atomic.Uint32 // written under mu, read anywhere
@@ -210,7 +212,7 @@ func (c *Conn) send(f *Frame, canWait bool) error {
 
 // crowded reports whether one part-th of the list is taken.
 func (c *Conn) crowded(part int) bool {
-	l := &c.srv.cfg.Limits
+	l := c.limits()
 	return len(c.pending) > 0 && (len(c.pending) >= l.PendingFrames/part || c.bytes >= l.PendingBytes/part)
 }
 
@@ -244,7 +246,7 @@ func (c *Conn) relieve() {
 }
 
 func (c *Conn) full(more int) bool {
-	l := &c.srv.cfg.Limits
+	l := c.limits()
 	return len(c.pending) >= l.PendingFrames || len(c.pending) > 0 && c.bytes+more > l.PendingBytes
 }
 
@@ -344,7 +346,7 @@ func (c *Conn) startClosing(err *CloseError, last *Frame) {
 	c.relieve()
 	c.end = err
 	push := c.enqueue(last)
-	c.srv.wheel.Reset(&c.timer, c.srv.cfg.Limits.Close)
+	c.srv.wheel.Reset(&c.timer, c.limits().Close)
 	c.mu.Unlock()
 	if push {
 		c.srv.dirty(c)

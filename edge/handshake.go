@@ -19,6 +19,8 @@ type upgrade struct {
 	origin, host          []byte
 	connection, websocket bool
 	framing               Framing
+	peers                 *peering // nil if there are none
+	peer                  bool     // the sub-protocol is that of peers
 	hasFraming            bool
 	twice                 bool // a field that there must be one of
 	deflate               bool
@@ -43,7 +45,7 @@ func (c *Conn) handshake(data []byte) (used int, ok bool) {
 	case !complete:
 		return 0, false
 	}
-	var u upgrade
+	u := upgrade{peers: c.srv.peering}
 	wellFormed := h.each(func(name, value []byte) bool { u.field(name, value); return true })
 	if !u.websocket || string(h.method) != http.MethodGet {
 		c.srv.toHTTP(c, data)
@@ -95,6 +97,10 @@ func (u *upgrade) protocols(list []byte) {
 			u.framing, u.hasFraming = FramingSplit, true
 		case ProtocolJSON:
 			u.framing, u.hasFraming = FramingJSON, true
+		default:
+			if u.peers != nil && string(trim(item)) == u.peers.Protocol {
+				u.framing, u.hasFraming, u.peer = FramingSplit, true, true
+			}
 		}
 	}
 }
@@ -110,14 +116,14 @@ func (c *Conn) check(h *head, u *upgrade, wellFormed bool) (status int, err *mes
 		return http.StatusUpgradeRequired, message.NewError(message.CodeUnimplemented,
 				"only version 13 of WebSocket is spoken here", "Use a newer WebSocket library."),
 			"Sec-WebSocket-Version: 13" + crlf
-	case !c.lis.originAllowed(string(u.origin), string(u.host)):
+	case !c.lis.originAllowed(string(u.origin), string(u.host)), u.peer && u.origin != nil:
 		return http.StatusForbidden, errOrigin, ""
 	case !u.hasFraming:
 		return http.StatusBadRequest, message.NewError(message.CodeUnimplemented,
 			"the handshake offers no sub-protocol that this node knows",
 			"Offer the sub-protocol "+ProtocolSplit+" or "+ProtocolJSON+": new WebSocket(url, [\""+ProtocolJSON+"\"])."), ""
 	}
-	if admit := c.lis.cfg.Admit; admit != nil {
+	if admit := c.lis.cfg.Admit; admit != nil && !u.peer {
 		refusal := admit(&Handshake{Listener: c.lis.cfg.Name, Transport: TransportWebSocket, Remote: c.addr, conn: c, head: h})
 		if refusal != nil {
 			err = message.AsError(refusal)
@@ -156,8 +162,13 @@ func (c *Conn) accept(u *upgrade) {
 	f.Payload = append(f.Payload, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Accept: "...)
 	f.Payload = appendAccept(f.Payload, u.key)
-	f.Payload = append(f.Payload, "\r\nSec-WebSocket-Protocol: ropewalk.v1."...)
-	f.Payload = append(f.Payload, u.framing.String()...)
+	f.Payload = append(f.Payload, "\r\nSec-WebSocket-Protocol: "...)
+	if u.peer {
+		f.Payload = append(f.Payload, u.peers.Protocol...)
+		c.becomePeer()
+	} else {
+		f.Payload = append(append(f.Payload, "ropewalk.v1."...), u.framing.String()...)
+	}
 	if u.deflate && c.lis.cfg.Deflate {
 		c.deflate = true
 		f.Payload = append(f.Payload, "\r\nSec-WebSocket-Extensions: "+deflateAnswer...)
@@ -182,7 +193,7 @@ func (c *Conn) open(first *Frame) {
 	c.state.Store(uint32(stateOpen))
 	push := first != nil && c.enqueue(first)
 	c.srv.wheel.Stop(&c.timer)
-	if tick := c.srv.cfg.Limits.tick(); c.via() != viaWebSocket {
+	if tick := c.limits().tick(); c.via() != viaWebSocket {
 		c.startUnread()
 	} else if tick > 0 {
 		c.srv.wheel.Reset(&c.timer, tick)

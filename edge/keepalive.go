@@ -30,12 +30,12 @@ func (c *Conn) onTimer() {
 			c.startClosing(err, newClose(err.Code, err.Reason))
 			return
 		} else if ping {
-			c.srv.wheel.Reset(&c.timer, c.srv.cfg.Limits.tick())
+			c.srv.wheel.Reset(&c.timer, c.limits().tick())
 			c.mu.Unlock()
 			c.control(newControl(opPing, nil))
 			return
 		}
-		c.srv.wheel.Reset(&c.timer, c.srv.cfg.Limits.tick())
+		c.srv.wheel.Reset(&c.timer, c.limits().tick())
 		c.mu.Unlock()
 		return
 	case stateDead:
@@ -49,7 +49,7 @@ func (c *Conn) onTimer() {
 // keepAlive is called once a turn with mu held. It reports whether to ping, or
 // why to close.
 func (c *Conn) keepAlive() (ping bool, err *CloseError) {
-	l := &c.srv.cfg.Limits
+	l := c.limits()
 	seen := c.seen.Swap(0)
 	if len(c.pending) == 0 && cap(c.pending) > 8 {
 		c.pending = nil // it was busy once; an idle connection costs its state and nothing else

@@ -229,12 +229,17 @@ func (p *poller) nudge(c *Conn) {
 	p.wake()
 }
 
-// do runs f on the poller's goroutine.
-func (p *poller) do(f func()) {
+// do runs f on the poller's goroutine. It reports false, and does not, when that
+// has ended.
+func (p *poller) do(f func()) bool {
 	p.mu.Lock()
-	p.tasks = append(p.tasks, f)
+	stopped := p.stopped
+	if !stopped {
+		p.tasks = append(p.tasks, f)
+	}
 	p.mu.Unlock()
 	p.wake()
+	return !stopped
 }
 
 func (p *poller) wake() {
@@ -326,6 +331,37 @@ func (p *poller) release(c *Conn) {
 	if c.fd >= 0 {
 		_ = unix.Close(int(c.fd))
 	}
+}
+
+// adopt has the poller own a socket whose handshake is done.
+func (p *poller) adopt(c *Conn, conn *net.TCPConn) error {
+	fd, err := ownSocket(conn)
+	if err != nil {
+		p.srv.dismiss(c)
+		return err
+	}
+	c.link, c.fd = p, int32(fd) //nolint:gosec // a descriptor
+	if !p.do(func() { p.begin(c) }) {
+		p.srv.dismiss(c)
+		_ = unix.Close(fd)
+		return errStopping
+	}
+	return nil
+}
+
+// begin opens a connection that was adopted.
+func (p *poller) begin(c *Conn) {
+	defer p.caught(c)
+	c.gen = p.generation()
+	p.table.set(int(c.fd), c)
+	p.srv.register(c)
+	if err := p.add(int(c.fd), pollIn, c.gen); err != nil {
+		c.lost(err)
+		return
+	}
+	c.becomePeer()
+	c.open(nil)
+	c.settle() // it may be that the server stops
 }
 
 // detach takes c's socket away from the poller, for net/http.

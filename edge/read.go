@@ -77,10 +77,10 @@ func (c *Conn) consume(data []byte) (used, need int) {
 		}
 		used = n
 	}
-	frames, limit := 0, c.srv.cfg.Limits.Frame
-	start := used
+	limits := c.limits() // after the handshake, which settles them
+	frames, start := 0, used
 	for used < len(data) && !c.deaf {
-		h, ok, bad := parseHeader(data[used:], c.deflate, limit)
+		h, ok, bad := parseHeader(data[used:], c.peering == nil, c.deflate, limits.Frame)
 		if bad.code != 0 {
 			c.violated(bad)
 			break
@@ -93,7 +93,9 @@ func (c *Conn) consume(data []byte) (used, need int) {
 			break
 		}
 		payload := data[used+h.size : used+need]
-		ws.Cipher(payload, h.mask, 0)
+		if h.masked {
+			ws.Cipher(payload, h.mask, 0)
+		}
 		used += need
 		need = 0
 		if h.op >= opClose {
@@ -114,7 +116,7 @@ func (c *Conn) dataFrame(h *header, payload []byte) bool {
 	if state(c.state.Load()) != stateOpen {
 		return false // we have closed: what still comes is for nobody
 	}
-	if wait := c.rate.spend(&c.srv.cfg.Limits, len(payload)); wait {
+	if wait := c.rate.spend(c.limits(), len(payload)); wait {
 		c.srv.metrics.hit(limitRate)
 		c.Close(CloseRateLimited, "more messages or bytes a second than the node takes")
 		return false
@@ -130,12 +132,12 @@ func (c *Conn) dataFrame(h *header, payload []byte) bool {
 		c.whole, c.wholeOp, c.wholePack = getBuffer(max(2*len(payload), 1)), h.op, h.packed
 	}
 	size := len(c.whole.b) + len(payload)
-	if size > c.srv.cfg.Limits.Frame {
+	if size > c.limits().Frame {
 		c.violated(violation{CloseTooLarge, "the message is larger than the node takes"})
 		return false
 	}
 	if size > cap(c.whole.b) {
-		g := getBuffer(min(max(size, 2*cap(c.whole.b)), c.srv.cfg.Limits.Frame))
+		g := getBuffer(min(max(size, 2*cap(c.whole.b)), c.limits().Frame))
 		g.b = append(g.b, c.whole.b...)
 		c.whole.free()
 		c.whole = g
@@ -154,7 +156,7 @@ func (c *Conn) dataFrame(h *header, payload []byte) bool {
 // message hands a complete message to the Handler.
 func (c *Conn) message(op opcode, packed bool, payload []byte) bool {
 	if packed {
-		b, bad := inflate(payload, c.srv.cfg.Limits.Frame)
+		b, bad := inflate(payload, c.limits().Frame)
 		if bad.code != 0 {
 			c.violated(bad)
 			return false

@@ -29,13 +29,13 @@ func (s *Server) admit(c *Conn) (status int, refusal *message.Error) {
 		s.metrics.hit(limitConnections)
 		s.metrics.refused(c.lis, http.StatusServiceUnavailable)
 		return http.StatusServiceUnavailable, errConnections
-	case l.PerIP > 0 && s.perIP[ip] >= l.PerIP:
+	case l.PerIP > 0 && !c.unmetered && s.perIP[ip] >= l.PerIP:
 		s.metrics.hit(limitPerIP)
 		s.metrics.refused(c.lis, http.StatusTooManyRequests)
 		return http.StatusTooManyRequests, errPerIP
 	}
 	s.slots++
-	if l.PerIP > 0 {
+	if l.PerIP > 0 && !c.unmetered {
 		s.perIP[ip]++
 	}
 	return 0, nil
@@ -50,6 +50,11 @@ func (s *Server) giveBack(ip netip.Addr) {
 
 func (s *Server) giveBackLocked(ip netip.Addr) {
 	s.slots--
+	s.unmeter(ip)
+}
+
+// unmeter is called with connMu held.
+func (s *Server) unmeter(ip netip.Addr) {
 	if s.cfg.Limits.PerIP == 0 {
 		return
 	}
@@ -83,6 +88,22 @@ func (s *Server) forget(c *Conn) {
 	s.connMu.Lock()
 	defer s.connMu.Unlock()
 	s.unlist(c)
+	s.dismissLocked(c)
+}
+
+// dismiss gives back the slot of a connection that was admitted and has come to
+// nothing.
+func (s *Server) dismiss(c *Conn) {
+	s.connMu.Lock()
+	defer s.connMu.Unlock()
+	s.dismissLocked(c)
+}
+
+func (s *Server) dismissLocked(c *Conn) {
+	if c.unmetered {
+		s.slots--
+		return
+	}
 	s.giveBackLocked(c.addr.Addr())
 }
 
@@ -97,14 +118,17 @@ func (s *Server) unlist(c *Conn) {
 	}
 	c.next, c.prev = nil, nil
 	s.total--
+	if c.peering != nil {
+		s.peers--
+	}
 	s.tellLeft()
 	s.tellEmpty()
 }
 
-// tellLeft is called with connMu held when there may be no connection left
-// after the last was accepted.
+// tellLeft is called with connMu held when there may be no client left after the
+// last was accepted.
 func (s *Server) tellLeft() {
-	if s.shut && s.total == 0 && !s.hasLeft {
+	if s.shut && s.total == s.peers && !s.hasLeft {
 		s.hasLeft = true
 		close(s.left)
 	}

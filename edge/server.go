@@ -28,6 +28,7 @@ type Server struct {
 	lane      *lane.Lane
 	listeners []*listener
 	web       *web
+	peering   *peering // nil without
 
 	pollers   []*poller
 	turnOf    atomic.Uint32 // which poller gets the next connection
@@ -42,11 +43,12 @@ type Server struct {
 	connMu   sync.Mutex
 	first    *Conn // list of all connections
 	total    int
+	peers    int // of them, those that are no clients
 	slots    int // total, and what was given to net/http
 	perIP    map[netip.Addr]int
 	shut     bool          // no new ones
 	draining bool          // and those that are there are being closed
-	left     chan struct{} // closed when shut and total is 0, once Shutdown asks
+	left     chan struct{} // closed when shut and no client is left, once Shutdown asks
 	empty    chan struct{} // the same when draining
 	hasLeft  bool          // left is closed
 	told     bool          // empty is
@@ -79,6 +81,11 @@ func New(cfg Config, h Handler) (*Server, error) {
 			return nil, fmt.Errorf("edge: listener %q: %w", cfg.Listeners[i].Name, err)
 		}
 		s.listeners = append(s.listeners, l)
+	}
+	if cfg.Peering != nil {
+		if s.peering, err = newPeering(s, cfg.Peering); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -238,6 +245,10 @@ func (s *Server) drain() {
 	s.tellEmpty()
 	s.connMu.Unlock()
 	for _, c := range s.snapshot() {
+		if state(c.state.Load()) != stateHandshake && c.peering != nil { // whose other end may be deaf, and is told in other ways
+			c.doom(&CloseError{Code: CloseGoingAway, Reason: "the node stops"})
+			continue
+		}
 		c.Close(CloseGoingAway, "the node stops")
 	}
 }
@@ -276,18 +287,18 @@ func (s *Server) nextPoller() *poller {
 	return s.pollers[int(s.turnOf.Add(1))%len(s.pollers)]
 }
 
-// Conns iterates over the connections that are open at the time of the call.
+// Conns iterates over the clients that are open at the time of the call.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, c := range s.snapshot() {
-			if state(c.state.Load()) == stateOpen && !yield(c) {
+			if state(c.state.Load()) == stateOpen && c.peering == nil && !yield(c) {
 				return
 			}
 		}
 	}
 }
 
-// Count is the number of open connections.
+// Count is the number of clients that are open.
 func (s *Server) Count() int { return int(s.opened.Load()) }
 
 func (s *Server) snapshot() []*Conn {

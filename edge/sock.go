@@ -69,18 +69,26 @@ func (l *listener) take(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	k := &sock{conn: conn, c: c}
+	raw := true
 	if l.tls != nil {
-		k.conn = tls.Server(conn, l.tls)
-	} else if sc, ok := conn.(syscall.Conn); ok && rawReads {
-		k.raw, _ = sc.SyscallConn()
-		k.ready = k.readReady
+		conn, raw = tls.Server(conn, l.tls), false
 	}
-	c.link = k
+	k := l.srv.newSock(c, conn, raw)
 	l.srv.register(c)
 	if !l.srv.lane.Do(func(context.Context) { k.open(c) }) {
 		c.lost(nil)
 	}
+}
+
+// newSock makes a link of a socket; raw says that no bytes may wait inside it.
+func (s *Server) newSock(c *Conn, conn net.Conn, raw bool) *sock {
+	k := &sock{conn: conn, c: c}
+	if sc, ok := conn.(syscall.Conn); ok && raw && rawReads {
+		k.raw, _ = sc.SyscallConn()
+		k.ready = k.readReady
+	}
+	c.link = k
+	return k
 }
 
 // open reads until the connection is open, and then goes on in another

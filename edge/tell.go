@@ -10,19 +10,23 @@ import (
 
 func (s *Server) tellOpen(c *Conn) {
 	defer s.caught(c)
-	s.opened.Add(1)
-	s.handler.Open(c)
+	if c.peering == nil {
+		s.opened.Add(1)
+	}
+	c.handler().Open(c)
 }
 
 func (s *Server) frame(c *Conn, payload []byte) {
 	defer s.caught(c)
-	s.handler.Frame(c, payload)
+	c.handler().Frame(c, payload)
 }
 
 func (s *Server) tellClosed(c *Conn) {
 	defer s.caught(c)
-	s.opened.Add(-1)
-	s.handler.Closed(c, c.end)
+	if c.peering == nil {
+		s.opened.Add(-1)
+	}
+	c.handler().Closed(c, c.end)
 }
 
 func (s *Server) caught(c *Conn) {

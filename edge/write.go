@@ -231,12 +231,20 @@ func (s *Server) flush(w *scratch) bool {
 func (s *Server) enter() { s.busy.Add(1) }
 
 func (s *Server) leave(w *scratch) {
+	s.flushPeers()
 	s.flush(w)
 	s.busy.Add(-1)
+	s.flushPeers()
 	// What was sent after the flush relied on us; it may also have been sent
 	// after busy was 0, then this costs nothing.
 	if s.dirtyList.Load() != nil {
 		s.flush(w)
+	}
+}
+
+func (s *Server) flushPeers() {
+	if s.peering != nil && s.peering.Flush != nil {
+		s.peering.Flush()
 	}
 }
 

@@ -33,6 +33,7 @@ type header struct {
 	op     opcode
 	fin    bool
 	packed bool // RSV1
+	masked bool
 	mask   [4]byte
 	size   int // of the header itself
 	length int // of the payload
@@ -47,8 +48,8 @@ type violation struct {
 
 // parseHeader reads the header at the start of b. It returns ok false when b
 // is too short, and a violation as soon as the bytes that are there show one.
-// limit is the largest payload.
-func parseHeader(b []byte, deflate bool, limit int) (h header, ok bool, bad violation) {
+// limit is the largest payload; masked says that frames are.
+func parseHeader(b []byte, masked, deflate bool, limit int) (h header, ok bool, bad violation) {
 	if len(b) == 0 {
 		return h, false, bad
 	}
@@ -56,29 +57,37 @@ func parseHeader(b []byte, deflate bool, limit int) (h header, ok bool, bad viol
 	if bad = h.checkFirst(b[0], deflate); bad.code != 0 || len(b) < 2 {
 		return h, false, bad
 	}
-	if b[1]&maskBit == 0 {
-		return h, false, violation{CloseProtocol, "a frame from a client must be masked"}
+	mask := 0
+	if h.masked = masked; masked {
+		mask = len(h.mask)
 	}
-	h.size = 6
+	switch {
+	case masked && b[1]&maskBit == 0:
+		return h, false, violation{CloseProtocol, "a frame from a client must be masked"}
+	case !masked && b[1]&maskBit != 0:
+		return h, false, violation{CloseProtocol, "a frame from a peer must not be masked"}
+	}
+	h.size = 2 + mask
 	n := uint64(b[1] &^ maskBit)
 	if n > maxControl {
 		if h.op >= opClose {
 			return h, false, violation{CloseProtocol, "a control frame is longer than 125 bytes"}
 		}
-		if n == 126 {
-			h.size = 8
+		long := n == 127
+		if long {
+			h.size += 8
 		} else {
-			h.size = 14
+			h.size += 2
 		}
-		if len(b) < h.size-4 {
+		if len(b) < h.size-mask {
 			return h, false, bad
 		}
-		if h.size == 8 {
-			n = uint64(binary.BigEndian.Uint16(b[2:]))
-		} else {
+		if long {
 			n = binary.BigEndian.Uint64(b[2:])
+		} else {
+			n = uint64(binary.BigEndian.Uint16(b[2:]))
 		}
-		if h.size == 8 && n < 126 || h.size == 14 && n < 1<<16 {
+		if !long && n < 126 || long && n < 1<<16 {
 			return h, false, violation{CloseProtocol, "the length of a frame is not in its shortest form"}
 		}
 	}
@@ -89,7 +98,7 @@ func parseHeader(b []byte, deflate bool, limit int) (h header, ok bool, bad viol
 	if len(b) < h.size {
 		return h, false, bad
 	}
-	h.mask = [4]byte(b[h.size-4:])
+	copy(h.mask[:], b[h.size-mask:h.size])
 	return h, true, bad
 }
 
