@@ -131,12 +131,11 @@ func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Respo
 		_ = res.Fail(err)
 		return
 	}
-	server, err := x.strategies.Choose(sel, *req.Match(), req.Peer.ID())
+	server, err := x.pick(sel, req, res)
 	if err != nil {
-		_ = res.Fail(x.missing(req.Address, err))
+		_ = res.Fail(err)
 		return
 	}
-	req.Chosen(server)
 	if c := callOf(res); c != nil {
 		c.note(req.Route, server)
 	}

@@ -134,4 +134,38 @@ func (c *Call) Rematch(req *route.Request, failed route.Endpoint) error {
 	return nil
 }
 
-var _ route.Repeater = (*Call)(nil)
+// pick chooses the server of a request: one that its gates admit.
+func (x *Exchange) pick(sel route.Selection, req *route.Request, res route.Responder) (route.Endpoint, error) {
+	var refused error
+	for {
+		all := *req.Match()
+		server, err := x.strategies.Choose(sel, all, req.Peer.ID())
+		if err != nil {
+			if refused != nil { // that there is no other server is not the reason
+				return nil, refused
+			}
+			return nil, x.missing(req.Address, err)
+		}
+		req.Chosen(server)
+		if err = req.Admit(res); err == nil {
+			return server, nil
+		}
+		if refused == nil {
+			refused = err
+		}
+		req.Server = nil
+		rest, ok := all.Without([]route.Endpoint{server})
+		if !ok {
+			return nil, refused
+		}
+		req.Matched(rest)
+	}
+}
+
+// Settle implements route.Settler.
+func (c *Call) Settle(pattern string, server route.Endpoint) { c.note(pattern, server) }
+
+var (
+	_ route.Repeater = (*Call)(nil)
+	_ route.Settler  = (*Call)(nil)
+)

@@ -126,6 +126,7 @@ type Request struct {
 	match   Match
 	kept    bool
 	session *session.Session
+	gates   []Gate // shared with other requests
 
 	// What Selection has read, and from what.
 	sel     Selection

@@ -31,6 +31,14 @@ type Repeater interface {
 	Rematch(req *Request, failed Endpoint) error
 }
 
+// Settler is a Responder that wants to know who answers: the Responder of a call
+// is one. Middleware that hands a request to several servers, each with a
+// Responder of its own, tells it before it passes the answer of one of them on.
+type Settler interface {
+	// Settle tells the pattern of the route and the server of the answer.
+	Settle(pattern string, server Endpoint)
+}
+
 // Retrier decides about the failure of a try.
 type Retrier interface {
 	// Failed is given a failure of the kind that [Repeatable] knows. It
