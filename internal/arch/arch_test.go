@@ -19,6 +19,7 @@ var floors = [][]string{
 	{"session"},
 	{"route", "schema"},
 	{"call", "service", "middleware", "audit"},
+	{"login", "login/drivers"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
 	{"nodeapi", "client", "mesh/natsplane"},
@@ -36,7 +37,7 @@ var strangers = map[string][]string{
 	"exchange":       {"edge", "dialect/native", "mesh"},
 	"mesh":           {"edge", "dialect/native", "exchange", "call", "service", "middleware"},
 	"mesh/natsplane": {"route", "exchange"},
-	".":              {"mesh/natsplane"}, // who needs no mesh does not link a NATS server
+	".":              {"mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
 }
 
 type pkg struct {

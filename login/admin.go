@@ -1,0 +1,88 @@
+package login
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// AddUser makes a user with a new id. Without a password the user can only log
+// in once one is set. The user table has to have the columns that
+// [Users.Create] would make, under the names that [Columns] gives.
+func (l *Login) AddUser(ctx context.Context, name, password string, public, secret session.Claims) (*User, error) {
+	name = normal(name)
+	if !sane(name) {
+		return nil, message.NewError(message.CodeInvalidInput, "that cannot be the name of a user", "Take up to 256 bytes.")
+	}
+	switch _, err := l.table.named(ctx, name); {
+	case err == nil:
+		return nil, message.NewError(message.CodeConflict, "there is a user of this name", "Take another name.")
+	case !errors.Is(err, errNoUser):
+		return nil, err
+	}
+	u := &User{ID: session.NewID(), Name: name, Public: public, Secret: secret}
+	if err := (&session.Session{Public: public, Secret: secret}).Check(); err != nil {
+		return nil, err
+	}
+	if password != "" {
+		h, err := l.newHash(ctx, name, password)
+		if err != nil {
+			return nil, err
+		}
+		u.hash = h.Text()
+	}
+	return u, l.table.add(ctx, u, u.hash)
+}
+
+// NewHash makes the hash of a password that the configuration accepts, for a
+// table that somebody else writes.
+func (l *Login) NewHash(ctx context.Context, password string) (Hash, error) {
+	return l.newHash(ctx, "", password)
+}
+
+func (l *Login) newHash(ctx context.Context, name, password string) (Hash, error) {
+	if err := l.acceptable(name, password); err != nil {
+		return Hash{}, err
+	}
+	return l.hasher.hash(ctx, password)
+}
+
+// Users returns up to limit users, in the order of their names.
+func (l *Login) Users(ctx context.Context, limit int) ([]User, error) {
+	return l.table.list(ctx, limit)
+}
+
+// SetDisabled says whether a user may log in, and ends all sessions of one who
+// may not.
+func (l *Login) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	u, err := l.byName(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := l.table.disable(ctx, u.ID, disabled); err != nil || !disabled || l.env.Revoke == nil {
+		return err
+	}
+	return l.env.Revoke(ctx, u.ID, nil)
+}
+
+// SetPassword sets the password of a user, and ends all sessions of that user.
+func (l *Login) SetPassword(ctx context.Context, name, password string) error {
+	u, err := l.byName(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := l.acceptable(u.Name, password); err != nil {
+		return err
+	}
+	return l.replace(ctx, u.ID, password, nil)
+}
+
+func (l *Login) byName(ctx context.Context, name string) (*User, error) {
+	u, err := l.table.named(ctx, name)
+	if errors.Is(err, errNoUser) {
+		return nil, message.NewError(message.CodeNotFound, "there is no user of this name", `"ropewalk login user list" lists all.`)
+	}
+	return u, err
+}
