@@ -88,17 +88,25 @@ func Kinds() []Kind {
 			build: configured(func(c DeadlineConfig, _ Env) (route.Middleware, error) { return Deadline(c), nil }),
 		},
 		{
-			Name: route.KindLimit, Description: "Limits how many calls run at a time; others wait in a bounded queue.",
-			Stages: []route.Stage{call, serve}, Settings: LimitConfig{},
-			build: configured(func(c LimitConfig, env Env) (route.Middleware, error) { return Limit(env.Logger, c), nil }),
-		},
-		{
 			Name: route.KindRetry, Description: "Tries calls again that failed and may be repeated.",
 			Stages: []route.Stage{call}, Settings: RetryConfig{},
 			build: configured(func(c RetryConfig, env Env) (route.Middleware, error) {
 				m, err := NewRetryMetrics(env.Registry)
 				return Retry(env.Logger, m, c), err
 			}),
+		},
+		{
+			Name: route.KindBreaker, Description: "Leaves servers alone that have failed too often lately.",
+			Stages: []route.Stage{call}, Settings: BreakerConfig{},
+			build: stateful(func(c BreakerConfig, env Env) (*CircuitBreaker, error) {
+				m, err := NewBreakerMetrics(env.Registry)
+				return NewBreaker(env.Logger, m, c), err
+			}),
+		},
+		{
+			Name: route.KindLimit, Description: "Limits how many calls run at a time; others wait in a bounded queue.",
+			Stages: []route.Stage{call, serve}, Settings: LimitConfig{},
+			build: configured(func(c LimitConfig, env Env) (route.Middleware, error) { return Limit(env.Logger, c), nil }),
 		},
 	}
 }

@@ -108,11 +108,11 @@ func Retry(log *slog.Logger, m *RetryMetrics, cfg RetryConfig) route.Middleware 
 	}
 }
 
-func setOf(list []string) map[string]struct{} {
+func setOf[T comparable](list []T) map[T]struct{} {
 	if len(list) == 0 {
 		return nil
 	}
-	out := make(map[string]struct{}, len(list))
+	out := make(map[T]struct{}, len(list))
 	for _, s := range list {
 		out[s] = struct{}{}
 	}
@@ -146,16 +146,7 @@ func (r *retrier) Handle(ctx context.Context, req *route.Request, res route.Resp
 }
 
 func (r *retrier) applies(req *route.Request) bool {
-	if req.Message.EffectiveVerb() != message.VerbCall {
-		return false
-	}
-	if r.only != nil {
-		if _, ok := r.only[req.Route]; !ok {
-			return false
-		}
-	}
-	_, not := r.except[req.Route]
-	return !not
+	return req.Message.EffectiveVerb() == message.VerbCall && among(req.Route, r.only, r.except)
 }
 
 // try hands the request over.

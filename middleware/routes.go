@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -35,6 +36,17 @@ func (b *byRoute[T]) get(route string) *T {
 		return v
 	}
 	return b.add(route)
+}
+
+// all returns what is kept, in no order.
+func (b *byRoute[T]) all() []*T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := slices.Collect(maps.Values(*b.now.Load()))
+	if b.other != nil {
+		out = append(out, b.other)
+	}
+	return out
 }
 
 func (b *byRoute[T]) add(route string) *T {

@@ -72,12 +72,19 @@ node runs by "ropewalk middleware insert", "remove" and "move", and for good by 
 
 // settings are the structs that a kind is configured with.
 var settings = map[string][2]string{
+	route.KindBreaker:  {"breaker.go", "BreakerConfig"},
 	route.KindLog:      {"log.go", "LogConfig"},
 	route.KindSecret:   {"secret.go", "SecretConfig"},
 	route.KindRate:     {"ratelimit.go", "RateConfig"},
 	route.KindDeadline: {"deadline.go", "DeadlineConfig"},
 	route.KindLimit:    {"limit.go", "LimitConfig"},
 	route.KindRetry:    {"retry.go", "RetryConfig"},
+}
+
+// changes are the file and the type of what each kind with a state has changed of
+// it.
+var changes = map[string][2]string{
+	route.KindBreaker: {"breaker.go", "CircuitChange"},
 }
 
 func middlewarePage(t *testing.T) string {
@@ -105,6 +112,13 @@ func middlewarePage(t *testing.T) string {
 			fmt.Fprintf(&tables, "| `%s` | %s | %s | %s |\n", f.Path, f.Type, f.Default, f.Text)
 		}
 		tables.WriteString("\n")
+		if at, ok := changes[k.Name]; ok {
+			fmt.Fprintf(&tables, "`ropewalk middleware set STAGE %s JSON` takes\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n", k.Name)
+			for _, f := range fieldsOf(t, at[0], at[1]) {
+				fmt.Fprintf(&tables, "| `%s` | %s | %s | %s |\n", f.Path, f.Type, f.Default, f.Text)
+			}
+			tables.WriteString("\n")
+		}
 	}
 	return strings.TrimSpace(fmt.Sprintf(middlewareIntro, standard(t), kinds.String(), tables.String())) + "\n"
 }
