@@ -17,6 +17,7 @@ const module = "github.com/ropewalk/ropewalk"
 var floors = [][]string{
 	{"message"},
 	{"session"},
+	{"session/token"},
 	{"route", "schema"},
 	{"call", "service", "middleware", "audit"},
 	{"login", "login/drivers"},

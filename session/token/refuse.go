@@ -68,15 +68,25 @@ func ReasonOf(err error) Reason {
 }
 
 // needError is the cause of an error with ReasonFetching.
-type needError struct{ issuer string }
+type needError struct {
+	issuer string
+	err    error // why they could not be fetched, or nil
+}
 
-func (e *needError) Error() string { return "keys of " + e.issuer + " are needed" }
+func (e *needError) Error() string {
+	if e.err != nil {
+		return "fetch the keys of " + e.issuer + ": " + e.err.Error()
+	}
+	return "the keys of " + e.issuer + " are needed"
+}
+
+func (e *needError) Unwrap() error { return e.err }
 
 // need returns the error that asks for keys. The issuer is one of the
 // configuration, so that it may be logged.
 func need(issuer string) *message.Error {
 	e := refuse(ReasonFetching)
-	e.Retryable, e.Cause = true, &needError{issuer}
+	e.Retryable, e.Cause = true, &needError{issuer: issuer}
 	return e
 }
 
