@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"session"},
 	{"session/token"},
 	{"route", "schema"},
-	{"call", "service", "middleware", "audit"},
+	{"call", "service", "middleware", "audit", "policy"},
 	{"login", "login/drivers"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
