@@ -17,7 +17,8 @@ const module = "github.com/ropewalk/ropewalk"
 var floors = [][]string{
 	{"message"},
 	{"session"},
-	{"session/token"},
+	{"session/token", "session/keeper"},
+	{"session/keeper/keepertest", "session/natskv"},
 	{"route", "schema"},
 	{"call", "service", "middleware", "audit", "policy"},
 	{"login", "login/drivers"},
