@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"reflect"
 	"slices"
@@ -39,7 +40,7 @@ func same(t interface {
 		}
 	}
 	if !reflect.DeepEqual(a, b) {
-		t.Errorf("got  %+v\nwant %+v", a, b)
+		t.Errorf("got  %v\nwant %v", dump(a), dump(b))
 	}
 }
 
@@ -289,4 +290,8 @@ func TestConcurrent(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func dump(s *session.Session) string {
+	return fmt.Sprint(s.ID, s.Subject, s.Issuer, s.Public, s.Secret, s.Since, s.Expires, s.Idle, s.Limit, s.Held)
 }

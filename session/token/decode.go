@@ -120,14 +120,13 @@ const maxIdle = 100 * 366 * 24 * 3600
 
 // bounded returns s if it is within the bounds of a session and has not ended.
 func bounded(s *session.Session, now time.Time) (*session.Session, *message.Error) {
-	if s.Check() != nil {
-		return nil, refuse(ReasonTooLarge)
-	}
-	if s.Expired(now) {
-		return nil, refuse(ReasonExpired)
-	}
-	if sound(s) != nil {
+	switch {
+	case definite(s) != nil:
 		return nil, refuse(ReasonMalformed)
+	case s.Check() != nil:
+		return nil, refuse(ReasonTooLarge)
+	case s.Expired(now):
+		return nil, refuse(ReasonExpired)
 	}
 	return s, nil
 }

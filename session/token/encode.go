@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -100,6 +101,14 @@ func sound(s *session.Session) error {
 	if s == nil || s.Anonymous() {
 		return message.NewError(message.CodeInvalidInput, "nobody has this session", "Begin a session before you ask for its token.")
 	}
+	if err := definite(s); err != nil {
+		return err
+	}
+	return s.Check()
+}
+
+// definite tells whether the texts and names of s mean one thing only.
+func definite(s *session.Session) error {
 	if !plain(s.ID) || !plain(s.Subject) || !plain(s.Issuer) {
 		return message.NewError(message.CodeInvalidInput, "the id, subject or issuer of the session has characters that are no text",
 			"Take out control characters and bytes that are not UTF-8.")
@@ -109,7 +118,7 @@ func sound(s *session.Session) error {
 			return message.NewError(message.CodeInvalidInput, "a claim of the session is public and secret at once", "Delete one of the two.")
 		}
 	}
-	return s.Check()
+	return nil
 }
 
 // plain tells whether text can stand in a log and in JSON without becoming
@@ -134,5 +143,5 @@ func instant(s float64) (t time.Time, ok bool) {
 	if !(s >= 0 && s <= latest) { // NaN is neither
 		return time.Time{}, false
 	}
-	return time.UnixMilli(int64(s * 1000)), true
+	return time.UnixMilli(int64(math.Round(s * 1000))), true
 }

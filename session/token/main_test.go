@@ -90,9 +90,7 @@ func forge(t testing.TB, header, payload, key any) string {
 	case ed25519.PrivateKey:
 		return in + "." + b64(ed25519.Sign(key, []byte(in)))
 	case []byte:
-		m := hmac.New(sha256.New, key)
-		m.Write([]byte(in))
-		return in + "." + b64(m.Sum(nil))
+		return in + "." + b64(mac(key, []byte(in)))
 	}
 	return in + "."
 }
@@ -145,4 +143,10 @@ func change(t testing.TB, tok string, part int, old, with string) string {
 	}
 	parts[part] = b64([]byte(strings.Replace(b, old, with, 1)))
 	return strings.Join(parts, ".")
+}
+
+func mac(key, text []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write(text)
+	return m.Sum(nil)
 }
