@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -58,6 +59,9 @@ type Card struct {
 	URLs []string `json:"urls,omitempty"`
 	// Addr is where nodes can connect, as HOST:PORT; "" if they cannot.
 	Addr string `json:"addr,omitempty"`
+	// LineAddr is where nodes can make lines to this one, as HOST:PORT; "" if they
+	// cannot.
+	LineAddr string `json:"lineAddr,omitempty"`
 	// Clients and Routes are how many there are.
 	Clients int `json:"clients,omitempty"`
 	Routes  int `json:"routes,omitempty"`
@@ -104,7 +108,10 @@ func decodeCard(b []byte) (*Card, error) {
 
 // cards are the last card of each node with the bytes it came in: most cards
 // say what the one before has said, and need not be read again.
-type cards map[nodeID]heardCard
+type cards struct {
+	mu   sync.Mutex
+	last map[nodeID]heardCard
+}
 
 type heardCard struct {
 	raw  []byte
@@ -112,8 +119,10 @@ type heardCard struct {
 }
 
 // decode reads a card that came from a node. It must not be changed.
-func (c cards) decode(from nodeID, b []byte) (*Card, error) {
-	last, known := c[from]
+func (c *cards) decode(from nodeID, b []byte) (*Card, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, known := c.last[from]
 	if known && bytes.Equal(last.raw, b) {
 		return last.card, nil
 	}
@@ -124,10 +133,10 @@ func (c cards) decode(from nodeID, b []byte) (*Card, error) {
 	if card.ID != from.String() {
 		return nil, fmt.Errorf("a card of node %s came from %s", card.ID, from)
 	}
-	if !known && len(c) >= maxMembers {
-		clear(c)
+	if c.last == nil || !known && len(c.last) >= maxMembers {
+		c.last = make(map[nodeID]heardCard)
 	}
-	c[from] = heardCard{append(last.raw[:0], b...), card}
+	c.last[from] = heardCard{append(last.raw[:0], b...), card}
 	return card, nil
 }
 
@@ -143,8 +152,8 @@ func (c *Card) check() error {
 		return fmt.Errorf("the state %.64q of node %s", c.State, c.ID)
 	case len(c.URLs) > maxURLs || len(c.Labels) > maxLabel:
 		return fmt.Errorf("too many labels or addresses of node %s", c.ID)
-	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.Hears)%message.TagLen != 0,
-		strings.ContainsFunc(c.Version+c.Addr, unsafeRune):
+	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.LineAddr) > maxText || len(c.Hears)%message.TagLen != 0,
+		strings.ContainsFunc(c.Version+c.Addr+c.LineAddr, unsafeRune):
 		return fmt.Errorf("a field of the card of node %s", c.ID)
 	}
 	for _, u := range c.URLs {

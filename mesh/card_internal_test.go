@@ -20,7 +20,7 @@ func TestCardsAreReadOnce(t *testing.T) {
 		}
 		return b
 	}
-	c := make(cards)
+	var c cards
 	first, err := c.decode(id, write(1))
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestCardsAreReadOnce(t *testing.T) {
 	if got, err := c.decode(nodeID{1}, write(1)); err == nil {
 		t.Errorf("the card of another node: %+v", got)
 	}
-	if len(c) != 1 {
-		t.Errorf("%d cards are kept", len(c))
+	if len(c.last) != 1 {
+		t.Errorf("%d cards are kept", len(c.last))
 	}
 }

@@ -52,7 +52,11 @@ func (m *Mesh) lose(n *Node, reason string, kind lostKind) {
 		}
 	}
 	m.touch()
+	line := n.line.Swap(nil)
 	m.mu.Unlock()
+	if line != nil {
+		line.line.Close("the link to the node is lost")
+	}
 	m.metrics.lost.WithLabelValues(string(kind)).Inc()
 	if kind == lostLeft || kind == lostStop {
 		m.log.Info("node left", "node", card.Name, "id", n.text, "reason", reason)

@@ -50,8 +50,9 @@ func (d directory) Changed() <-chan struct{} {
 }
 
 func (d directory) Publish() {
-	d.m.look(time.Now())
-	_ = d.m.plane.Publish(d.m.cardPacket())
+	now := time.Now()
+	d.m.look(now)
+	d.m.spread(now)
 }
 
 func (d directory) Seen(c Card) error {
@@ -226,7 +227,7 @@ func (m *Mesh) link(mem *member, now time.Time) *Node {
 // welcome sends a node what a link begins with: first who this is, because
 // packets of nodes that are not known are ignored.
 func (m *Mesh) welcome(n *Node) {
-	_ = m.plane.Send(n.text, m.cardPacket())
+	_ = m.plane.Send(n.text, m.cardPacket()) // there is no line yet
 	m.introduce(n)
 	m.measure(n, time.Now())
 }

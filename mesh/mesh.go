@@ -72,6 +72,7 @@ type Config struct {
 	Clients func() int        // how many there are
 
 	Discovery  Discovery     // nil: Broadcast
+	Lines      Lines         // nil: everything goes over the backplane
 	Interval   time.Duration // between cards
 	DeadAfter  time.Duration // of silence; at least two intervals
 	Forget     time.Duration // of lost nodes
@@ -131,9 +132,9 @@ type Mesh struct {
 	metrics   *metrics
 	lane      *lane.Lane
 	flusher   flusher
-	sending   []*packet       // of the flusher, used again
-	incoming  message.Message // of Received
-	cards     cards           // of Received
+	sending   []*packet // of who flushes, used again
+	cards     cards
+	lineAddr  string // where others can make lines to this node
 
 	connected atomic.Bool
 	draining  atomic.Bool
@@ -156,6 +157,8 @@ type Mesh struct {
 	renewed   chan struct{} // closed at the next change of Card
 	pinged    time.Time     // when ping last did something
 	pingNext  nodeID
+	spoken    []byte              // the card that was published last
+	quiet     int                 // intervals since then
 	refused   map[nodeID]struct{} // nodes of another protocol that were warned of
 	closed    bool
 }
@@ -178,11 +181,10 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		lookAgain: time.NewTimer(watchLeast),
 		announced: make(map[seatKey]route.Seat),
 		members:   make(map[nodeID]*member),
-		cards:     make(cards),
+		flusher:   newFlusher(),
 		refused:   make(map[nodeID]struct{}),
 		renewed:   make(chan struct{}),
 	}
-	m.flusher.wake = make(chan struct{}, 1)
 	m.metrics = newMetrics(cfg.Registry, m)
 	m.connected.Store(true)
 	m.announce() // before anybody is there to hear it
@@ -194,6 +196,10 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	if err := m.plane.Open(ctx, cfg.ID, m); err != nil {
 		m.metrics.unregister()
 		return nil, err
+	}
+	if cfg.Lines != nil {
+		m.lineAddr = cfg.Lines.Addr() // some know it only now
+		cfg.Lines.Open(m)
 	}
 	m.lane.Go("mesh.flush", m.runFlusher)
 	m.lane.Go("mesh.announce", m.runAnnouncer)
@@ -316,7 +322,7 @@ func (m *Mesh) Card() Card {
 	c := Card{
 		Protocol: Protocol, ID: m.cfg.ID, Name: m.cfg.Name, Version: m.cfg.Version, State: Alive, Started: m.started,
 		Labels: maps.Clone(m.cfg.Labels), URLs: m.cfg.URLs(), Addr: m.plane.Addr(), Clients: m.cfg.Clients(),
-		Routes: int(m.routes.Load()), Hears: m.hears(),
+		Routes: int(m.routes.Load()), Hears: m.hears(), LineAddr: m.lineAddr,
 	}
 	if m.cfg.MaxFrame != DefaultMaxFrame {
 		c.Frame = m.cfg.MaxFrame

@@ -16,6 +16,9 @@ type metrics struct {
 	resent      prometheus.Counter
 	unsent      prometheus.Counter
 	malformed   prometheus.Counter
+	packetsLine prometheus.Counter
+	linesLost   prometheus.Counter
+	linesFailed prometheus.Counter
 	lost        *prometheus.CounterVec
 }
 
@@ -34,6 +37,9 @@ func newMetrics(r prometheus.Registerer, mesh *Mesh) *metrics {
 	m.messagesOut = counter("messages_sent_total", "Messages queued for other nodes.")
 	m.resent = counter("packets_resent_total", "Packets sent again because they were not acknowledged.")
 	m.unsent = counter("packets_unsent_total", "Packets that the backplane did not take; they are sent again.")
+	m.packetsLine = counter("packets_line_total", "Packets and cards that went to other nodes over a direct line.")
+	m.linesLost = counter("lines_lost_total", "Direct lines to other nodes that broke or were given up while the nodes were in reach.")
+	m.linesFailed = counter("lines_failed_total", "Attempts to make a direct line to another node that failed.")
 	m.malformed = counter("packets_malformed_total", "Packets or frames that could not be read.")
 	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "ropewalk", Subsystem: "mesh", Name: "links_lost_total", Help: "Links to other nodes that ended, by reason.",
@@ -46,6 +52,7 @@ func newMetrics(r prometheus.Registerer, mesh *Mesh) *metrics {
 	}
 	gauge("nodes", "Nodes of the mesh that this one reaches, itself included.", func() float64 { return float64(mesh.count(false)) })
 	gauge("nodes_lost", "Nodes that are lost and not yet forgotten.", func() float64 { return float64(mesh.count(true)) })
+	gauge("lines", "Direct lines to other nodes.", mesh.countLines)
 	gauge("pending_bytes", "Bytes that wait to be sent to other nodes, or to be acknowledged.", mesh.allPending)
 	if r != nil {
 		for _, c := range m.all {
@@ -79,6 +86,16 @@ func (m *Mesh) count(lost bool) int {
 		n++
 	}
 	return n
+}
+
+func (m *Mesh) countLines() float64 {
+	sum := 0
+	for _, n := range m.links(false) {
+		if n.line.Load() != nil {
+			sum++
+		}
+	}
+	return float64(sum)
 }
 
 func (m *Mesh) allPending() float64 {

@@ -39,7 +39,8 @@ type Node struct {
 	heard  atomic.Int64 // see Mesh.since
 	rtt    atomic.Int64 // nanoseconds, smoothed; 0 if unknown
 	doomed atomic.Pointer[string]
-	told   atomic.Bool // it has said what it serves, or begun to
+	told   atomic.Bool         // it has said what it serves, or begun to
+	line   atomic.Pointer[End] // nil if everything goes over the backplane
 
 	// What is received, one packet at a time.
 	inMu    sync.Mutex
@@ -47,6 +48,7 @@ type Node struct {
 	peer    uint64 // its epoch; 0 until it is known; written under mu, too
 	partial []byte // of a frame that comes in fragments
 	serves  map[seatKey]route.Pattern
+	in      message.Message // used again
 
 	// What is sent.
 	mu       sync.Mutex
@@ -61,6 +63,12 @@ type Node struct {
 	missed   uint64 // what was asked for last
 	dirty    bool   // on the list of the flusher
 	timed    bool   // the flusher comes back by itself
+
+	// Guarded by Mesh.mu.
+	met      bool          // the other side is known to have the link, too
+	dialing  bool          // a line is being made
+	redial   time.Duration // until the next try to make one, last time
+	redialAt time.Time     // not before
 
 	introduced bool      // gets announcements; guarded by Mesh.mu
 	deaf       time.Time // since when it does not hear this node, zero if it does; guarded by Mesh.mu
@@ -102,14 +110,6 @@ func (n *Node) Deliver(note Note, m *message.Message) error {
 		n.mesh.metrics.messagesOut.Inc()
 	}
 	return err
-}
-
-// schedule puts the node on the list of the flusher. n.mu is held.
-func (n *Node) schedule() {
-	if !n.dirty {
-		n.dirty = true
-		n.mesh.flusher.add(n)
-	}
 }
 
 // Relief returns a channel that is closed when a part that Deliver refused is

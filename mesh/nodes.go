@@ -26,9 +26,18 @@ type NodeInfo struct {
 	Heard time.Time `json:"heard,omitzero"`
 	// RTT is the time to the node and back, in seconds; 0 if not yet known.
 	RTT float64 `json:"rtt,omitempty"`
+	// Line is how this node sends to it: "direct", or "nats", the backplane; "" if
+	// it does not.
+	Line string `json:"line,omitempty"`
 	// Pending is how many bytes wait to be sent there or acknowledged.
 	Pending int `json:"pending,omitempty"`
 }
+
+// What [NodeInfo].Line may be.
+const (
+	lineDirect    = "direct"
+	lineBackplane = "nats"
+)
 
 // Nodes lists the nodes of the mesh, this one included: by name, lost ones
 // last.
@@ -65,6 +74,10 @@ func (mem *member) info() NodeInfo {
 	}
 	i.Since = n.since
 	i.RTT = time.Duration(n.rtt.Load()).Seconds()
+	i.Line = lineBackplane
+	if n.line.Load() != nil {
+		i.Line = lineDirect
+	}
 	n.mu.Lock()
 	i.Pending = n.out.bytes
 	n.mu.Unlock()

@@ -26,6 +26,7 @@ const (
 	kindLeave = 5 // the sender stops
 	kindPing  = 6 // the rest comes back
 	kindPong  = 7
+	kindCut   = 8 // over the backplane: the sender has given up the line to the receiver
 
 	fromLen   = 1 + len(nodeID{})
 	headerLen = fromLen + 4*8

@@ -8,7 +8,11 @@ import (
 )
 
 // Received implements Receiver.
-func (m *Mesh) Received(data []byte) {
+func (m *Mesh) Received(data []byte) { m.received(data, nil) }
+
+// received takes a packet that came over a line, or over the backplane if line is
+// nil.
+func (m *Mesh) received(data []byte, line *End) {
 	kind, from, rest, err := openPacket(data)
 	if err != nil {
 		m.metrics.malformed.Inc()
@@ -37,15 +41,23 @@ func (m *Mesh) Received(data []byte) {
 			m.metrics.malformed.Inc()
 			return
 		}
-		m.receive(from, kind, h, frames, now)
+		n := m.node(from)
+		if line != nil {
+			n = line.node // if that has ended, this is of an earlier life
+		}
+		m.receive(n, kind, h, frames, now)
 	case kindLeave:
 		m.leaves(from)
 	case kindPing:
-		if m.node(from) != nil && len(rest) == pingLen {
-			_ = m.plane.Send(from.String(), short(kindPong, m.id, rest))
+		if n := m.node(from); n != nil && len(rest) == pingLen {
+			_ = m.tell(n, short(kindPong, m.id, rest))
 		}
 	case kindPong:
 		m.pong(from, rest)
+	case kindCut:
+		if n := m.node(from); n != nil && line == nil {
+			n.cutOff()
+		}
 	default:
 		m.metrics.malformed.Inc()
 	}
@@ -53,8 +65,7 @@ func (m *Mesh) Received(data []byte) {
 
 // receive takes a packet of a link. Those of nodes that are not known yet are
 // sent again by then.
-func (m *Mesh) receive(from nodeID, kind byte, h header, frames []byte, now time.Time) {
-	n := m.node(from)
+func (m *Mesh) receive(n *Node, kind byte, h header, frames []byte, now time.Time) {
 	if n == nil {
 		return
 	}
@@ -63,7 +74,7 @@ func (m *Mesh) receive(from nodeID, kind byte, h header, frames []byte, now time
 	}
 	// The other side has lost this link and begun another.
 	m.lose(n, "the other side began anew", lostAnew)
-	if n = m.reopen(from); n != nil {
+	if n = m.reopen(n.id); n != nil {
 		n.receive(kind, h, frames, now)
 	}
 }
@@ -107,6 +118,7 @@ func (n *Node) begin(epoch uint64) {
 	n.peer = epoch
 	n.mu.Unlock()
 	n.mesh.cfg.Handler.Joined(n)
+	n.mesh.meets(n)
 }
 
 // note takes what the header says and reports whether the frames come next.
@@ -186,7 +198,7 @@ func (n *Node) message(frame []byte) {
 		m.metrics.malformed.Inc()
 		return
 	}
-	in := &m.incoming // Receiver is called one message at a time
+	in := &n.in // one packet at a time
 	if err := message.DecodeSplit(rest, in); err != nil {
 		m.metrics.malformed.Inc()
 		return

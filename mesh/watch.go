@@ -36,7 +36,7 @@ func (m *Mesh) runWatch(ctx context.Context) {
 // process anyway does it too: at rest a node costs what its wake-ups cost.
 func (m *Mesh) look(now time.Time) {
 	m.awake(now)
-	m.lookAgain.Reset(max(m.watch(now), watchLeast))
+	m.lookAgain.Reset(max(min(m.tendLines(now), m.watch(now)), watchLeast))
 	m.ping(now)
 }
 
@@ -134,7 +134,7 @@ func (m *Mesh) ping(now time.Time) {
 // measure sends a ping, whose answer tells how far away a node is.
 func (m *Mesh) measure(n *Node, now time.Time) {
 	stamp := binary.BigEndian.AppendUint64(nil, uint64(m.since(now))) //nolint:gosec // not negative
-	_ = m.plane.Send(n.text, short(kindPing, m.id, stamp))
+	_ = m.tell(n, short(kindPing, m.id, stamp))
 }
 
 func lessID(a, b nodeID) bool { return string(a[:]) < string(b[:]) }

@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"login", "login/drivers"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
-	{"nodeapi", "client", "mesh/natsplane"},
+	{"nodeapi", "client", "mesh/natsplane", "mesh/line"},
 	{"."},
 	{"config", "console", "ropewalktest"},
 	{"examples/hello/hello"},
@@ -39,6 +39,7 @@ var strangers = map[string][]string{
 	"exchange":       {"edge", "dialect/native", "mesh"},
 	"mesh":           {"edge", "dialect/native", "exchange", "call", "service", "middleware"},
 	"mesh/natsplane": {"route", "exchange"},
+	"mesh/line":      {"route", "exchange"},
 	".":              {"mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
 }
 

@@ -1,0 +1,180 @@
+package mesh
+
+import (
+	"bytes"
+	"context"
+	"time"
+)
+
+const (
+	// lineTime is how long it may take to make a line.
+	lineTime = 3 * time.Second
+	// redialFirst and redialMost bound the time until a node that could not make
+	// a line, or has lost it, tries again. It doubles with each failure.
+	redialFirst = time.Second
+	redialMost  = time.Minute
+	// yieldFor is by how much the node with the larger id is later: usually the
+	// other one has made the line by then.
+	yieldFor = 5 * time.Second
+	// publishEach is in how many intervals a node speaks to all on the backplane
+	// when it has lines to all nodes that it knows: there may be one that neither
+	// side knows, because each was away when the other one came.
+	publishEach = 5
+)
+
+// lineSilence is after how much silence a line is given up, and lineDoubt after
+// how much it is looked for the end of that in good time: each interval a card
+// comes over it. Then the backplane has the time until Config.DeadAfter to show
+// that the node is there.
+func (m *Mesh) lineSilence() time.Duration { return m.cfg.Interval * 8 / 5 }
+func (m *Mesh) lineDoubt() time.Duration   { return m.cfg.Interval * 11 / 10 }
+
+// tendLines gives up lines that are silent, and makes those that are missing. It
+// returns when to look again.
+func (m *Mesh) tendLines(now time.Time) (next time.Duration) {
+	next = watchMost
+	if m.cfg.Lines == nil {
+		return next
+	}
+	var silent []*End
+	var missing []*Node
+	m.mu.Lock()
+	for _, mem := range m.members {
+		n := mem.link
+		if n == nil {
+			continue
+		}
+		e := n.line.Load()
+		if e == nil {
+			if m.mayDial(n, now) {
+				missing = append(missing, n)
+			}
+			continue
+		}
+		switch age := e.silent(now); {
+		case age >= m.lineSilence():
+			silent = append(silent, e)
+		case age > m.lineDoubt():
+			next = min(next, m.lineSilence()-age)
+		}
+	}
+	m.mu.Unlock()
+	for _, e := range silent {
+		e.cut("nothing came over it for a while")
+	}
+	for _, n := range missing {
+		m.lane.Go("mesh.line", func(ctx context.Context) { m.dial(ctx, n) })
+	}
+	return next
+}
+
+// mayDial tells whether it is this node's turn to make a line to n, and takes
+// the turn. m.mu is held.
+func (m *Mesh) mayDial(n *Node, now time.Time) bool {
+	if n.dialing || m.closed || !n.met || n.Card().LineAddr == "" || now.Before(n.redialAt) {
+		return false
+	}
+	n.dialing = true
+	return true
+}
+
+// meets is called when the other side of a link is known to have one, too: now a
+// line can be made.
+func (m *Mesh) meets(n *Node) {
+	if m.cfg.Lines == nil {
+		return
+	}
+	m.mu.Lock()
+	n.met = true
+	now := time.Now()
+	if !lessID(m.id, n.id) && m.lineAddr != "" {
+		n.redialAt = now.Add(yieldFor)
+	}
+	yes := n.line.Load() == nil && m.mayDial(n, now)
+	m.mu.Unlock()
+	if yes {
+		m.lane.Go("mesh.line", func(ctx context.Context) { m.dial(ctx, n) })
+	}
+}
+
+// dial makes a line to a node.
+func (m *Mesh) dial(ctx context.Context, n *Node) {
+	ctx, cancel := context.WithTimeout(ctx, lineTime)
+	defer cancel()
+	err := m.cfg.Lines.Dial(ctx, n.Card())
+	m.mu.Lock()
+	n.dialing = false
+	if err != nil {
+		n.postpone(time.Now())
+	}
+	m.mu.Unlock()
+	if err != nil && n.line.Load() == nil {
+		m.metrics.linesFailed.Inc()
+		m.log.Debug("cannot make a direct line to a node; it is tried again", "node", n.Card().Name, "addr", n.Card().LineAddr, "err", err)
+	}
+}
+
+// postpone puts off the next try to make a line. Mesh.mu is held.
+func (n *Node) postpone(now time.Time) {
+	n.redial = min(max(2*n.redial, redialFirst), redialMost)
+	wait := n.redial
+	if !lessID(n.mesh.id, n.id) && n.mesh.lineAddr != "" {
+		wait += yieldFor
+	}
+	n.redialAt = now.Add(wait)
+}
+
+// hurry has discovery spread the card at once. m.mu is held.
+func (m *Mesh) hurry() {
+	close(m.renewed)
+	m.renewed = make(chan struct{})
+}
+
+// spread tells every node that this one is there: over the line to it, and over
+// the backplane when somebody may be there who has none, when there is something
+// new to say, and now and then.
+func (m *Mesh) spread(now time.Time) {
+	b := m.cardPacket()
+	ends, publish := m.audience(b, now)
+	if len(ends) > 0 {
+		m.together(func() {
+			for _, e := range ends {
+				if e.line.Send(b) == nil {
+					m.metrics.packetsLine.Inc()
+				}
+			}
+		})
+	}
+	if publish {
+		_ = m.plane.Publish(b)
+	}
+}
+
+// audience returns the lines that a card goes over, and whether it goes over the
+// backplane, too.
+func (m *Mesh) audience(card []byte, now time.Time) (ends []*End, publish bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// When the backplane is to show that a node is there whose line is silent, it
+	// needs time for that. And a node that has come just now may not be connected.
+	publish = m.cfg.Lines == nil || m.cfg.DeadAfter < m.cfg.Interval*5/2 ||
+		len(m.members) == 0 || now.Sub(m.started) < 2*publishEach*m.cfg.Interval
+	for _, mem := range m.members {
+		var e *End
+		if mem.link != nil {
+			e = mem.link.line.Load()
+		}
+		switch {
+		case e != nil:
+			ends = append(ends, e)
+		case mem.link != nil || !mem.left && !mem.gone:
+			publish = true
+		}
+	}
+	m.quiet++
+	if publish || m.quiet >= publishEach || !bytes.Equal(card, m.spoken) {
+		m.quiet, m.spoken = 0, card
+		return ends, true
+	}
+	return ends, false
+}
