@@ -184,6 +184,12 @@ type Mesh struct {
 	KeyFile string `json:"keyFile,omitempty"`
 	// CAFile is the authority whose certificates are accepted.
 	CAFile string `json:"caFile,omitempty"`
+	// Lines says whether nodes talk to each other over direct connections to their
+	// listeners, which costs less than the way over Cluster: "auto", where they
+	// can, or "none". They can if a listener without TLS has the same host as
+	// Cluster, and the mesh has neither TLS nor NATS; without Secret only on one
+	// machine. Where they cannot they do without. Default: auto.
+	Lines string `json:"lines,omitempty"`
 	// Discovery is how nodes find each other: "nats" (all that reach the
 	// backplane), "static" (of these, those that Nodes names), or "none".
 	// Default: nats.

@@ -12,6 +12,7 @@ import (
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/mesh"
+	"github.com/ropewalk/ropewalk/mesh/line"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -89,6 +90,9 @@ func (c *Config) checkMesh() error {
 	if !c.Mesh.Alone() && c.Backplane == nil {
 		return errors.New("mesh is set, but there is no Config.Backplane to meet other nodes; package mesh/natsplane makes one")
 	}
+	if l := c.Mesh.Lines; l != "" && l != linesAuto && l != linesNone {
+		return fmt.Errorf("mesh.lines: %q is neither auto nor none", l)
+	}
 	_, err := c.discovery()
 	return err
 }
@@ -106,10 +110,14 @@ func (n *Node) join(ctx context.Context) error {
 	if n.cfg.Limits.Frame > mesh.DefaultMaxFrame {
 		frame = n.cfg.Limits.Frame
 	}
+	var lines mesh.Lines // not an interface of a nil pointer
+	if n.lines != nil {
+		lines = n.lines
+	}
 	m, err := mesh.Start(ctx, mesh.Config{
 		ID: n.id, Backplane: n.cfg.Backplane, Table: n.x.Table(), Handler: neighbors{n.x},
 		Name: n.cfg.Name, Version: Version, Labels: n.cfg.Mesh.Labels, URLs: n.urls, Clients: n.x.Connected,
-		Discovery: discovery, DeadAfter: time.Duration(n.cfg.Mesh.DeadAfter), MaxFrame: frame,
+		Discovery: discovery, Lines: lines, DeadAfter: time.Duration(n.cfg.Mesh.DeadAfter), MaxFrame: frame,
 		Logger: n.log, Registry: n.registry,
 	})
 	if err != nil {
@@ -267,5 +275,6 @@ func (n *Node) originAllowed(origin string) bool {
 type meshState struct {
 	mesh    atomic.Pointer[mesh.Mesh]
 	origins atomic.Pointer[map[string]struct{}]
-	lane    *lane.Lane // of what tells clients about other nodes
+	lines   *line.Lines // nil if this node has none
+	lane    *lane.Lane  // of what tells clients about other nodes
 }

@@ -198,6 +198,9 @@ func (n *Node) listen(ctx context.Context) error {
 		return err
 	}
 	cfg.OriginAllowed = n.originAllowed
+	if err := n.makeLines(&cfg); err != nil {
+		return err
+	}
 	srv, err := edge.New(cfg, newConns(n.x, positive(n.cfg.Limits.Frame, edge.DefaultFrame)))
 	if err != nil {
 		return err
@@ -206,6 +209,7 @@ func (n *Node) listen(ctx context.Context) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	n.edge = srv
+	n.useLines(srv)
 	go func() {
 		n.serveErr = srv.Serve(context.Background())
 		close(n.ended)
