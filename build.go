@@ -61,7 +61,7 @@ func (c *Config) strategies(nodeID string) (*route.Strategies, error) {
 }
 
 // edge returns the configuration of the listeners.
-func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics) (edge.Config, error) {
+func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics, admit func(origins []string) func(*edge.Handshake) error) (edge.Config, error) {
 	out := edge.Config{
 		NodeID: nodeID, HTTP: handler, Logger: log, Metrics: m,
 		Limits: edge.Limits{
@@ -88,7 +88,7 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 		}
 		out.Listeners = append(out.Listeners, edge.ListenerConfig{
 			Name: name, Addr: l.Address, CertFile: l.CertFile, KeyFile: l.KeyFile,
-			Deflate: l.Compress, Origins: l.Origins, Driver: driver,
+			Deflate: l.Compress, Origins: l.Origins, Driver: driver, Admit: admit(l.Origins),
 		})
 	}
 	return out, nil

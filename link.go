@@ -69,11 +69,12 @@ func (l *link) Close(code int, reason string) {
 type conns struct {
 	x        *exchange.Exchange
 	maxFrame int
+	sessions *sessions // nil: there are none
 	messages sync.Pool // of *message.Message, each used for one frame at a time
 }
 
-func newConns(x *exchange.Exchange, maxFrame int) *conns {
-	return &conns{x: x, maxFrame: maxFrame, messages: sync.Pool{New: func() any { return new(message.Message) }}}
+func newConns(x *exchange.Exchange, maxFrame int, s *sessions) *conns {
+	return &conns{x: x, maxFrame: maxFrame, sessions: s, messages: sync.Pool{New: func() any { return new(message.Message) }}}
 }
 
 // peer is what a connection carries along.
@@ -87,8 +88,12 @@ func (h *conns) Open(c *edge.Conn) {
 	p := &peer{link: link{
 		Conn: c, dialect: native.Dialect{Split: c.Framing() == edge.FramingSplit}, limit: h.maxFrame,
 	}}
+	brought, known := c.Data().(credential)
 	c.SetData(p)
 	p.Peer = h.x.Attach(&p.link, h.maxFrame)
+	if known && h.sessions != nil {
+		h.sessions.arrive(p, string(brought))
+	}
 }
 
 // Frame implements edge.Handler.
@@ -110,6 +115,9 @@ func (h *conns) Frame(c *edge.Conn, frame []byte) {
 func (h *conns) Closed(c *edge.Conn, _ error) {
 	if p, ok := c.Data().(*peer); ok {
 		p.Gone()
+		if h.sessions != nil {
+			h.sessions.leave(p.Peer)
+		}
 	}
 }
 

@@ -139,7 +139,25 @@ func (n *Node) keep(m *mesh.Mesh) bool {
 	n.mesh.Store(m)
 	n.lane = lane.New(context.Background(), n.log)
 	n.lane.Go("node.neighbors", n.tellClients)
+	if n.sessions != nil {
+		n.lane.Go("node.sessions", func(ctx context.Context) { n.sessions.follow(ctx, m) })
+	}
 	return true
+}
+
+// otherNodes are the ids of the nodes that this one can talk to.
+func (n *Node) otherNodes() []string {
+	m := n.mesh.Load()
+	if m == nil {
+		return nil
+	}
+	var ids []string
+	for _, o := range m.Nodes() {
+		if !o.Self && o.State != mesh.Lost {
+			ids = append(ids, o.ID)
+		}
+	}
+	return ids
 }
 
 // Mesh is the node's view of the other nodes; nil while it is alone.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/exchange"
@@ -24,6 +25,7 @@ import (
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/session/token"
 )
 
 // Node is one Ropewalk node: listeners, the services compiled in, and
@@ -42,6 +44,11 @@ type Node struct {
 	started  time.Time
 	ready    atomic.Bool
 	meshState
+
+	audit    *audit.Log
+	guard    *guard // nil: Config.Allow decides
+	tokens   *token.Codec
+	sessions *sessions // nil: there are none
 
 	mu      sync.Mutex
 	edge    *edge.Server
@@ -93,13 +100,16 @@ func (n *Node) build() error {
 	if err := cfg.checkMesh(); err != nil {
 		return err
 	}
+	if err := n.buildSecurity(); err != nil {
+		return err
+	}
 	n.kit = middlewareKit{env: middleware.Env{Logger: n.log, Registry: n.registry, Tracer: cfg.Tracer}}
 	stack := route.NewStack()
 	n.x = exchange.New(exchange.Config{
 		NodeID: n.id, NodeName: cfg.Name,
 		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
 		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
-		Allow: cfg.Allow, Strategies: strategies, Stack: stack, Unreachable: n.unreachable,
+		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Strategies: strategies, Stack: stack, Unreachable: n.unreachable,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
 	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
@@ -112,12 +122,15 @@ func (n *Node) build() error {
 }
 
 func (n *Node) serveBuiltIns(strategies *route.Strategies) error {
-	api := nodeapi.New(nodeapi.Host{
+	host := nodeapi.Host{
 		Exchange: n.x, Strategies: strategies, ID: n.id, NodeName: n.cfg.Name, Version: Version,
 		Labels: n.cfg.Mesh.Labels, Started: n.started, Logger: n.log,
 		Listeners: n.addresses, URLs: n.urls, Mesh: n.Mesh, SetDraining: n.SetDraining, Middleware: n.kit.entry,
-	})
-	if err := n.Serve(api); err != nil {
+	}
+	if n.sessions != nil {
+		host.Sessions = n.sessions
+	}
+	if err := n.Serve(nodeapi.New(host)); err != nil {
 		return err
 	}
 	for name, b := range n.cfg.Services {
@@ -193,7 +206,7 @@ func (n *Node) listen(ctx context.Context) error {
 	if len(n.cfg.Listeners) == 0 {
 		return nil
 	}
-	cfg, err := n.cfg.edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry))
+	cfg, err := n.cfg.edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry), n.admit)
 	if err != nil {
 		return err
 	}
@@ -201,7 +214,7 @@ func (n *Node) listen(ctx context.Context) error {
 	if err := n.makeLines(&cfg); err != nil {
 		return err
 	}
-	srv, err := edge.New(cfg, newConns(n.x, positive(n.cfg.Limits.Frame, edge.DefaultFrame)))
+	srv, err := edge.New(cfg, newConns(n.x, positive(n.cfg.Limits.Frame, edge.DefaultFrame), n.sessions))
 	if err != nil {
 		return err
 	}
@@ -294,6 +307,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 // close ends what New began. Handlers have until the end of ctx, and at least
 // handlerGrace, to return.
 func (n *Node) close(ctx context.Context) error {
+	defer n.closeSecurity(ctx)
 	if n.x == nil { // New came to nothing
 		return nil
 	}
@@ -330,6 +344,9 @@ const handlerGrace = time.Second
 func (n *Node) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{Registry: n.registry}))
+	if n.tokens != nil {
+		mux.HandleFunc("GET "+jwksPath, n.jwks)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !n.ready.Load() {

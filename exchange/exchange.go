@@ -15,6 +15,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"maps"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -266,6 +267,11 @@ func (x *Exchange) oneDone() {
 // passes its messages to the Peer and calls Gone when it has ended.
 func (x *Exchange) Attach(l Link, maxFrame int) *Peer {
 	p := &Peer{x: x, link: l, address: []byte(l.ID() + "@client:/"), since: time.Now(), maxFrame: maxFrame}
+	if p.ip = l.RemoteAddr(); p.ip != "" {
+		if host, _, err := net.SplitHostPort(p.ip); err == nil {
+			p.ip = host
+		}
+	}
 	p.asks.x, p.asks.to = x, p
 	m := x.borrow()
 	m.Verb = message.VerbWelcome

@@ -45,7 +45,8 @@ type Peer struct {
 	address []byte // "<id>@client:/"
 	since   time.Time
 
-	maxFrame int // of what is delivered, in bytes
+	maxFrame int    // of what is delivered, in bytes
+	ip       string // of RemoteAddr
 
 	answering atomic.Int32 // calls it is answering: how busy it is
 
@@ -86,6 +87,9 @@ func (p *Peer) InFlight() int { return int(p.answering.Load()) }
 
 // Local implements route.Endpoint: its connection ends at this node.
 func (p *Peer) Local() bool { return true }
+
+// IP is where the connection comes from, RemoteAddr without the port.
+func (p *Peer) IP() string { return p.ip }
 
 // Since is when the connection was made.
 func (p *Peer) Since() time.Time { return p.since }
@@ -177,7 +181,11 @@ func (p *Peer) newCall(m *message.Message) *Call {
 	m.From, m.Session = nil, nil
 	c := p.x.newCall(m, p, p, now)
 	c.state.checked = p.checks.Load()
-	c.state.req.SetSession(p.Session())
+	s := p.Session()
+	if s.Idle > 0 && p.x.cfg.Sessions != nil {
+		p.x.cfg.Sessions.Used(p, s, now)
+	}
+	c.state.req.SetSession(s)
 	in := &c.state.req.Message
 	in.From = p.address
 	if len(in.Mid) == 0 {

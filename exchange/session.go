@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
@@ -39,6 +40,9 @@ type Sessions interface {
 	// Change makes of p's session what a handler wants and tells p. It may
 	// block; for one peer it is called one at a time.
 	Change(ctx context.Context, p *Peer, patch session.Patch) error
+	// Used tells that p makes use of its session, which has an idle time. It is
+	// called for each message and must not block.
+	Used(p *Peer, s *session.Session, now time.Time)
 }
 
 // permits asks the guard for a request. What comes from another node was
@@ -97,8 +101,34 @@ func (p *Peer) Session() *session.Session {
 // SetSession says who is at the other end from now on. What the peer serves and
 // has under way, and what it may not have any more, is taken from it.
 func (p *Peer) SetSession(s *session.Session) {
+	if s == session.Anonymous() {
+		s = nil
+	}
 	p.session.Store(s)
 	p.Recheck()
+}
+
+// ReplaceSession is SetSession if the session is still old; it reports whether
+// it was.
+func (p *Peer) ReplaceSession(old, next *session.Session) bool {
+	if old == session.Anonymous() {
+		old = nil
+	}
+	if next == session.Anonymous() {
+		next = nil
+	}
+	if !p.session.CompareAndSwap(old, next) {
+		return false
+	}
+	p.Recheck()
+	return true
+}
+
+// Closed tells whether the connection has ended.
+func (p *Peer) Closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 // Recheck asks the guard again for all that the peer serves and has under way,

@@ -50,6 +50,8 @@ type Host struct {
 	// SetDraining has the node take no new calls from others, or take them
 	// again.
 	SetDraining func(on bool)
+	// Sessions are those of the node's connections; nil if it has none.
+	Sessions Sessions
 	// Middleware makes a middleware of a kind, for insertion at run time.
 	Middleware func(kind, name string, settings json.RawMessage) (route.Entry, error)
 }
@@ -81,6 +83,7 @@ func New(host Host) *service.Service {
 	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."), idempotent)
 	s.Handle("/versions", service.Handle(h.versions), about("How calls are split among the versions of services."), idempotent)
 	s.Handle("/versions/set", service.Handle(h.setVersions), about("Split the calls of a service among its versions."), idempotent)
+	h.serveSessions(s)
 	s.Handle("/tap", service.Stream(h.tap), about("Messages as they pass, until the call is canceled."))
 	return s
 }

@@ -34,6 +34,7 @@ type job struct {
 	cause  *message.Error          // why, if not by a reply
 	cancel context.CancelCauseFunc // set while the handler runs
 	patch  *session.Patch          // what the handler wants of its caller's session
+	given  bool                    // it has replied, and the reply waits for that
 }
 
 // run calls the handler and sees to it that the request is finished.
@@ -91,10 +92,10 @@ func (j *job) begin() (ctx context.Context, stop func(), ok bool) {
 // returned answers for a handler that did not.
 func (j *job) returned() {
 	j.mu.Lock()
-	over, cause := j.over, j.cause
+	over, cause, given := j.over, j.cause, j.given
 	j.mu.Unlock()
 	switch {
-	case over:
+	case over, given:
 		return
 	case cause != nil:
 		_ = j.res.Fail(cause)
@@ -166,6 +167,7 @@ func (j *job) Reply(b route.Body) error {
 		}
 		b.Session = j.patch
 	}
+	j.given = b.Session != nil
 	j.mu.Unlock()
 	return j.res.Reply(b)
 }

@@ -50,6 +50,9 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 	if err := d.guard(ctx, &cfg); err != nil {
 		return err
 	}
+	if err := d.open(ctx, &cfg, report); err != nil {
+		return err
+	}
 	from := starter{cfg: &cfg, report: report, prepare: d.serve, listen: true, cluster: d.Cluster == ""}
 	n, err := from.start(ctx, w)
 	if err != nil {

@@ -27,7 +27,7 @@ type nodeFlags struct {
 	Listen   string `placeholder:"HOST:PORT" help:"Accept connections here; port 0 takes a free one. Default: what the configuration says, else 127.0.0.1:7420."`
 	Name     string `placeholder:"NAME" help:"What people call this node. Default: the host's name."`
 	LogLevel string `placeholder:"LEVEL" help:"Log debug, info, warn or error. Default: info."`
-	Insecure bool   `help:"Listen where others can connect although there are no permissions yet."`
+	Preset   string `placeholder:"NAME" help:"What clients may do if no rule says: dev (everything), standard (call and send), closed (nothing). Default: dev for ropewalk dev, else standard."`
 	meshFlags
 }
 
@@ -47,6 +47,7 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 	}{
 		{&cfg.Name, f.Name, "name", "--name"},
 		{&cfg.Log.Level, f.LogLevel, "log.level", "--log-level"},
+		{&cfg.Permissions.Preset, f.Preset, "permissions.preset", "--preset"},
 	} {
 		if set.value != "" {
 			*set.field = set.value
@@ -91,20 +92,36 @@ func checkName(name string) error {
 	return nil
 }
 
-// guard refuses to listen where others can connect, unless that is wanted.
-func (f *nodeFlags) guard(ctx context.Context, cfg *ropewalk.Config) error {
+// presetDev allows everything to everybody.
+const presetDev = "dev"
+
+// guard checks where to listen.
+func (*nodeFlags) guard(_ context.Context, cfg *ropewalk.Config) error {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
+		address := cfg.Listeners[name].Address
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return usage(fmt.Sprintf("listener %s: %q is not HOST:PORT", name, address), "Write it like 127.0.0.1:7420; port 0 takes a free one.")
+		}
+	}
+	return nil
+}
+
+// open has everybody do everything, as is right for a node to play with. It
+// refuses to do so where others can connect, unless that is wanted.
+func (*nodeFlags) open(ctx context.Context, cfg *ropewalk.Config, report *config.Report) error {
+	if report.Origin("permissions.preset") != "" {
+		return nil
+	}
+	cfg.Permissions.Preset = presetDev
 	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
 		address := cfg.Listeners[name].Address
 		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return usage(fmt.Sprintf("listener %s: %q is not HOST:PORT", name, address), "Write it like 127.0.0.1:7420; port 0 takes a free one.")
-		}
-		if f.Insecure || isLoopback(ctx, host) {
+		if err != nil || isLoopback(ctx, host) {
 			continue
 		}
 		return fail(exitUsage, message.NewError(message.CodeForbidden,
-			fmt.Sprintf("the listener %s at %s can be reached from other machines, and this version has no permissions: whoever connects could serve any path and send to all", name, address),
-			"Listen on 127.0.0.1, or add --insecure if only trusted programs can reach this address."))
+			fmt.Sprintf("the listener %s at %s can be reached from other machines, and nothing says what they may do", name, address),
+			"Listen on 127.0.0.1, or add --preset standard and say in the configuration who may do more; --preset dev lets everybody do everything."))
 	}
 	return nil
 }
@@ -124,9 +141,8 @@ func isLoopback(ctx context.Context, host string) bool {
 	return !slices.ContainsFunc(ips, func(a net.IPAddr) bool { return !a.IP.IsLoopback() })
 }
 
-// newNode makes a node in which every connection may serve and broadcast.
+// newNode makes a node.
 func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
-	cfg.Allow = ropewalk.AllowAll
 	if cfg.Logger == nil {
 		cfg.Logger = nodeLogger(w, &cfg)
 	}

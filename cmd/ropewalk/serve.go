@@ -30,6 +30,11 @@ same secret in ROPEWALK_MESH_SECRET (openssl rand -hex 16 makes one):
   ropewalk serve --cluster 10.0.0.5:7421
   ropewalk serve --cluster 10.0.0.6:7421 --join 10.0.0.5:7421
 
+Clients may call what is served and send to each other; they may serve, and send to all, if a rule of the configuration
+allows it, or everything is allowed, as it is by "ropewalk dev":
+
+  ropewalk serve --preset dev
+
 A field of the configuration is set by the file, over it by a variable such as ROPEWALK_LIMITS_FRAME, over that by a
 flag. "ropewalk config doc" prints all fields.`
 }

@@ -107,9 +107,7 @@ func TestServeRefusals(t *testing.T) {
 		code int
 		want []string
 	}{
-		{"all addresses", []string{"--listen", "0.0.0.0:0"}, exitUsage, []string{"0.0.0.0:0 can be reached from other machines", "--insecure", "(forbidden)"}},
-		{"no host", []string{"--listen", ":0"}, exitUsage, []string{"--insecure"}},
-		{"IPv6", []string{"--listen", "[::]:0"}, exitUsage, []string{"--insecure"}},
+		{"preset", []string{"--listen", "127.0.0.1:0", "--preset", "open"}, exitUsage, []string{"--preset", "open", "dev"}},
 		{"no port", []string{"--listen", "127.0.0.1"}, exitUsage, []string{"is not HOST:PORT"}},
 		{"taken", []string{"--listen", taken.Addr().String()}, exitFailed, []string{"another program listens on " + taken.Addr().String(), "--listen"}},
 		{"port", []string{"--listen", "127.0.0.1:99999"}, exitUsage, []string{`--listen: listeners.main.address: "99999" is no port`, "from 0 to 65535"}},
@@ -136,10 +134,10 @@ func TestServeRefusals(t *testing.T) {
 	}
 }
 
-func TestServeInsecureAndEnvironment(t *testing.T) {
+func TestServeEverywhereAndEnvironment(t *testing.T) {
 	t.Parallel()
 	p := launch(t, t.TempDir(), []string{"ROPEWALK_NAME=env", "ROPEWALK_LISTENERS_SIDE_ADDRESS=127.0.0.1:0", "ROPEWALK_PORT=tcp://x"},
-		"serve", "--listen", "0.0.0.0:0", "--insecure")
+		"serve", "--listen", "0.0.0.0:0")
 	line := p.line("ready ")
 	if !strings.HasPrefix(line, "ready env http://") {
 		t.Errorf("ready line %q", line)

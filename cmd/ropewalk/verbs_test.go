@@ -193,7 +193,7 @@ func TestTap(t *testing.T) {
 			t.Errorf("line %q", l)
 		}
 	}
-	wantText(t, p.out.all.String(), "[redacted]", `"name":"ann"`)
+	wantText(t, p.out.all.String(), "set, not shown", `"name":"ann"`)
 	if all := p.out.all.String() + q.out.all.String(); strings.Contains(all, "hunter2") || strings.Contains(q.out.all.String(), "ann") {
 		t.Errorf("a body is shown\n%s", all)
 	}
@@ -241,7 +241,7 @@ func TestConfig(t *testing.T) {
 	}
 	o := try(t, []string{"ROPEWALK_LIMITS_FRAME=4096", "ROPEWALK_URL=x"}, "", "config", "check", file)
 	wantCode(t, o, exitOK)
-	wantText(t, o.out, "FIELD", `"shop"`, "c.jsonc:2:10", "ROPEWALK_LIMITS_FRAME", "4096", "is fine", "[redacted]")
+	wantText(t, o.out, "FIELD", `"shop"`, "c.jsonc:2:10", "ROPEWALK_LIMITS_FRAME", "4096", "is fine", "set, not shown")
 	wantText(t, o.err, "can be reached from other machines")
 	if strings.Contains(o.out+o.err, "hunter2") || strings.Contains(o.err, "ROPEWALK_URL") {
 		t.Error(o)
@@ -321,7 +321,7 @@ func TestDevDirectories(t *testing.T) {
 	wantCode(t, o, exitUsage)
 	o = try(t, nil, "", "dev", filepath.Join(dir, "new"), "--listen", "0.0.0.0:0")
 	wantCode(t, o, exitUsage)
-	wantText(t, o.err, "--insecure")
+	wantText(t, o.err, "0.0.0.0:0 can be reached from other machines", "--preset", "(forbidden)")
 
 	p := launch(t, dir, nil, "dev", "--listen", "127.0.0.1:0")
 	p.line("This directory has other files, so no project is made in it.")

@@ -1,0 +1,79 @@
+package ropewalk
+
+import (
+	"net"
+
+	"github.com/ropewalk/ropewalk/audit"
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/policy"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// guard asks the rules for the exchange. It implements exchange.Guard.
+type guard struct {
+	*policy.Guard
+
+	audit *audit.Log
+}
+
+// Permits implements exchange.Guard.
+func (g *guard) Permits(p route.Peer, s *session.Session, act string, a message.Address) *message.Error {
+	verb, err := policy.ParseVerb(act)
+	if err != nil { // the exchange knows no others
+		return message.AsError(err)
+	}
+	ask := policy.Ask{Verb: verb, Address: a, Listener: p.Listener()}
+	if peer, ok := p.(*exchange.Peer); ok {
+		ask.IP = peer.IP()
+	}
+	d := g.Check(s, ask)
+	if d.Allowed {
+		return nil
+	}
+	refusal := d.Error(s, ask)
+	if verb != policy.Session { // which nobody asked for
+		g.audit.Record(audit.Event{
+			Kind: audit.KindAccess, Outcome: audit.Refused, Verb: act, Address: a.String(), Rule: d.By(), Code: refusal.Code,
+			Who: audit.Who{Subject: s.Subject, Session: s.ID, Client: p.ID(), IP: ask.IP},
+		})
+	}
+	return refusal
+}
+
+// host is an address without its port.
+func host(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}
+
+// SetPermissions replaces the rules. What they take away from those who are
+// connected, they lose at once: what they serve, and calls in flight. It fails,
+// and changes nothing, if the rules are wrong, or Config.Allow decides instead.
+func (n *Node) SetPermissions(c policy.Config) error {
+	if n.guard == nil {
+		return message.NewError(message.CodeConflict, "the program that runs this node decides itself who may do what",
+			"Leave Config.Allow out to have rules.")
+	}
+	p, err := policy.Compile(c)
+	if err != nil {
+		return err
+	}
+	n.guard.Swap(p)
+	n.audit.Record(audit.Event{Kind: audit.KindPermissions, Outcome: audit.Done})
+	for _, peer := range n.x.Peers() {
+		peer.Recheck()
+	}
+	return nil
+}
+
+// Permissions are the rules that hold now; nil if Config.Allow decides.
+func (n *Node) Permissions() *policy.Policy {
+	if n.guard == nil {
+		return nil
+	}
+	return n.guard.Policy()
+}
