@@ -11,6 +11,9 @@
 // ROPEWALK_LIMITS_PENDING_BYTES and listeners.main.address is
 // ROPEWALK_LISTENERS_MAIN_ADDRESS. Lists of words are separated by commas;
 // everything else that is no single value is written as JSON.
+//
+// A field with the tag secret:"true" is shown nowhere: neither in problems nor by
+// [Values].
 package config
 
 import (

@@ -27,6 +27,7 @@ const (
 type decoder struct {
 	name     string // of the file or variable
 	variable bool   // it is a variable: places within are of no use
+	secret   bool   // problems must not show values
 	text     []byte
 	origins  map[string]string
 	problems []Problem
@@ -78,6 +79,9 @@ func (d *decoder) syntax(err error, path string) {
 		p.Message = err.Error()
 	}
 	p.Message = strings.ReplaceAll(p.Message, "unexpected EOF", "the text ends too early")
+	if d.secret {
+		p.Message = unreadable // the parser quotes the text
+	}
 	if !d.variable {
 		_, _ = fmt.Sscanf(err.Error(), "hujson: line %d, column %d:", &p.Line, &p.Column)
 		if line, column := position(d.text, len(d.text)); p.Line > line {
@@ -156,9 +160,21 @@ func (d *decoder) unmarshal(path string, v *hujson.Value, u encoding.TextUnmarsh
 		return
 	}
 	if err := u.UnmarshalText([]byte(lit.String())); err != nil {
-		d.report(v.StartOffset, path, err.Error(), "")
+		d.bad(v, path, err)
 	}
 }
+
+// bad reports a value that cannot be read, in words that may show it.
+func (d *decoder) bad(v *hujson.Value, path string, err error) {
+	text := err.Error()
+	if d.secret {
+		text = unreadable
+	}
+	d.report(v.StartOffset, path, text, "")
+}
+
+// unreadable is said of values that are not shown.
+const unreadable = "the value, which is not shown because it is secret, cannot be read"
 
 func (d *decoder) object(path string, v *hujson.Value, rv reflect.Value) {
 	obj, ok := v.Value.(*hujson.Object)
@@ -174,12 +190,15 @@ func (d *decoder) object(path string, v *hujson.Value, rv reflect.Value) {
 		if d.repeated(path, m, name, seen) {
 			continue
 		}
-		index, ok := fields[name]
+		f, ok := fields[name]
 		if !ok {
 			d.unknown(path, m, name, rv.Type())
 			continue
 		}
-		d.value(join(path, name), &m.Value, rv.FieldByIndex(index))
+		outer := d.secret
+		d.secret = outer || f.secret
+		d.value(join(path, name), &m.Value, rv.FieldByIndex(f.index))
+		d.secret = outer
 	}
 }
 
@@ -248,7 +267,7 @@ func (d *decoder) anything(path string, v *hujson.Value, rv reflect.Value) {
 	c := v.Clone()
 	c.Standardize()
 	if err := json.Unmarshal(c.Pack(), rv.Addr().Interface()); err != nil {
-		d.report(v.StartOffset, path, err.Error(), "")
+		d.bad(v, path, err)
 	}
 }
 
@@ -265,7 +284,7 @@ func (d *decoder) scalar(path string, v *hujson.Value, rv reflect.Value) {
 		rv.SetBool(lit.Bool())
 	case numeric(rv.Kind()) && kind == '0':
 		if err := setNumber(rv, string(lit)); err != nil {
-			d.report(v.StartOffset, path, err.Error(), "")
+			d.bad(v, path, err)
 		}
 	default:
 		d.mismatch(path, v, rv.Type())
@@ -279,7 +298,11 @@ func (d *decoder) mismatch(path string, v *hujson.Value, t reflect.Type) {
 	if example != "" {
 		hint = "Write it like " + example + "."
 	}
-	d.report(v.StartOffset, path, fmt.Sprintf("%s is expected, this is %s", want, given(v)), hint)
+	is := given(v)
+	if lit, ok := v.Value.(hujson.Literal); ok && d.secret && (lit.Kind() == '"' || lit.Kind() == '0') {
+		is = "something else, which is not shown because it is secret"
+	}
+	d.report(v.StartOffset, path, fmt.Sprintf("%s is expected, this is %s", want, is), hint)
 }
 
 // given describes a value of the file.

@@ -61,6 +61,7 @@ func snake(name string) string {
 // variable is one variable of the environment on its way to its field.
 type variable struct {
 	name, text string
+	secret     bool // problems must not show the text
 	origins    map[string]string
 	problems   []Problem
 }
@@ -87,14 +88,18 @@ func (v *variable) inStruct(rv reflect.Value, path, rest string) bool {
 	fields := listFields(rv.Type())
 	for _, f := range fields {
 		if snake(f.name) == rest {
+			v.secret = v.secret || f.secret
 			return v.set(rv.FieldByIndex(f.index), join(path, f.name), "")
 		}
 	}
 	for _, f := range fields {
+		outer := v.secret
+		v.secret = outer || f.secret
 		if deeper, ok := strings.CutPrefix(rest, snake(f.name)+"_"); ok && deeper != "" &&
 			v.set(rv.FieldByIndex(f.index), join(path, f.name), deeper) {
 			return true
 		}
+		v.secret = outer
 	}
 	return false
 }
@@ -163,12 +168,16 @@ func (v *variable) assign(rv reflect.Value, path string) {
 	case isWords(rv.Type()) && !strings.HasPrefix(strings.TrimSpace(v.text), "["):
 		rv.Set(reflect.ValueOf(words(v.text)).Convert(rv.Type()))
 	default:
-		d := decoder{name: v.name, variable: true, origins: v.origins}
+		d := decoder{name: v.name, variable: true, secret: v.secret, origins: v.origins}
 		d.decode([]byte(v.text), path, rv)
 		v.problems = append(v.problems, d.problems...)
 	}
 	if err != nil {
-		v.problems = append(v.problems, Problem{File: v.name, Path: path, Message: err.Error()})
+		text := err.Error()
+		if v.secret {
+			text = unreadable
+		}
+		v.problems = append(v.problems, Problem{File: v.name, Path: path, Message: text})
 	}
 }
 

@@ -14,8 +14,9 @@ var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 // field is one field of a struct that can be configured.
 type field struct {
-	name  string
-	index []int
+	name   string
+	index  []int
+	secret bool // nobody may see the value
 }
 
 // listFields returns the fields of a struct in their order; those of embedded
@@ -31,16 +32,16 @@ func listFields(t reflect.Type) []field {
 		case name == "":
 			name = f.Name
 		}
-		fields = append(fields, field{name, f.Index})
+		fields = append(fields, field{name, f.Index, f.Tag.Get(secretTag) == "true"})
 	}
 	return fields
 }
 
-// fieldsOf returns the indices of the fields by their names.
-func fieldsOf(t reflect.Type) map[string][]int {
-	m := make(map[string][]int)
+// fieldsOf returns the fields by their names.
+func fieldsOf(t reflect.Type) map[string]field {
+	m := make(map[string]field)
 	for _, f := range listFields(t) {
-		m[f.name] = f.index
+		m[f.name] = f
 	}
 	return m
 }

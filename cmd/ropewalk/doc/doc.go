@@ -25,6 +25,8 @@ type Field struct {
 	// Variable is the one of the environment that sets the field; "" if the
 	// field is within a list.
 	Variable string `json:"variable,omitempty"`
+	// Secret says that the value is never shown.
+	Secret bool `json:"secret,omitempty"`
 }
 
 // Find returns the fields at path and below. A name in place of a <name>, and a
@@ -80,6 +82,9 @@ func Text(w io.Writer, fields []Field, width int) error {
 		if f.Default != "" {
 			fmt.Fprintf(&b, "; default: %s", f.Default)
 		}
+		if f.Secret {
+			b.WriteString("; secret")
+		}
 		b.WriteString(")\n")
 		for _, line := range wrap(f.Text, width-4) {
 			fmt.Fprintf(&b, "    %s\n", line)
@@ -131,7 +136,11 @@ func Markdown(w io.Writer, fields []Field) error {
 		fmt.Fprintf(&b, "\n## %s\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n", title)
 		for _, f := range groups[at] {
 			_, name := cut(f.Path)
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, cell(f.Type), cell(f.Default), cell(f.Text))
+			what := f.Type
+			if f.Secret {
+				what += ", secret"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, cell(what), cell(f.Default), cell(f.Text))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -8,6 +8,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -16,34 +18,97 @@ import (
 	"github.com/ropewalk/ropewalk/config"
 )
 
+// module begins the import paths that are looked up, in the directory of the
+// file that [Fields] was given.
+const module = "github.com/ropewalk/ropewalk/"
+
 // Fields reads the Go file at path and returns the fields of the struct that is
-// called root, and of those within it, in the order of the file.
+// called root, and of those within it, in the order of the file. Structs of other
+// packages of the module are found in the directories below that of the file.
 func Fields(path, root string) ([]doc.Field, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
-	if err != nil {
+	g := generator{dir: filepath.Dir(path), scopes: make(map[string]*scope)}
+	s := newScope()
+	if err := s.parse(path); err != nil {
 		return nil, err
 	}
-	g := generator{structs: make(map[string]*ast.StructType), names: make(map[string]string)}
-	ast.Inspect(file, func(n ast.Node) bool {
+	t := s.structs[root]
+	if t == nil {
+		return nil, fmt.Errorf("%s has no struct %s", path, root)
+	}
+	s.names = goNames(s.structs)
+	err := g.walk("", t, s)
+	return g.fields, err
+}
+
+// scope is what names mean in a package.
+type scope struct {
+	structs map[string]*ast.StructType
+	others  map[string]ast.Expr // what other types are made of
+	imports map[string]string   // paths by name
+	names   map[string]string   // name in Go to name in the file, to translate comments
+}
+
+func newScope() *scope {
+	return &scope{structs: make(map[string]*ast.StructType), others: make(map[string]ast.Expr), imports: make(map[string]string)}
+}
+
+// parse adds a file.
+func (s *scope) parse(file string) error {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+	if err != nil {
+		return err
+	}
+	for _, i := range f.Imports {
+		at, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			return err
+		}
+		name := path.Base(at)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		s.imports[name] = at
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
 		if t, ok := n.(*ast.TypeSpec); ok {
-			if s, ok := t.Type.(*ast.StructType); ok {
-				g.structs[t.Name.Name] = s
+			if st, ok := t.Type.(*ast.StructType); ok {
+				s.structs[t.Name.Name] = st
+			} else {
+				s.others[t.Name.Name] = t.Type
 			}
 		}
 		return true
 	})
-	if g.structs[root] == nil {
-		return nil, fmt.Errorf("%s has no struct %s", path, root)
-	}
-	g.names = goNames(g.structs)
-	err = g.walk("", g.structs[root])
-	return g.fields, err
+	return nil
 }
 
 type generator struct {
-	structs map[string]*ast.StructType
-	names   map[string]string // name in Go to name in the file, to translate comments
-	fields  []doc.Field
+	dir    string            // of the module
+	scopes map[string]*scope // by import path
+	fields []doc.Field
+	err    error // of a package that could not be read
+}
+
+// load reads a package of the module; nil if it is none.
+func (g *generator) load(at string) *scope {
+	rest, ours := strings.CutPrefix(at, module)
+	if s := g.scopes[at]; s != nil || !ours {
+		return s
+	}
+	files, err := filepath.Glob(filepath.Join(g.dir, filepath.FromSlash(rest), "*.go"))
+	s := newScope()
+	for _, f := range files {
+		if err == nil && !strings.HasSuffix(f, "_test.go") {
+			err = s.parse(f)
+		}
+	}
+	if err != nil {
+		g.err = err
+		return nil
+	}
+	s.names = goNames(s.structs)
+	g.scopes[at] = s
+	return s
 }
 
 // goNames maps the Go names of fields to those in a file. Names that mean
@@ -81,8 +146,16 @@ func jsonName(f *ast.Field) string {
 	return name
 }
 
-func (g *generator) walk(path string, s *ast.StructType) error {
-	for _, f := range s.Fields.List {
+func (g *generator) walk(path string, t *ast.StructType, in *scope) error {
+	for _, f := range t.Fields.List {
+		if len(f.Names) == 0 { // those of an embedded struct stand among the others
+			if found := g.typeOf(f.Type, in); found.fields != nil {
+				if err := g.walk(path, found.fields, found.scope); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		name := jsonName(f)
 		if name == "" {
 			continue
@@ -93,15 +166,18 @@ func (g *generator) walk(path string, s *ast.StructType) error {
 		if path != "" {
 			name = path + "." + name
 		}
-		what, inner, suffix := g.typeOf(f.Type)
-		text, def := g.text(f)
-		field := doc.Field{Path: name, Type: what, Default: def, Text: text}
+		found := g.typeOf(f.Type, in)
+		if g.err != nil {
+			return g.err
+		}
+		text, def := in.text(f)
+		field := doc.Field{Path: name, Type: found.word, Default: def, Text: text, Secret: isSecret(f)}
 		if !strings.Contains(name, "[]") {
 			field.Variable = config.Variable(name)
 		}
 		g.fields = append(g.fields, field)
-		if inner != nil {
-			if err := g.walk(name+suffix, inner); err != nil {
+		if found.fields != nil {
+			if err := g.walk(name+found.suffix, found.fields, found.scope); err != nil {
 				return err
 			}
 		}
@@ -109,33 +185,60 @@ func (g *generator) walk(path string, s *ast.StructType) error {
 	return nil
 }
 
-// typeOf describes a type; inner is the struct within it, at path + suffix.
-func (g *generator) typeOf(e ast.Expr) (what string, inner *ast.StructType, suffix string) {
+// isSecret reports whether a field is tagged as in package config.
+func isSecret(f *ast.Field) bool {
+	tag, err := strconv.Unquote(f.Tag.Value) // jsonName has found one
+	return err == nil && reflect.StructTag(tag).Get("secret") == "true"
+}
+
+// found is what a type looks like in a file.
+type found struct {
+	word   string
+	fields *ast.StructType // of the struct within it, at path + suffix; nil for none
+	suffix string
+	scope  *scope // of fields
+}
+
+// typeOf describes a type.
+func (g *generator) typeOf(e ast.Expr, in *scope) found {
 	switch t := e.(type) {
 	case *ast.StarExpr:
-		return g.typeOf(t.X)
+		return g.typeOf(t.X, in)
 	case *ast.ArrayType:
-		what, inner, suffix = g.typeOf(t.Elt)
-		if inner != nil {
-			return "list of objects", inner, "[]" + suffix
+		elem := g.typeOf(t.Elt, in)
+		if elem.fields != nil {
+			elem.word, elem.suffix = "list of objects", "[]"+elem.suffix
+			return elem
 		}
-		return "list of " + what + "s", nil, ""
+		return found{word: "list of " + elem.word + "s"}
 	case *ast.MapType:
-		what, inner, suffix = g.typeOf(t.Value)
-		if inner != nil {
-			return "objects by name", inner, ".<name>" + suffix
+		elem := g.typeOf(t.Value, in)
+		switch {
+		case elem.fields != nil:
+			elem.word, elem.suffix = "objects by name", ".<name>"+elem.suffix
+			return elem
+		case elem.word == "any":
+			return found{word: "object"}
 		}
-		if what == "any" {
-			return "object", nil, ""
+		return found{word: elem.word + "s by name"}
+	case *ast.SelectorExpr:
+		pkg, ok := t.X.(*ast.Ident)
+		if !ok || t.Sel.Name == "Duration" {
+			return g.typeOf(t.Sel, newScope())
 		}
-		return what + "s by name", nil, ""
+		if s := g.load(in.imports[pkg.Name]); s != nil {
+			return g.typeOf(t.Sel, s)
+		}
 	case *ast.Ident:
-		if s := g.structs[t.Name]; s != nil {
-			return "object", s, ""
+		if s := in.structs[t.Name]; s != nil {
+			return found{word: "object", fields: s, scope: in}
 		}
-		return word(t.Name), nil, ""
+		if e := in.others[t.Name]; e != nil && t.Name != "Duration" {
+			return g.typeOf(e, in)
+		}
+		return found{word: word(t.Name)}
 	}
-	return "any", nil, ""
+	return found{word: "any"}
 }
 
 func word(goType string) string {
@@ -155,13 +258,13 @@ func word(goType string) string {
 }
 
 // text returns a doc comment in terms of the file, with the default apart.
-func (g *generator) text(f *ast.Field) (text, def string) {
+func (s *scope) text(f *ast.Field) (text, def string) {
 	text = strings.Join(strings.Fields(f.Doc.Text()), " ")
 	words := strings.Fields(text)
 	goName := f.Names[0].Name
 	for i, w := range words {
 		bare := strings.TrimRight(w, ".,;:")
-		switch name := g.names[bare]; {
+		switch name := s.names[bare]; {
 		case bare == goName:
 			words[i] = jsonName(f) + w[len(bare):]
 		case name != "":
