@@ -7,11 +7,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/duration"
 	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session/keeper"
+	"github.com/ropewalk/ropewalk/session/token"
 )
 
 // Duration is a time in a configuration file: a text such as "30s" or "1h30m".
@@ -39,6 +43,13 @@ type Config struct {
 	Services map[string]BuiltIn `json:"services,omitempty"`
 	// Mesh makes this node one of many. Default: a node alone.
 	Mesh Mesh `json:"mesh,omitzero"`
+	// Sessions says how it is known who clients are, and for how long.
+	Sessions Sessions `json:"sessions,omitzero"`
+	// Permissions says who may do what.
+	Permissions policy.Config `json:"permissions,omitzero"`
+	// Audit says where it is written who was refused something, who logged in, and
+	// who changed the node.
+	Audit audit.Config `json:"audit,omitzero"`
 	// Log says what is logged, and how.
 	Log Log `json:"log,omitzero"`
 	// Trace says where traces go.
@@ -46,9 +57,15 @@ type Config struct {
 	// Shutdown is how long a stopping node waits for calls in flight. Default: 30s.
 	Shutdown Duration `json:"shutdown,omitzero"`
 
-	// Allow is asked before a connection may serve a path, broadcast, change
-	// the middleware, or tap the messages of others. Default: nobody may.
+	// Allow is asked, in place of Permissions, before a connection may serve a
+	// path, broadcast, change the middleware, or tap the messages of others; it
+	// may call and send what it likes. Default: Permissions decide.
 	Allow Allow `json:"-"`
+	// SessionStore keeps the sessions of form "server". Package session/natskv has
+	// one for a mesh. Default: the memory of this node.
+	SessionStore keeper.Store `json:"-"`
+	// SessionJournal keeps what was revoked over a restart. Default: nothing does.
+	SessionJournal keeper.Journal `json:"-"`
 	// Backplane connects the node with others as Mesh says; package
 	// mesh/natsplane makes one. Default: none, and then Mesh must be empty.
 	Backplane mesh.Backplane `json:"-"`
@@ -120,6 +137,35 @@ type Limits struct {
 	Ping Duration `json:"ping,omitzero"`
 }
 
+// Sessions says how it is known who clients are, and for how long.
+type Sessions struct {
+	// Form is where the state of a session is: "token" in the signed token that
+	// the client holds, "server" on the nodes, where it can be changed by several
+	// connections at once and is gone as soon as it ends, or "none", if there are
+	// to be no sessions. Default: token.
+	Form string `json:"form,omitempty"`
+	// Lifetime is how long after it began, or was refreshed, a session ends that
+	// has no idle time. Default: 1h.
+	Lifetime Duration `json:"lifetime,omitzero"`
+	// Idle is how long after its last use a session ends. Handlers can change it
+	// for a session. Default: 30m for sessions on the nodes; those in tokens end
+	// by their lifetime.
+	Idle Duration `json:"idle,omitzero"`
+	// Limit is how long after it began a session ends however much it is used.
+	// Default: 12h.
+	Limit Duration `json:"limit,omitzero"`
+	// Warn is how long before the end the client is told, but never more than a
+	// quarter of the time that the session has. Default: 2m.
+	Warn Duration `json:"warn,omitzero"`
+	// Cookie is the name of a cookie that is taken as a credential, if the page
+	// that connects is the node's own or of one of the listener's origins; "*"
+	// does not count. Default: cookies are not looked at.
+	Cookie string `json:"cookie,omitempty"`
+	// Tokens says how tokens are signed, and whose tokens are accepted. Default:
+	// keys that are made of the secret of the mesh; a node alone makes its own.
+	Tokens token.Config `json:"tokens,omitzero"`
+}
+
 // Calls says how calls are routed and how long they may take.
 type Calls struct {
 	// Timeout is what a call gets that names none. Default: 30s.
@@ -184,6 +230,12 @@ type Mesh struct {
 	KeyFile string `json:"keyFile,omitempty"`
 	// CAFile is the authority whose certificates are accepted.
 	CAFile string `json:"caFile,omitempty"`
+	// Lines says whether nodes talk to each other over direct connections to their
+	// listeners, which costs less than the way over Cluster: "auto", where they
+	// can, or "none". They can if a listener without TLS has the same host as
+	// Cluster, and the mesh has neither TLS nor NATS; without Secret only on one
+	// machine. Where they cannot they do without. Default: auto.
+	Lines string `json:"lines,omitempty"`
 	// Discovery is how nodes find each other: "nats" (all that reach the
 	// backplane), "static" (of these, those that Nodes names), or "none".
 	// Default: nats.

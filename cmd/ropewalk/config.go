@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -25,6 +23,7 @@ var referenceJSON []byte
 
 // configCmd is about configuration files.
 type configCmd struct {
+	Show  configShowCmd  `cmd:"" help:"Print every value that a node would have, and where it comes from."`
 	Check configCheckCmd `cmd:"" help:"Check a file and print what a node would make of it."`
 	Doc   configDocCmd   `cmd:"" help:"Print the reference of all fields."`
 }
@@ -74,13 +73,6 @@ func (*configCheckCmd) Help() string {
 prints each value that was given, and where.`
 }
 
-// given is one value of a configuration and where it comes from.
-type given struct {
-	Path   string `json:"path"`
-	Value  any    `json:"value"`
-	Origin string `json:"origin"`
-}
-
 // Run checks.
 func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	var cfg ropewalk.Config
@@ -88,7 +80,8 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	list := effective(cfg, report)
+	list := settings(&cfg, report, nil)
+	list = slices.DeleteFunc(list, func(s setting) bool { return s.Origin == byDefault })
 	acceptNone(&cfg)
 	if err := checkName(cfg.Name); err != nil {
 		return err
@@ -112,65 +105,8 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	if w.json {
 		return w.line(map[string]any{"file": c.File, "values": list})
 	}
-	t := newTable("FIELD", "VALUE", "FROM")
-	for _, g := range list {
-		text, err := json.Marshal(g.Value)
-		if err != nil {
-			return err
-		}
-		t.add(g.Path, string(text), g.Origin)
-	}
-	if err := t.print(w); err != nil {
+	if err := printSettings(w, list); err != nil {
 		return err
 	}
 	return w.printf("\n%s is fine\n", c.File)
-}
-
-// effective lists the values that were given, the secret ones masked.
-func effective(cfg ropewalk.Config, report *config.Report) []given {
-	text, err := json.Marshal(cfg)
-	if err != nil {
-		return nil // what came from a file can be written to one
-	}
-	var v any
-	_ = json.Unmarshal(text, &v)
-	list := []given{}
-	flatten("", v, func(path string, v any) {
-		if origin := report.Origin(path); origin != "" {
-			list = append(list, given{path, v, origin})
-		}
-	})
-	return list
-}
-
-// secretName is a field whose value is not for other people's eyes.
-var secretName = regexp.MustCompile(`(?i)passw|secret|token|authori[sz]ation|api.?key|credential|private`)
-
-// flatten calls f for each value that is no object or list of objects, in the
-// order of their names.
-func flatten(path string, v any, f func(path string, v any)) {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			at := name
-			if path != "" {
-				at = path + "." + name
-			}
-			if secretName.MatchString(name) {
-				f(at, "[redacted]")
-				continue
-			}
-			flatten(at, v[name], f)
-		}
-	case []any:
-		if len(v) == 0 {
-			f(path, v)
-			return
-		}
-		for i := range v {
-			flatten(path+"["+strconv.Itoa(i)+"]", v[i], f)
-		}
-	default:
-		f(path, v)
-	}
 }

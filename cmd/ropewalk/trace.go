@@ -30,6 +30,7 @@ func trace(ctx context.Context, cfg *ropewalk.Config) (stop func(context.Context
 	}
 	cfg.Tracer, stop, err = otlp.New(ctx, otlp.Config{
 		Endpoint: cfg.Trace.Endpoint, Sample: sample, Node: cfg.Name, Version: ropewalk.Version,
+		Headers: cfg.Trace.Headers, Logger: cfg.Logger,
 	})
 	return stop, err
 }
