@@ -1,8 +1,10 @@
 package exchange_test
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
 )
 
 // breaking puts a breaker into the stage call, behind what is there.
@@ -203,7 +206,9 @@ func TestBreakerSet(t *testing.T) {
 	})
 	client := w.connect("c1")
 	a, b := w.two(`{}`)
-	set := func(change string) error { return w.Stack().SetState(route.StageCall, "breaker", json.RawMessage(change)) }
+	set := func(change string) error {
+		return w.Stack().SetState(route.StageCall, "breaker", json.RawMessage(change))
+	}
 	for _, c := range []struct{ change, field string }{
 		{`{"route":"x:/","server":"s1","state":"open"}`, ""},
 		{`{"route":"x:/","state":"wide"}`, "state"},
@@ -236,6 +241,61 @@ func TestBreakerSet(t *testing.T) {
 	fails(client, a, "x:/", message.CodeInternal)
 	fails(client, a, "x:/", message.CodeInternal)
 	works(client, b, "x:/")
+}
+
+// A server that is slow loses the call to another, and nobody hears what it says
+// later.
+func TestTryTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := quick
+		cfg.Try = duration.Duration(30 * time.Millisecond)
+		w := newWorld(t, retrying(t, cfg))
+		client := w.connect("c1")
+		a, b := w.two(`{"idempotent":true}`)
+		client.send(`{"to":"x:/","mid":"1","str":"first","bdy":"keep"}`)
+		slow := a.next(t)
+		quickly := b.next(t)
+		if m := a.next(t); m.Verb != message.VerbCancel || string(quickly.Body) != `"keep"` {
+			t.Errorf("the first got %s, the second %s", m.Verb, quickly.Body)
+		}
+		a.send(`{"vrb":"reply","rmid":%q,"bdy":"late"}`, slow.Mid)
+		b.send(`{"vrb":"part","rmid":%q,"bdy":1}`, quickly.Mid)
+		client.want(message.VerbPart, "1", "1")
+		// With a part it has all the time of the call.
+		time.AfterFunc(60*time.Millisecond, func() { b.send(`{"vrb":"reply","rmid":%q,"bdy":2}`, quickly.Mid) })
+		client.want(message.VerbReply, "1", "2")
+		// All are slow.
+		client.send(`{"to":"x:/","mid":"2","str":"first"}`)
+		client.wantError("2", message.CodeDeadlineExceeded)
+		w.idle()
+	})
+}
+
+// A handler in the process that is given up gets its context canceled, and does
+// not answer for the next one.
+func TestTryTimeOfServices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := quick
+		cfg.Try, cfg.Times = duration.Duration(20*time.Millisecond), 3
+		w := newWorld(t, retrying(t, cfg))
+		var tries atomic.Int32
+		svc := service.New("slow", service.WithVersion("1.0.0"))
+		svc.Handle("/", service.Handle(func(ctx context.Context, _ struct{}) (int, error) {
+			n := tries.Add(1)
+			if n < 3 {
+				<-ctx.Done()
+				return 0, message.NewError(message.CodeInternal, "given up", "")
+			}
+			return int(n), nil
+		}), service.WithIdempotent())
+		w.local(svc)
+		a, err := w.Local().Call(t.Context(), "slow:/", nil)
+		if err != nil || string(a.Body) != "3" {
+			t.Fatalf("%v, %v after %d tries", a, err, tries.Load())
+		}
+	})
 }
 
 // Not parallel: allocations are counted for the whole process.

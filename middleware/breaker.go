@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -300,7 +301,7 @@ func (b *CircuitBreaker) judge(o *route.Outcome) verdict {
 		return verdictGood
 	}
 	if _, bad := b.codes[o.Err.Code]; bad {
-		if o.Err.Code == message.CodeDeadlineExceeded && o.Took < b.patience {
+		if o.Err.Code == message.CodeDeadlineExceeded && o.Took < b.patience && !errors.Is(o.Err, route.ErrTryTime) {
 			return verdictNone
 		}
 		return verdictBad

@@ -7,6 +7,7 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -15,7 +16,8 @@ const scope = "github.com/ropewalk/ropewalk/middleware"
 
 // OTel makes a Tracer of an OpenTelemetry provider. A span is named after the
 // route, and says verb, route, client, error code, number of parts, and how long
-// the message waited in the node before the span began.
+// the message waited in the node before the span began. Tries are its events
+// "try" and "try failed", with number, server and code.
 func OTel(p trace.TracerProvider) Tracer { return otelTracer{p.Tracer(scope)} }
 
 type otelTracer struct{ tracer trace.Tracer }
@@ -58,6 +60,18 @@ func (s otelSpan) Context() TraceContext {
 	return TraceContext{TraceID: c.TraceID(), SpanID: c.SpanID(), Flags: byte(c.TraceFlags() & trace.FlagsSampled)}
 }
 
+// Tried adds an event.
+func (s otelSpan) Tried(n int, server string, err *message.Error) {
+	if !s.span.IsRecording() {
+		return
+	}
+	name, about := "try", []attribute.KeyValue{attribute.Int("ropewalk.try", n), attribute.String("ropewalk.server", server)}
+	if err != nil {
+		name, about = "try failed", append(about, attribute.String("ropewalk.code", string(err.Code)))
+	}
+	s.span.AddEvent(name, trace.WithAttributes(about...))
+}
+
 // End writes down how the message ended.
 func (s otelSpan) End(o route.Outcome) {
 	if s.span.IsRecording() {
@@ -73,6 +87,6 @@ func (s otelSpan) End(o route.Outcome) {
 }
 
 var (
-	_ Tracer = otelTracer{}
-	_ Span   = otelSpan{}
+	_ Tracer  = otelTracer{}
+	_ TrySpan = otelSpan{}
 )

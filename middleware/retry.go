@@ -29,6 +29,12 @@ type RetryConfig struct {
 	// Backoff is how long to wait before a call is tried again, and twice as
 	// long each further time; up to a half more or less, by chance. Default: 20ms.
 	Backoff duration.Duration `json:"backoff,omitzero"`
+	// Try is the longest time of one try, for calls that are idempotent and
+	// until their first part: then another server is tried, and what this one
+	// says later is ignored. Default: all the time that the call has.
+	Try duration.Duration `json:"try,omitzero"`
+	// Budget bounds the further tries of each route.
+	Budget Budget `json:"budget,omitzero"`
 	// Routes ("name:/pattern") are those of which calls are tried again.
 	// Default: all.
 	Routes []string `json:"routes,omitempty"`
@@ -43,26 +49,38 @@ func (c RetryConfig) Validate() error {
 		return invalid("times", "the number of times is negative", "Leave it out for 2, or take the middleware out.")
 	case c.Backoff < 0:
 		return invalid("backoff", "the time to wait is negative", "Leave it out for 20ms.")
+	case c.Try < 0:
+		return invalid("try", "the time of a try is negative", "Leave it out for all the time that a call has.")
 	}
-	return nil
+	return c.Budget.check()
 }
 
 // RetryMetrics are what [Retry] counts.
-type RetryMetrics struct{ again *prometheus.CounterVec }
+type RetryMetrics struct {
+	again   *prometheus.CounterVec
+	refused prometheus.Counter
+}
 
 // NewRetryMetrics makes the metrics and registers them with reg, as
 // [NewCallMetrics] does.
 //
 //	ropewalk_call_retries_total{code}   calls that were tried again, by the error of the try before
+//	ropewalk_call_retries_refused_total calls that were not tried again because the budget was used up
 func NewRetryMetrics(reg prometheus.Registerer) (*RetryMetrics, error) {
-	m := &RetryMetrics{again: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "ropewalk_call_retries_total", Help: "Calls that were tried again, by the error of the try before.",
-	}, []string{"code"})}
+	m := &RetryMetrics{
+		again: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ropewalk_call_retries_total", Help: "Calls that were tried again, by the error of the try before.",
+		}, []string{"code"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ropewalk_call_retries_refused_total", Help: "Calls that were not tried again because the budget was used up.",
+		}),
+	}
 	if reg == nil {
 		return m, nil
 	}
 	var err error
 	m.again, err = register(reg, m.again, err)
+	m.refused, err = register(reg, m.refused, err)
 	return m, err
 }
 
@@ -85,17 +103,22 @@ func (m *RetryMetrics) count(code message.Code) {
 // says how long to wait is obeyed. If no server can be found at all, that is
 // tried once more, or, if one has left just now, as often as all else. What
 // other middleware refuses before a server was chosen is not tried again.
-// Nothing is repeated when there is not enough time left until the deadline.
+// Nothing is repeated when there is not enough time left until the deadline, nor
+// beyond the budget of the route: when all servers fail, repeating all calls
+// would only make it worse. If the call is traced, its span shows each try.
 // Nobody waits meanwhile: the call goes on, on another goroutine, when its time
 // has come. A panic there is written to log ([slog.Default] if nil).
 //
-// It fits the stage call, inside of everything that counts or logs calls. It costs two mutexes, and for a call that goes to another node, or
-// through a connection and is idempotent, a copy of its body. An invalid
-// configuration panics; see [RetryConfig.Validate].
+// It fits the stage call, inside of everything that counts or logs calls. It
+// costs three mutexes, and for a call that goes to another node, or through a
+// connection and is idempotent, a copy of its body; with a time of one try also
+// a timer and two allocations. An invalid configuration panics; see
+// [RetryConfig.Validate].
 func Retry(log *slog.Logger, m *RetryMetrics, cfg RetryConfig) route.Middleware {
 	must(cfg.Validate())
 	r := retrier{
 		log: log, metrics: m, times: cfg.Times, backoff: cfg.Backoff.Or(DefaultRetryBackoff),
+		most: time.Duration(cfg.Try), purses: cfg.Budget.purses(),
 		only: setOf(cfg.Routes), except: setOf(cfg.Except),
 	}
 	if r.times == 0 {
@@ -127,6 +150,8 @@ type retrier struct {
 	metrics      *RetryMetrics
 	times        int
 	backoff      time.Duration
+	most         time.Duration // of one try; 0 for any
+	purses       *byRoute[purse]
 	only, except map[string]struct{}
 }
 
@@ -138,6 +163,7 @@ func (r *retrier) Handle(ctx context.Context, req *route.Request, res route.Resp
 		r.next.Handle(ctx, req, res)
 		return
 	}
+	r.purses.get(req.Route).called(req.Received)
 	var first route.Retrier = r
 	if !direct { // Failed would not know res
 		first = &retrial{r: r, res: res}
@@ -151,10 +177,24 @@ func (r *retrier) applies(req *route.Request) bool {
 
 // try hands the request over.
 func (r *retrier) try(ctx context.Context, req *route.Request, res route.Responder, c route.Repeater, t route.Retrier, idempotent bool) {
-	if c.Try(ctx, req, t) {
-		defer handed(c, req, idempotent) // also after a panic
-		r.next.Handle(ctx, req, res)
+	if !c.Try(ctx, req, t) {
+		return
 	}
+	if r.most > 0 && (idempotent || allIdempotent(req.Match())) {
+		res = newAttempt(res, r.most)
+	}
+	defer handed(c, req, idempotent) // also after a panic
+	r.next.Handle(ctx, req, res)
+}
+
+// allIdempotent reports whether a call may be repeated whoever gets it.
+func allIdempotent(m *route.Match) bool {
+	for _, e := range m.Endpoints {
+		if !m.Idempotent(e) {
+			return false
+		}
+	}
+	return len(m.Endpoints) > 0
 }
 
 // handed has the body kept if it may be needed. A server of this node that takes
@@ -195,13 +235,21 @@ type retrial struct {
 	sought bool           // once more, when there was no server
 	last   *message.Error // of a server
 	failed route.Endpoint // last, and to be left out
+
+	span TrySpan // nil: nobody looks
 }
 
 // Failed implements route.Retrier.
 func (t *retrial) Failed(ctx context.Context, req *route.Request, c route.Repeater, err *message.Error) bool {
 	idempotent := t.idempotent(req)
+	if t.span == nil {
+		t.span = tries(ctx)
+	}
+	if t.span != nil {
+		t.span.Tried(t.times+1, idOf(req.Server), err)
+	}
 	wait, ok := t.wait(req, err, idempotent)
-	if !ok || ctx.Err() != nil {
+	if !ok || ctx.Err() != nil || !t.r.afford(req) {
 		if req.Server == nil && t.last != nil {
 			// That in the end there was no other server is not what the caller
 			// has to know: it may have been executed.
@@ -219,9 +267,35 @@ func (t *retrial) Failed(ctx context.Context, req *route.Request, c route.Repeat
 		t.r.metrics.count(err.Code)
 	}
 	again := req.Again()
+	if t.span != nil {
+		again.Guard(t)
+	}
 	timer := time.AfterFunc(wait, func() { t.again(ctx, again, c, idempotent) })
 	c.OnFinish(stopping{timer})
 	return true
+}
+
+// afford reports whether the budget has room for another try.
+func (r *retrier) afford(req *route.Request) bool {
+	ok := r.purses.get(req.Route).take(time.Now())
+	if !ok && r.metrics != nil {
+		r.metrics.refused.Inc()
+	}
+	return ok
+}
+
+// Admit implements route.Gate: it lets everything pass, and shows in the trace
+// which server a further try goes to.
+func (t *retrial) Admit(req *route.Request, _ route.Responder) error {
+	t.span.Tried(t.times+1, req.Server.ID(), nil)
+	return nil
+}
+
+func idOf(e route.Endpoint) string {
+	if e == nil {
+		return ""
+	}
+	return e.ID()
 }
 
 // stopping stops a timer when the call is over.
@@ -274,5 +348,6 @@ func (t *retrial) again(ctx context.Context, req *route.Request, c route.Repeate
 var (
 	_ route.Retrier  = (*retrier)(nil)
 	_ route.Retrier  = (*retrial)(nil)
+	_ route.Gate     = (*retrial)(nil)
 	_ route.Finisher = stopping{}
 )

@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,4 +220,94 @@ func TestRetryPasses(t *testing.T) {
 	}
 }
 
-var _ route.Repeater = (*tried)(nil)
+// When everything fails, only a share of it is tried again.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		m, err := middleware.NewRetryMetrics(registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := middleware.Retry(nil, m, middleware.RetryConfig{
+			Times: 3, Budget: middleware.Budget{Share: 0.1, PerSecond: 2},
+		})(refuse(busy, server))
+		again := func(calls int) (n int) {
+			for range calls {
+				c := &tried{call: newCall("a:/x")}
+				h.Handle(t.Context(), c.req, c)
+				<-c.done
+				n += len(c.times) - 1
+			}
+			return n
+		}
+		if n := again(1000); n < 100 || n > 120 { // the time passes while they wait
+			t.Errorf("%d calls were tried again", n)
+		}
+		time.Sleep(20 * time.Second) // of the bubble
+		if n := again(5); n != 15 {
+			t.Errorf("later %d were tried again", n)
+		}
+		if n := testutil.CollectAndCount(registry, "ropewalk_call_retries_refused_total"); n != 1 {
+			t.Error("refusals are not counted")
+		}
+	})
+}
+
+// The trace shows each try that fails, and where the next one goes.
+func TestRetryTraced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		spans := &tryTracer{}
+		n := 0
+		h := middleware.Trace(spans)(middleware.Retry(nil, nil, middleware.RetryConfig{})(route.HandlerFunc(
+			func(_ context.Context, req *route.Request, res route.Responder) {
+				req.Server = named("s" + string(rune('1'+n)))
+				if err := req.Admit(res); err != nil {
+					t.Error(err)
+				}
+				if n++; n < 3 {
+					_ = res.Fail(busy)
+					return
+				}
+				_ = res.Reply(route.Body{})
+			})))
+		c := &tried{call: newCall("a:/x")}
+		h.Handle(t.Context(), c.req, c)
+		<-c.done
+		want := "1 s1 overloaded, 2 s2 , 2 s2 overloaded, 3 s3 , "
+		if c.code() != "" || spans.told != want {
+			t.Errorf("%q, want %q", spans.told, want)
+		}
+	})
+}
+
+// named is a server that has no more than an id.
+type named string
+
+func (n named) ID() string                                            { return string(n) }
+func (named) InFlight() int                                           { return 0 }
+func (named) Local() bool                                             { return true }
+func (named) Handle(context.Context, *route.Request, route.Responder) {}
+
+// tryTracer is a Tracer and its only span.
+type tryTracer struct{ told string }
+
+func (s *tryTracer) Start(ctx context.Context, _ middleware.SpanStart) (context.Context, middleware.Span) {
+	return ctx, s
+}
+func (*tryTracer) Context() middleware.TraceContext { return middleware.TraceContext{} }
+func (*tryTracer) End(route.Outcome)                {}
+
+func (s *tryTracer) Tried(n int, server string, err *message.Error) {
+	code := message.Code("")
+	if err != nil {
+		code = err.Code
+	}
+	s.told += fmt.Sprintf("%d %s %s, ", n, server, code)
+}
+
+var (
+	_ route.Repeater     = (*tried)(nil)
+	_ middleware.TrySpan = (*tryTracer)(nil)
+)

@@ -122,6 +122,25 @@ type Span interface {
 	End(o route.Outcome)
 }
 
+// TrySpan is a Span that shows the single tries of its message, where there is
+// more than one: those of [Retry] and [Hedge].
+type TrySpan interface {
+	Span
+	// Tried tells of one try: its number, from 1, and the id of its server, ""
+	// if none was found. err says how it failed; it is nil when the try begins,
+	// which is not told of the first. Tries may overlap. It may be called from
+	// any goroutine, also after End, and must not block.
+	Tried(n int, server string, err *message.Error)
+}
+
+type tryKey struct{}
+
+// tries returns the span of the message that ctx belongs to, or nil.
+func tries(ctx context.Context) TrySpan {
+	s, _ := ctx.Value(tryKey{}).(TrySpan)
+	return s
+}
+
 // Trace puts a span around each message and its context into the header
 // traceparent that the server gets. With a nil Tracer it is nothing at all: the
 // caller's trace context travels on unchanged.
@@ -146,6 +165,9 @@ func Trace(t Tracer) route.Middleware {
 				}
 			}
 			ctx, span := t.Start(ctx, start)
+			if s, ok := span.(TrySpan); ok {
+				ctx = context.WithValue(ctx, tryKey{}, s)
+			}
 			if c := span.Context(); !c.IsZero() && c != start.Parent {
 				m.SetHeader(headerTraceparent, c.String())
 				if start.Parent.IsZero() && m.Header(headerTracestate) != "" {

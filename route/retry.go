@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ropewalk/ropewalk/message"
 )
@@ -49,12 +50,18 @@ type Retrier interface {
 	Failed(ctx context.Context, req *Request, res Repeater, err *message.Error) bool
 }
 
+// ErrTryTime is the cause of an error that ends a try which took longer than one
+// may: there is time for another.
+var ErrTryTime = errors.New("the time of one try is over")
+
 // Repeatable reports whether a failure may be one after which a request can be
 // tried again: it was surely not executed, or its server was lost, which is no
 // harm where calls are idempotent.
 func Repeatable(err *message.Error) bool {
 	switch err.Code { //nolint:exhaustive // the others are what they say of themselves
-	case message.CodeDeadlineExceeded, message.CodeCanceled:
+	case message.CodeDeadlineExceeded:
+		return errors.Is(err.Cause, ErrTryTime)
+	case message.CodeCanceled:
 		return false
 	case message.CodeNodeLost, message.CodeServiceLost, message.CodeMeshSplit:
 		return true

@@ -1,0 +1,115 @@
+package middleware
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// attempt is the Responder of one try whose time is limited. What its server
+// says when the try is over does not reach the call, which may be with another
+// server by then.
+//
+//	open ──Part──► begun ──Reply, Fail──► over
+//	  └────────────Reply, Fail, the time──► over
+type attempt struct {
+	route.Responder
+
+	state atomic.Uint32
+	timer *time.Timer
+}
+
+const (
+	attemptOpen uint32 = iota
+	attemptBegun
+	attemptOver
+)
+
+// newAttempt begins a try.
+func newAttempt(res route.Responder, most time.Duration) *attempt {
+	a := &attempt{Responder: res}
+	a.timer = time.AfterFunc(most, a.expire)
+	res.OnFinish(a)
+	return a
+}
+
+// Unwrap lets others find the call.
+func (a *attempt) Unwrap() route.Responder { return a.Responder }
+
+// Part implements route.Responder. A try of which the caller has seen a part
+// may go on: it is not repeated.
+func (a *attempt) Part(b route.Body) error {
+	if !a.begin() {
+		return errTryOver()
+	}
+	return a.Responder.Part(b)
+}
+
+// PartWhenRoom implements route.Patient.
+func (a *attempt) PartWhenRoom(ctx context.Context, b route.Body) error {
+	if !a.begin() {
+		return errTryOver()
+	}
+	return partWhenRoom(ctx, a.Responder, b)
+}
+
+// partWhenRoom waits if it can.
+func partWhenRoom(ctx context.Context, res route.Responder, b route.Body) error {
+	if p, ok := res.(route.Patient); ok {
+		return p.PartWhenRoom(ctx, b)
+	}
+	return res.Part(b)
+}
+
+func (a *attempt) begin() bool {
+	if a.state.CompareAndSwap(attemptOpen, attemptBegun) {
+		a.timer.Stop()
+		return true
+	}
+	return a.state.Load() == attemptBegun
+}
+
+// Reply implements route.Responder.
+func (a *attempt) Reply(b route.Body) error {
+	if a.state.Swap(attemptOver) == attemptOver {
+		return errTryOver()
+	}
+	return a.Responder.Reply(b)
+}
+
+// Fail implements route.Responder.
+func (a *attempt) Fail(err error) error {
+	if a.state.Swap(attemptOver) == attemptOver {
+		return errTryOver()
+	}
+	return a.Responder.Fail(err)
+}
+
+func (a *attempt) expire() {
+	if !a.state.CompareAndSwap(attemptOpen, attemptOver) {
+		return
+	}
+	e := message.NewError(message.CodeDeadlineExceeded, "no server answered within the time of one try", "")
+	e.Cause = route.ErrTryTime
+	_ = a.Responder.Fail(e)
+}
+
+// Finished implements route.Finisher: the try or the call is over.
+func (a *attempt) Finished(route.Outcome) {
+	a.timer.Stop()
+	a.state.Store(attemptOver)
+}
+
+// errTryOver is what a server is told whose try is over.
+func errTryOver() error {
+	return message.NewError(message.CodeCanceled, "the try took too long, or another server has answered", "")
+}
+
+var (
+	_ route.Responder = (*attempt)(nil)
+	_ route.Patient   = (*attempt)(nil)
+	_ route.Finisher  = (*attempt)(nil)
+)
