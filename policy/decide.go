@@ -22,6 +22,9 @@ type Ask struct {
 	IP string
 }
 
+// unsure is why an address is refused whatever the rules are.
+const unsure = "its path can be read as one with . or .. in it, or is encoded too often"
+
 // byPreset is how a test calls a decision that no rule made.
 const byPreset = "preset"
 
@@ -85,7 +88,7 @@ func (p *Policy) Decide(s *session.Session, ask Ask) Decision {
 	case allowing != nil:
 		return Decision{Allowed: true, Rule: allowing.name, policy: p, rule: allowing}
 	case !sure:
-		return Decision{Preset: true, Why: "its address is encoded too often", policy: p}
+		return Decision{Preset: true, Why: unsure, policy: p}
 	}
 	return Decision{Allowed: p.allows(ask.Verb), Preset: true, policy: p}
 }
@@ -169,7 +172,7 @@ func (d Decision) Error(s *session.Session, ask Ask) *message.Error {
 func (d Decision) reason() string {
 	switch {
 	case d.rule == nil && d.Why != "":
-		return "no rule allows it: " + d.Why
+		return d.Why
 	case d.rule == nil:
 		return "no rule allows it"
 	case d.rule.message != "":
@@ -188,6 +191,9 @@ func (d Decision) needed(s *session.Session, ask Ask) (code message.Code, hint s
 	code = message.CodeForbidden
 	if d.policy == nil {
 		return code, "Ask the owner of the node for the permission."
+	}
+	if d.Preset && d.Why != "" {
+		return code, "Write the path plainly, without escapes that nobody needs."
 	}
 	var needs []string
 	could, login := d.policy.allows(ask.Verb), false

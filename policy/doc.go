@@ -20,9 +20,10 @@
 // # What an address is compared with
 //
 // With each way in which somebody behind the node could read it: as it is, and,
-// if it has %-escapes or backslashes, decoded and with . and .. resolved. A rule
-// that allows has to match all of these, one that denies any of them. So an
-// address cannot be spelled past a rule, whatever decodes it later.
+// if it has %-escapes or backslashes, decoded. A rule that allows has to match all
+// of these, one that denies any of them; and an address that reads as one with . or
+// .. in it is refused whatever the rules are. So an address cannot be spelled past a
+// rule, whatever decodes it later.
 //
 // # Addresses that stand for several
 //

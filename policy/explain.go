@@ -54,7 +54,7 @@ func (r *rule) explain(ask *Ask, s *session.Session, readings []string, sure boo
 	v, why := r.judge(a, readings)
 	switch {
 	case v == yes && !r.deny && !sure:
-		return false, "the address is encoded too often"
+		return false, unsure
 	case v == yes:
 		return true, ""
 	case v == unknown:

@@ -73,15 +73,17 @@ func (s segment) match(t *target, seg string, wild bool) fit {
 		return same(s.text, seg, wild)
 	case one:
 		return whole
+	default:
+		v, state := s.value(t.session)
+		switch state {
+		case missing:
+			return apart
+		case unusable:
+			return part
+		default:
+			return same(v, seg, wild)
+		}
 	}
-	v, state := s.value(t.session)
-	switch state {
-	case missing:
-		return apart
-	case unusable:
-		return part
-	}
-	return same(v, seg, wild)
 }
 
 func same(text, seg string, wild bool) fit {

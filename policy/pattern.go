@@ -136,7 +136,7 @@ func parseSegment(pattern, text string) (segment, error) {
 	case open && closed && strings.HasPrefix(text, claimOpen):
 		name := inner[len(claimOpen)-1:]
 		if !validName(name) {
-			return segment{}, badPattern(pattern, fmt.Sprintf("%s is not the name of a claim", quote(name)),
+			return segment{}, badPattern(pattern, quote(name)+" is not the name of a claim",
 				"Use letters, digits, _ and -, as in {claims.tenant}; what is within a claim is for the condition.")
 		}
 		return segment{kind: claim, text: name}, nil

@@ -116,7 +116,7 @@ func TestAddresses(t *testing.T) {
 		{"shop:/{claims.tenant}/**", "shop:/acme/%2e%2e/other", false},
 		{"shop:/{claims.tenant}/**", "shop:/acme/..%2fother", false},
 		{"shop:/{claims.tenant}/**", "shop:/acme/%252e%252e%252fother", false},
-		{"shop:/{claims.tenant}/**", `shop:/acme/..\other`, false},
+		{"shop:/{claims.tenant}/**", `shop:/acme/..\b`, false},
 		{"shop:/{claims.tenant}/**", "shop:/acme/%c0%ae%c0%ae/other", false},
 		{"shop:/{claims.tenant}/**", "shop:/acme/%25252525252e", false},
 		{"shop:/{claims.tenant}/**", "shop:/%61cme/x", false},
@@ -156,8 +156,6 @@ func TestDenyMeets(t *testing.T) {
 		{"a:/secret", "a:/secret", "", true},
 		{"a:/secret", "a:/Secret", "", false},
 		{"a:/secret", "a:/%73ecret", "", true},
-		{"a:/secret", "a:/x/%2e%2e/secret", "", true},
-		{"a:/secret", `a:/x\..\secret`, "", true},
 		{"a:/secret", "a:/%2573ecret", "", true},
 		{"a:/secret", "a:/*", "", true},
 		{"a:/secret", "a:/**", "", true},
@@ -196,14 +194,14 @@ func TestConditions(t *testing.T) {
 	}, session.Claims{"shard": "7"})
 	s.Issuer = "https://id.example"
 	for when, want := range map[string]bool{
-		"":                                         true,
-		"true":                                     true,
-		"'admin' in claims.roles":                  true,
-		"'owner' in claims.roles":                  false,
-		"has(claims.roles)":                        true,
-		"has(claims.nothing)":                      false,
-		"'tenant' in claims":                       true,
-		"claims.level >= 3":                        true,
+		"":                        true,
+		"true":                    true,
+		"'admin' in claims.roles": true,
+		"'owner' in claims.roles": false,
+		"has(claims.roles)":       true,
+		"has(claims.nothing)":     false,
+		"'tenant' in claims":      true,
+		"claims.level >= 3":       true,
 		"claims.level == 3 && claims.level < 3.5":  true,
 		"claims.level > 3":                         false,
 		"claims.ok":                                true,
@@ -245,6 +243,27 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestDots is about addresses that nobody honest needs: no preset and no rule
+// allows them.
+func TestDots(t *testing.T) {
+	t.Parallel()
+	p := compiled(t, "dev", rule("all", "*", "*:/**", ""))
+	for address, want := range map[string]bool{
+		"a:/x/%2e%2e/secret": false, `a:/x\..\secret`: false, "a:/%2e": false, "a:/x%2f..%2fy": false, "a:/%252e%252e/%5c..": false,
+		"a:/..;/x": false, "a:/..%00/x": false, "a:/%c0%ae%c0%ae/x": false, "a:/%2525252525": false,
+		"a:/.well-known/x": true, "a:/...": true, "a:/x..": true, "a:/%2ehidden": true, "a:/100%": true, "a:/%C3%A9": true,
+	} {
+		a := ask(t, policy.Call, address)
+		d := p.Decide(nil, a)
+		if d.Allowed != want || !want && (!d.Preset || d.Why == "") {
+			t.Errorf("%s: %+v", address, d)
+		}
+		if e := d.Error(nil, a); !want && (e.Code != message.CodeForbidden || !strings.Contains(e.Message, "..") || e.Hint == "") {
+			t.Errorf("%s: %v, hint %q", address, e, e.Hint)
+		}
+	}
+}
+
 func TestWhichWins(t *testing.T) {
 	t.Parallel()
 	p := compiled(t, "standard",
@@ -275,7 +294,9 @@ func TestCompileRefuses(t *testing.T) {
 		return policy.Config{Rules: []policy.Rule{good, r}}
 	}
 	when := func(text string) policy.Config { return with(func(r *policy.Rule) { r.When = text }) }
-	address := func(text string) policy.Config { return with(func(r *policy.Rule) { r.Addresses = []string{"a:/", text} }) }
+	address := func(text string) policy.Config {
+		return with(func(r *policy.Rule) { r.Addresses = []string{"a:/", text} })
+	}
 	for _, c := range []struct {
 		cfg         policy.Config
 		path, wants string

@@ -7,8 +7,9 @@ import "strings"
 const maxReadings = 4
 
 // readings returns the ways to read a path: as it is, and as somebody reads it
-// who decodes it, once or more often. sure is false if there are more of them
-// than are looked at. It allocates only if there is more than one.
+// who decodes it, once or more often. sure is false if there is a way that
+// nobody honest would need, so that it must not be allowed: with . or .. in it,
+// or encoded too often. It allocates only if there is more than one way.
 func readings(path string, room *[maxReadings]string) (list []string, sure bool) {
 	room[0] = path
 	list = room[:1]
@@ -16,6 +17,9 @@ func readings(path string, room *[maxReadings]string) (list []string, sure bool)
 		return list, true
 	}
 	for {
+		if dotted(path) {
+			return list, false
+		}
 		next := reread(path)
 		if next == path {
 			return list, true
@@ -46,24 +50,38 @@ func plain(path string) bool {
 	return true
 }
 
+// dotted tells whether a path has a . or .. segment, for somebody who takes a
+// backslash for a slash, or ends a segment at a semicolon or a zero.
+func dotted(path string) bool {
+	for seg := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
+		if i := strings.IndexAny(seg, ";\x00"); i >= 0 {
+			seg = seg[:i]
+		}
+		if seg == "." || seg == ".." {
+			return true
+		}
+	}
+	return false
+}
+
 // overlong are spellings of . / and \ that only careless decoders take.
 var overlong = strings.NewReplacer("\xc0\xae", ".", "\xc0\xaf", "/", "\xc1\x9c", `\`)
 
 // reread returns a path as somebody sees it who decodes %-escapes once, takes a
-// backslash for a slash and resolves . and .. segments.
+// backslash for a slash and overlooks empty segments.
 func reread(path string) string {
 	path = strings.ReplaceAll(overlong.Replace(unescape(path)), `\`, "/")
-	var kept []string
+	var b strings.Builder
 	for seg := range strings.SplitSeq(path, "/") {
-		switch seg {
-		case "", ".":
-		case "..":
-			kept = kept[:max(0, len(kept)-1)]
-		default:
-			kept = append(kept, seg)
+		if seg != "" {
+			b.WriteByte('/')
+			b.WriteString(seg)
 		}
 	}
-	return "/" + strings.Join(kept, "/")
+	if b.Len() == 0 {
+		return "/"
+	}
+	return b.String()
 }
 
 // unescape decodes what is a %-escape and leaves all else.
