@@ -181,7 +181,7 @@ func (r *retrier) try(ctx context.Context, req *route.Request, res route.Respond
 		return
 	}
 	if r.most > 0 && (idempotent || allIdempotent(req.Match())) {
-		res = newAttempt(res, r.most)
+		res = newTimedTry(res, r.most)
 	}
 	defer handed(c, req, idempotent) // also after a panic
 	r.next.Handle(ctx, req, res)

@@ -9,13 +9,13 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// attempt is the Responder of one try whose time is limited. What its server
+// timedTry is the Responder of one try whose time is limited. What its server
 // says when the try is over does not reach the call, which may be with another
 // server by then.
 //
 //	open ──Part──► begun ──Reply, Fail──► over
 //	  └────────────Reply, Fail, the time──► over
-type attempt struct {
+type timedTry struct {
 	route.Responder
 
 	state atomic.Uint32
@@ -23,25 +23,25 @@ type attempt struct {
 }
 
 const (
-	attemptOpen uint32 = iota
-	attemptBegun
-	attemptOver
+	tryOpen uint32 = iota
+	tryBegun
+	tryOver
 )
 
-// newAttempt begins a try.
-func newAttempt(res route.Responder, most time.Duration) *attempt {
-	a := &attempt{Responder: res}
+// newTimedTry begins a try.
+func newTimedTry(res route.Responder, most time.Duration) *timedTry {
+	a := &timedTry{Responder: res}
 	a.timer = time.AfterFunc(most, a.expire)
 	res.OnFinish(a)
 	return a
 }
 
 // Unwrap lets others find the call.
-func (a *attempt) Unwrap() route.Responder { return a.Responder }
+func (a *timedTry) Unwrap() route.Responder { return a.Responder }
 
 // Part implements route.Responder. A try of which the caller has seen a part
 // may go on: it is not repeated.
-func (a *attempt) Part(b route.Body) error {
+func (a *timedTry) Part(b route.Body) error {
 	if !a.begin() {
 		return errTryOver()
 	}
@@ -49,7 +49,7 @@ func (a *attempt) Part(b route.Body) error {
 }
 
 // PartWhenRoom implements route.Patient.
-func (a *attempt) PartWhenRoom(ctx context.Context, b route.Body) error {
+func (a *timedTry) PartWhenRoom(ctx context.Context, b route.Body) error {
 	if !a.begin() {
 		return errTryOver()
 	}
@@ -64,32 +64,32 @@ func partWhenRoom(ctx context.Context, res route.Responder, b route.Body) error 
 	return res.Part(b)
 }
 
-func (a *attempt) begin() bool {
-	if a.state.CompareAndSwap(attemptOpen, attemptBegun) {
+func (a *timedTry) begin() bool {
+	if a.state.CompareAndSwap(tryOpen, tryBegun) {
 		a.timer.Stop()
 		return true
 	}
-	return a.state.Load() == attemptBegun
+	return a.state.Load() == tryBegun
 }
 
 // Reply implements route.Responder.
-func (a *attempt) Reply(b route.Body) error {
-	if a.state.Swap(attemptOver) == attemptOver {
+func (a *timedTry) Reply(b route.Body) error {
+	if a.state.Swap(tryOver) == tryOver {
 		return errTryOver()
 	}
 	return a.Responder.Reply(b)
 }
 
 // Fail implements route.Responder.
-func (a *attempt) Fail(err error) error {
-	if a.state.Swap(attemptOver) == attemptOver {
+func (a *timedTry) Fail(err error) error {
+	if a.state.Swap(tryOver) == tryOver {
 		return errTryOver()
 	}
 	return a.Responder.Fail(err)
 }
 
-func (a *attempt) expire() {
-	if !a.state.CompareAndSwap(attemptOpen, attemptOver) {
+func (a *timedTry) expire() {
+	if !a.state.CompareAndSwap(tryOpen, tryOver) {
 		return
 	}
 	e := message.NewError(message.CodeDeadlineExceeded, "no server answered within the time of one try", "")
@@ -98,9 +98,9 @@ func (a *attempt) expire() {
 }
 
 // Finished implements route.Finisher: the try or the call is over.
-func (a *attempt) Finished(route.Outcome) {
+func (a *timedTry) Finished(route.Outcome) {
 	a.timer.Stop()
-	a.state.Store(attemptOver)
+	a.state.Store(tryOver)
 }
 
 // errTryOver is what a server is told whose try is over.
@@ -109,7 +109,7 @@ func errTryOver() error {
 }
 
 var (
-	_ route.Responder = (*attempt)(nil)
-	_ route.Patient   = (*attempt)(nil)
-	_ route.Finisher  = (*attempt)(nil)
+	_ route.Responder = (*timedTry)(nil)
+	_ route.Patient   = (*timedTry)(nil)
+	_ route.Finisher  = (*timedTry)(nil)
 )
