@@ -58,6 +58,14 @@ type Config struct {
 	KeyFile string `json:"keyFile,omitempty"`
 	// CAFile is the authority whose certificates are accepted.
 	CAFile string `json:"caFile,omitempty"`
+	// Store is a directory in which the node takes part in keeping what has to
+	// outlive a node: JetStream, the part of NATS that has a disk. A node alone
+	// keeps it for itself. Nodes of a mesh keep it together: all of them need a
+	// store, a fixed port in cluster, and in join the same list of all nodes that
+	// have one, themselves included. It works while more than half of these are
+	// there: with three, one may be away; with two, none. Default: none. With
+	// nats the servers there keep it.
+	Store string `json:"store,omitempty"`
 }
 
 var goodName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -92,7 +100,7 @@ func (c *Config) Validate() error {
 			add("advertise: there is nothing to advertise without cluster; set both")
 		}
 	}
-	errs = append(errs, c.validateNATS(), c.validateTLS(), c.validateSecret())
+	errs = append(errs, c.validateNATS(), c.validateTLS(), c.validateSecret(), c.validateStore())
 	return errors.Join(errs...)
 }
 

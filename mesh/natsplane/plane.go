@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/mesh"
 )
@@ -58,6 +60,7 @@ type Plane struct {
 	addr   string
 	lane   *lane.Lane
 	known  map[string]string // subjects of nodes that were sent to
+	keeps  *nats.Conn        // for JetStream; nil without it
 	self   [][]byte          // sent by this node to itself
 	selfN  int               // bytes in self
 	wake   chan struct{}
@@ -136,13 +139,13 @@ func (p *Plane) connect(ctx context.Context) error {
 	subjects := [2]string{p.subject(p.node), p.subject("")}
 	switch {
 	case p.cfg.alone():
-		return nil
+		return p.openStore(ctx)
 	case len(p.cfg.NATS) > 0:
 		out, err := p.openOutside(ctx, subjects)
 		if err != nil {
 			return err
 		}
-		p.to = out
+		p.to, p.keeps = out, out.conn
 		return nil
 	}
 	s, err := startInside(ctx, &p.cfg, p.node, p.log)
@@ -155,6 +158,9 @@ func (p *Plane) connect(ctx context.Context) error {
 		return err
 	}
 	p.to, p.server, p.addr = in, s, s.reachable()
+	if p.cfg.Store != "" {
+		return p.connectStore()
+	}
 	return nil
 }
 
@@ -300,6 +306,9 @@ func (p *Plane) Close(context.Context) error {
 	p.hearing.Unlock()
 	if p.to != nil {
 		p.to.close()
+	}
+	if p.keeps != nil {
+		p.keeps.Close()
 	}
 	if p.server != nil {
 		p.server.stop()

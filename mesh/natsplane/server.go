@@ -78,12 +78,15 @@ func (s *inside) ready(ctx context.Context, l *serverLog) error {
 	for {
 		select {
 		case err := <-l.fatal:
+			if s.cfg.alone() {
+				return fmt.Errorf("store: %w", err)
+			}
 			host, port := s.cfg.listen()
 			return fmt.Errorf("listen for other nodes at %s: %w", net.JoinHostPort(host, strconv.Itoa(port)), err)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			if s.ClusterAddr() != nil {
+			if s.cfg.alone() || s.ClusterAddr() != nil {
 				return nil
 			}
 		}
@@ -134,6 +137,10 @@ func ownIP() net.IP {
 }
 
 func serverOptions(cfg *Config, node string) (*natsserver.Options, error) {
+	if cfg.alone() { // it has a store
+		opts := &natsserver.Options{ServerName: node, DontListen: true, NoLog: true, NoSigs: true}
+		return opts, cfg.keep(opts)
+	}
 	host, port := cfg.listen()
 	if port == 0 {
 		port = natsserver.RANDOM_PORT
@@ -182,5 +189,5 @@ func serverOptions(cfg *Config, node string) (*natsserver.Options, error) {
 		}
 		opts.Cluster.TLSConfig = t
 	}
-	return opts, nil
+	return opts, cfg.keep(opts)
 }

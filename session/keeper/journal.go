@@ -17,10 +17,15 @@ import (
 // compactAfter is how many lines beyond twice the list a file journal may have.
 const compactAfter = 1000
 
+// ErrLater is what a [Journal] that cannot be read yet fails with: the Keeper
+// begins without it and reads it later.
+var ErrLater = errors.New("the revocations cannot be read yet")
+
 // Journal keeps revocations over a restart of all nodes. Its methods are called
 // by one goroutine at a time and may block.
 type Journal interface {
-	// Load returns what was kept. Old revocations may be among it.
+	// Load returns what was kept. Old revocations may be among it. It may fail
+	// with ErrLater.
 	Load(ctx context.Context) ([]Revocation, error)
 	// Append keeps more; all returns the whole list, in case the journal wants to
 	// be written anew.

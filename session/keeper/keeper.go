@@ -103,7 +103,7 @@ func New(ctx context.Context, cfg Config, parts Parts) (*Keeper, error) {
 	}
 	if k.journal != nil {
 		kept, err := k.journal.Load(ctx)
-		if err != nil {
+		if k.saver.unread = errors.Is(err, ErrLater); err != nil && !k.saver.unread {
 			return nil, err
 		}
 		k.list.add(kept, time.Now())

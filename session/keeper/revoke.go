@@ -15,6 +15,9 @@ import (
 // saveTime bounds how long Close waits for the journal.
 const saveTime = 5 * time.Second
 
+// loadAgain is how long to wait before a journal is read again.
+const loadAgain = time.Second
+
 // Revoke ends sessions before their time: on this node when it returns, on the
 // others when they Merge it. It blocks until the journal has it, if there is
 // one; if that fails the sessions are ended all the same, and the error says
@@ -127,7 +130,8 @@ func (k *Keeper) OnRevoked(f func([]Revocation)) {
 
 // saver hands revocations to the journal.
 type saver struct {
-	wake chan struct{}
+	wake   chan struct{}
+	unread bool // the journal could not be read yet; only for New and runSaver
 
 	mu      sync.Mutex
 	pending []Revocation
@@ -186,14 +190,31 @@ var errClosed = errors.New("the keeper of sessions is closed")
 // runSaver saves until ctx ends. What the journal did not take is tried again
 // with what comes next.
 func (k *Keeper) runSaver(ctx context.Context) {
+	again := time.NewTimer(loadAgain)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.saver.wake:
+			k.save(ctx)
+		case <-again.C:
 		}
-		k.save(ctx)
+		if k.saver.unread {
+			k.loadAgain(ctx)
+			again.Reset(loadAgain)
+		}
 	}
+}
+
+// loadAgain reads a journal that could not be read before.
+func (k *Keeper) loadAgain(ctx context.Context) {
+	kept, err := k.journal.Load(ctx)
+	if k.saver.unread = err != nil; k.saver.unread {
+		k.log.Debug("the revocations cannot be read yet", slog.Any("err", err))
+		return
+	}
+	k.Merge(kept)
 }
 
 func (k *Keeper) save(ctx context.Context) {
