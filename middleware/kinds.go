@@ -83,9 +83,33 @@ func Kinds() []Kind {
 			build: configured(func(c RateConfig, _ Env) (route.Middleware, error) { return RateLimit(c), nil }),
 		},
 		{
+			Name: route.KindFallback, Description: "Answers in the place of what failed: another address, the last good answer, a value.",
+			Stages: []route.Stage{inbound}, Settings: FallbackConfig{},
+			build: configured(func(c FallbackConfig, env Env) (route.Middleware, error) {
+				m, err := NewFallbackMetrics(env.Registry)
+				return Fallback(env.Logger, m, c), err
+			}),
+		},
+		{
+			Name: route.KindShed, Description: "Refuses the calls that matter least while the node has too much to do.",
+			Stages: []route.Stage{call, serve}, Settings: ShedConfig{},
+			build: stateful(func(c ShedConfig, env Env) (*Shedder, error) {
+				m, err := NewShedMetrics(env.Registry)
+				return NewShed(m, c), err
+			}),
+		},
+		{
 			Name: route.KindDeadline, Description: "Gives calls a default and a longest time, by route.",
 			Stages: []route.Stage{call, serve}, Settings: DeadlineConfig{},
 			build: configured(func(c DeadlineConfig, _ Env) (route.Middleware, error) { return Deadline(c), nil }),
+		},
+		{
+			Name: route.KindOrder, Description: "Has the calls of a session run one after another, in the order in which they came.",
+			Stages: []route.Stage{call}, Settings: OrderConfig{},
+			build: configured(func(c OrderConfig, env Env) (route.Middleware, error) {
+				m, err := NewOrderMetrics(env.Registry)
+				return InOrder(env.Logger, m, c), err
+			}),
 		},
 		{
 			Name: route.KindRetry, Description: "Tries calls again that failed and may be repeated.",
@@ -93,6 +117,22 @@ func Kinds() []Kind {
 			build: configured(func(c RetryConfig, env Env) (route.Middleware, error) {
 				m, err := NewRetryMetrics(env.Registry)
 				return Retry(env.Logger, m, c), err
+			}),
+		},
+		{
+			Name: route.KindIdempotency, Description: "Executes a call with an idempotency key once, and gives its answer again.",
+			Stages: []route.Stage{call, serve}, Settings: IdempotencyConfig{},
+			build: configured(func(c IdempotencyConfig, env Env) (route.Middleware, error) {
+				m, err := NewIdempotencyMetrics(env.Registry)
+				return Idempotency(env.Logger, m, c), err
+			}),
+		},
+		{
+			Name: route.KindCache, Description: "Keeps the answers of routes that only read.",
+			Stages: []route.Stage{call}, Settings: CacheConfig{},
+			build: stateful(func(c CacheConfig, env Env) (*AnswerCache, error) {
+				m, err := NewCacheMetrics(env.Registry)
+				return NewCache(env.Logger, m, c), err
 			}),
 		},
 		{

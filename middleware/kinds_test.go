@@ -44,7 +44,7 @@ func TestNew(t *testing.T) {
 		{"retry", `{"budget":{"perSecond":-1}}`, ``, "budget.perSecond", ""},
 		{"retry", `{"times":-1}`, ``, "times", "take the middleware out"},
 		{"retry", `{"every":1}`, ``, "settings", "times, backoff, try, budget, routes, except"},
-		{"teapot", ``, ``, "kind", "recover, metrics, trace, log, secret, rate-limit, deadline, retry, breaker, limit"},
+		{"teapot", ``, ``, "kind", "recover, metrics, trace, log, secret, rate-limit, fallback, shed, deadline, in-order, retry, idempotency, cache, breaker, "},
 		{"recover", `{"x":1}`, ``, "settings", "no settings"},
 		{"limit", `{"cals":5}`, ``, "settings", "calls, queue, wait, perRoute"},
 		{"deadline", `{"x":5}`, ``, "settings", "default, max, routes"},
@@ -91,7 +91,10 @@ func TestNew(t *testing.T) {
 // wrong with, and messages pass through all of it.
 func TestKindsFitTheStack(t *testing.T) {
 	t.Parallel()
-	settings := map[string]string{"secret": `{"secrets":["s"]}`, "rate-limit": `{"rate":10}`, "limit": `{"calls":1}`}
+	settings := map[string]string{
+		"secret": `{"secrets":["s"]}`, "rate-limit": `{"rate":10}`, "limit": `{"calls":1}`,
+		"fallback": `{"routes":{"b:/x":{"value":1}}}`, "in-order": `{"routes":["b:/x"]}`, "cache": `{"routes":{"b:/x":{}}}`,
+	}
 	stack := route.NewStack()
 	for _, k := range middleware.Kinds() {
 		e, err := middleware.New(k.Name, "my "+k.Name, json.RawMessage(settings[k.Name]), middleware.Env{})
