@@ -15,6 +15,9 @@ type Policy struct {
 	uses   uses // what conditions of any rule look at
 }
 
+// Preset is what holds where no rule matches: "dev", "standard" or "closed".
+func (p *Policy) Preset() string { return p.preset }
+
 // rule is a compiled [Rule].
 type rule struct {
 	name      string

@@ -7,6 +7,7 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 )
 
+// What a test can want.
 const (
 	wantAllow = "allow"
 	wantDeny  = "deny"
@@ -90,9 +91,12 @@ func name(by string) string {
 
 // title is what a test asks, in a few words.
 func (t *Test) title() string {
-	who := "anybody"
+	who, may := "anybody", "may"
 	if t.Session.Subject != "" {
 		who = t.Session.Subject
 	}
-	return strings.Join([]string{clip(who), t.Want, t.Verb, clip(t.Address)}, " ")
+	if t.Want == wantDeny {
+		may = "may not"
+	}
+	return strings.Join([]string{clip(who), may, t.Verb, clip(t.Address)}, " ")
 }
