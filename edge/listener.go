@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,9 @@ type listener struct {
 	tls  *tls.Config // nil without
 	addr net.Addr
 
+	origins atomic.Pointer[[]string]
+	cert    atomic.Pointer[tls.Certificate] // if there is tls
+
 	open  [transports]prometheus.Gauge
 	opens [transports]prometheus.Counter
 
@@ -39,6 +43,7 @@ type listener struct {
 
 func newListener(s *Server, cfg *ListenerConfig) (*listener, error) {
 	l := &listener{srv: s, cfg: cfg, fd: -1}
+	l.origins.Store(&cfg.Origins)
 	for t := range transports {
 		l.open[t] = s.metrics.open.WithLabelValues(cfg.Name, t.String())
 		l.opens[t] = s.metrics.opens.WithLabelValues(cfg.Name, t.String())
@@ -50,10 +55,11 @@ func newListener(s *Server, cfg *ListenerConfig) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.cert.Store(&cert)
 	l.tls = &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"}, // a WebSocket begins as HTTP/1.1
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return l.cert.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"}, // a WebSocket begins as HTTP/1.1
 	}
 	return l, nil
 }

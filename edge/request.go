@@ -152,7 +152,7 @@ func (l *listener) originAllowed(origin, host string) bool {
 	if found && host != "" && strings.EqualFold(originHost, host) {
 		return true
 	}
-	for _, allowed := range l.cfg.Origins {
+	for _, allowed := range *l.origins.Load() {
 		if allowed == "*" || strings.EqualFold(allowed, origin) {
 			return true
 		}
