@@ -117,7 +117,7 @@ func (s *Store) Create(ctx context.Context, r *keeper.Record) (*keeper.Record, e
 // Update implements keeper.Store.
 func (s *Store) Update(ctx context.Context, r *keeper.Record) (*keeper.Record, error) {
 	return s.write(ctx, r, func(ctx context.Context, kv jetstream.KeyValue, id string, value []byte) (uint64, error) {
-		if r.Session.Revision == 0 {
+		if r.Session.Revision == 0 || r.Session.Expired(time.Now()) {
 			return 0, s.missed(ctx, kv, id)
 		}
 		rev, err := kv.Update(ctx, id, value, r.Session.Revision)

@@ -266,6 +266,7 @@ func watches(t *testing.T, a, b keeper.Store) {
 	defer wg.Wait()
 	defer cancel()
 	heard := make(chan *keeper.Record, 100)
+	var last *keeper.Record
 	wg.Go(func() {
 		w.Watch(ctx, func(r *keeper.Record) {
 			select {
@@ -281,19 +282,18 @@ func watches(t *testing.T, a, b keeper.Store) {
 			t.Fatal(err)
 		}
 		select {
-		case got := <-heard:
-			return got.Session.ID == r.Session.ID
+		case last = <-heard:
+			return last.Session.ID == r.Session.ID
 		case <-time.After(50 * time.Millisecond):
 			return false
 		}
 	})
 	eventually(t, "the last change", func() bool {
 		select {
-		case got := <-heard:
-			return equal(got, r) && got.Session.Revision == r.Session.Revision
+		case last = <-heard:
 		default:
-			return false
 		}
+		return equal(last, r) && last.Session.Revision == r.Session.Revision
 	})
 }
 
