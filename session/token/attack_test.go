@@ -67,7 +67,8 @@ func TestAttacks(t *testing.T) {
 	if !stolen.Sealed || stolen.Claims["sec"] != nil {
 		t.Fatalf("%+v", stolen)
 	}
-	sec := strings.Split(strings.SplitN(string(unb64(t, strings.Split(victim, ".")[1])), `"sec":"`, 2)[1], `"`)[0]
+	_, sec, _ := strings.Cut(string(unb64(t, strings.Split(victim, ".")[1])), `"sec":"`)
+	sec, _, _ = strings.Cut(sec, `"`)
 	jwe := strings.Split(sec, ".")
 	zipped := strings.Join(append([]string{b64([]byte(strings.Replace(string(unb64(t, jwe[0])), "{", `{"zip":"DEF",`, 1)))}, jwe[1:]...), ".")
 	flip := []byte(parts[2])

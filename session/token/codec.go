@@ -149,7 +149,8 @@ func (c *Codec) Made() bool { return c.state.Load().cfg.generates() }
 // The keys of before are accepted for as long as Config.Keep says. It fails with
 // CodeConflict if the keys are from the configuration. Other processes with the
 // same directory see the new keys after their next Reload; they should not
-// rotate at the same time.
+// rotate at the same time. A key should not seal more than 2^32 tokens, which is
+// years for most: rotate before.
 func (c *Codec) Rotate() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -138,9 +138,9 @@ var own = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.HS256}
 
 // foreign are the algorithms that may be allowed for others. They are all
 // asymmetric: a public key must never be taken for the secret of an HMAC.
-var foreign = []jose.SignatureAlgorithm{
-	jose.EdDSA, jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
-}
+var foreign = append([]jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.ES384, jose.ES512}, foreignRSA...)
+
+var foreignRSA = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}
 
 var defaultAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.RS256}
 

@@ -44,7 +44,7 @@ func newFetcher(t http.RoundTripper) *fetcher {
 
 // get returns the body of a JSON document.
 func (f *fetcher) get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,11 @@ func parseJWKS(b []byte) ([]foreignKey, error) {
 	var keys []foreignKey
 	for _, raw := range doc.Keys[:min(len(doc.Keys), maxKeys)] {
 		// Who gives away a private key has lost it. A secret is never a public key.
-		var private struct{ D, K, P json.RawMessage }
+		var private struct {
+			D json.RawMessage `json:"d"`
+			K json.RawMessage `json:"k"`
+			P json.RawMessage `json:"p"`
+		}
 		if json.Unmarshal(raw, &private) != nil || private.D != nil || private.K != nil || private.P != nil {
 			continue
 		}

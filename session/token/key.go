@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -114,10 +115,7 @@ func suits(alg jose.SignatureAlgorithm, k any) bool {
 			return alg == jose.ES512
 		}
 	case *rsa.PublicKey:
-		switch alg {
-		case jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512:
-			return k.N.BitLen() >= 2048
-		}
+		return slices.Contains(foreignRSA, alg) && k.N.BitLen() >= 2048
 	case []byte:
 		return alg == jose.HS256
 	}

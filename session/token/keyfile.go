@@ -120,7 +120,7 @@ func readAll(path string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.Unwrap(err) // the path is said before
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(b) > maxFile {
 		err = fmt.Errorf("it has more than %d bytes", maxFile)

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,9 @@ func newCodec(t testing.TB, cfg token.Config, o ...token.Options) *token.Codec {
 	opts := token.Options{Mesh: "test"}
 	if len(o) > 0 {
 		opts = o[0]
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	c, err := token.New(cfg, opts)
 	if err != nil {

@@ -136,7 +136,7 @@ func (r *ring) unique() error {
 }
 
 func (r *ring) spans() []*span {
-	var all []*span
+	all := make([]*span, 0, len(r.sign)+len(r.seal))
 	for _, k := range r.sign {
 		all = append(all, &k.span)
 	}
