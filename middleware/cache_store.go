@@ -146,9 +146,10 @@ func (s *store) size() (entries, bytes int) {
 
 // invalidate forgets the answers of addresses, also those on their way: they
 // are for those who wait for them now, and for nobody else.
-func (s *store) invalidate(targets []target) (n int) {
+func (s *store) invalidate(targets []target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	n := 0
 	for _, t := range targets {
 		if t.path != "" {
 			n += s.removeAll(t.path)
@@ -161,7 +162,6 @@ func (s *store) invalidate(targets []target) (n int) {
 		}
 	}
 	s.lost("invalid", n)
-	return n
 }
 
 func (s *store) removeAll(path string) (n int) {

@@ -46,8 +46,18 @@ type built struct {
 
 // Kinds returns every kind that [New] can make, in the order in which they
 // usually stand in a stage.
-func Kinds() []Kind {
-	inbound, call, serve, deliver := route.StageInbound, route.StageCall, route.StageServe, route.StageDeliver
+func Kinds() []Kind { return slices.Concat(watching(), guarding(), mending()) }
+
+// The stages in which a kind makes sense, the usual one first.
+const (
+	inbound = route.StageInbound
+	call    = route.StageCall
+	serve   = route.StageServe
+	deliver = route.StageDeliver
+)
+
+// watching are the kinds that see what becomes of messages.
+func watching() []Kind {
 	return []Kind{
 		{
 			Name: route.KindRecover, Description: "Turns a panic into an error and logs its stack.",
@@ -72,6 +82,12 @@ func Kinds() []Kind {
 			Stages: []route.Stage{call, inbound, serve, deliver}, Settings: LogConfig{},
 			build: configured(func(c LogConfig, env Env) (route.Middleware, error) { return Log(env.Logger, c), nil }),
 		},
+	}
+}
+
+// guarding are the kinds that refuse messages, or answer for others.
+func guarding() []Kind {
+	return []Kind{
 		{
 			Name: route.KindSecret, Description: "Lets only messages pass whose field aut is a shared secret.",
 			Stages: []route.Stage{inbound, call}, Settings: SecretConfig{},
@@ -103,6 +119,12 @@ func Kinds() []Kind {
 			Stages: []route.Stage{call, serve}, Settings: DeadlineConfig{},
 			build: configured(func(c DeadlineConfig, _ Env) (route.Middleware, error) { return Deadline(c), nil }),
 		},
+	}
+}
+
+// mending are the kinds that see to the answer of a call.
+func mending() []Kind {
+	return []Kind{
 		{
 			Name: route.KindOrder, Description: "Has the calls of a session run one after another, in the order in which they came.",
 			Stages: []route.Stage{call}, Settings: OrderConfig{},
@@ -133,6 +155,14 @@ func Kinds() []Kind {
 			build: stateful(func(c CacheConfig, env Env) (*AnswerCache, error) {
 				m, err := NewCacheMetrics(env.Registry)
 				return NewCache(env.Logger, m, c), err
+			}),
+		},
+		{
+			Name: route.KindHedge, Description: "Asks a second server when the first is slow, if the call may be repeated.",
+			Stages: []route.Stage{call}, Settings: HedgeConfig{},
+			build: configured(func(c HedgeConfig, env Env) (route.Middleware, error) {
+				m, err := NewHedgeMetrics(env.Registry)
+				return Hedge(env.Logger, m, c), err
 			}),
 		},
 		{

@@ -84,7 +84,8 @@ type OrderMetrics struct{ calls *prometheus.CounterVec }
 //	ropewalk_in_order_calls_total{result}   calls of ordered routes: at_once, waited, left or refused
 func NewOrderMetrics(reg prometheus.Registerer) (*OrderMetrics, error) {
 	m := &OrderMetrics{calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "ropewalk_in_order_calls_total", Help: "Calls of ordered routes: those that ran at_once, that waited, that left while they waited, and that were refused.",
+		Name: "ropewalk_in_order_calls_total",
+		Help: "Calls of ordered routes: those that ran at_once, that waited, that left while they waited, and that were refused.",
 	}, []string{"result"})}
 	if reg == nil {
 		return m, nil
@@ -133,6 +134,20 @@ func InOrder(log *slog.Logger, m *OrderMetrics, cfg OrderConfig) route.Middlewar
 	}
 }
 
+// ordering is all lines.
+type ordering struct {
+	log         *slog.Logger
+	metrics     *OrderMetrics
+	only        map[string]struct{}
+	by, header  string
+	queue, room int
+	wait        time.Duration
+
+	mu      sync.Mutex
+	lines   map[orderKey]*orderly // those in which a call runs
+	waiting int
+}
+
 // orderKey is what calls have in common that are put in order.
 type orderKey struct {
 	kind, id string
@@ -157,20 +172,6 @@ func (o *ordering) keyOf(req *route.Request) orderKey {
 		}
 	}
 	return orderKey{kind: "client", id: peerOf(req).ID()}
-}
-
-// ordering is all lines.
-type ordering struct {
-	log         *slog.Logger
-	metrics     *OrderMetrics
-	only        map[string]struct{}
-	by, header  string
-	queue, room int
-	wait        time.Duration
-
-	mu      sync.Mutex
-	lines   map[orderKey]*orderly // those in which a call runs
-	waiting int
 }
 
 // orderly is the calls of one key: one that runs, and a line of others.
