@@ -78,6 +78,7 @@ var settings = map[string][2]string{
 	route.KindRate:     {"ratelimit.go", "RateConfig"},
 	route.KindDeadline: {"deadline.go", "DeadlineConfig"},
 	route.KindLimit:    {"limit.go", "LimitConfig"},
+	route.KindHedge:    {"hedge.go", "HedgeConfig"},
 	route.KindRetry:    {"retry.go", "RetryConfig"},
 }
 
