@@ -1,7 +1,6 @@
 package token
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +39,6 @@ type Codec struct {
 // issuers have fetched.
 type state struct {
 	cfg      Config
-	dir      string
 	iss, aud string
 	ring     *ring
 	issuers  map[string]*issuer
@@ -89,10 +87,10 @@ func (c *Codec) configure(cfg Config) error {
 		return err
 	}
 	next := &state{
-		cfg: cfg, dir: cmp.Or(cfg.Dir, c.opts.Dir), iss: cfg.issuer(c.opts), aud: cfg.audience(c.opts),
+		cfg: cfg, iss: cfg.issuer(c.opts), aud: cfg.audience(c.opts),
 		issuers: make(map[string]*issuer, len(cfg.Issuers)),
 	}
-	if cfg.generates() && next.dir == "" && c.made == nil {
+	if cfg.generates() && cfg.Dir == "" && c.made == nil {
 		made, err := makeKeys(time.Now())
 		if err != nil {
 			return err
@@ -100,7 +98,7 @@ func (c *Codec) configure(cfg Config) error {
 		c.made = made
 	}
 	var err error
-	if next.ring, err = load(&cfg, next.dir, c.made); err != nil {
+	if next.ring, err = load(&cfg, c.made); err != nil {
 		return err
 	}
 	before := c.state.Load()
@@ -130,8 +128,8 @@ func (c *Codec) warn(st *state) {
 	for _, k := range st.ring.seal {
 		files = append(files, k.origin)
 	}
-	if st.cfg.generates() && st.dir != "" {
-		files = append(files, filepath.Join(st.dir, madeFile))
+	if st.cfg.generates() && st.cfg.Dir != "" {
+		files = append(files, filepath.Join(st.cfg.Dir, madeFile))
 	}
 	slices.Sort(files)
 	for _, f := range slices.Compact(files) {
@@ -157,12 +155,12 @@ func (c *Codec) Rotate() error {
 	st := c.state.Load()
 	if !st.cfg.generates() {
 		return message.NewError(message.CodeConflict, "the keys are from the configuration",
-			"Add a key to sessions.keys, or move sessions.secret to sessions.oldSecrets and set another; then reload the configuration.")
+			"Add a key to sessions.tokens.keys, or move sessions.tokens.secret to sessions.tokens.oldSecrets and set another; then reload the configuration.")
 	}
 	old := c.made
-	if st.dir != "" {
+	if st.cfg.Dir != "" {
 		var err error
-		if old, err = readMade(st.dir); err != nil {
+		if old, err = readMade(st.cfg.Dir); err != nil {
 			return fmt.Errorf("rotate: %w", err)
 		}
 	}
@@ -170,9 +168,9 @@ func (c *Codec) Rotate() error {
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
-	if st.dir == "" {
+	if st.cfg.Dir == "" {
 		c.made = keys
-	} else if err := writeMade(st.dir, keys, os.Rename); err != nil {
+	} else if err := writeMade(st.cfg.Dir, keys, os.Rename); err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
 	return c.configure(st.cfg)

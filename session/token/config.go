@@ -39,22 +39,23 @@ const (
 // nodes of a mesh need the same Secret or the same Keys.
 type Config struct {
 	// Secret, of 32 characters and more, signs tokens (HS256) and seals secret
-	// claims. Better given as ROPEWALK_SESSIONS_SECRET than in a file.
-	Secret string `json:"secret,omitempty"`
+	// claims. Better given as ROPEWALK_SESSIONS_TOKENS_SECRET than in a
+	// file.
+	Secret string `json:"secret,omitempty" secret:"true"`
 	// OldSecrets are secrets of before. They sign nothing, and their tokens are
 	// accepted.
-	OldSecrets []string `json:"oldSecrets,omitempty"`
+	OldSecrets []string `json:"oldSecrets,omitempty" secret:"true"`
 	// Sealing is a secret for secret claims alone, for those who sign with Keys.
 	// Default: Secret.
-	Sealing string `json:"sealing,omitempty"`
+	Sealing string `json:"sealing,omitempty" secret:"true"`
 	// OldSealing are secrets of before, which open and do not seal.
-	OldSealing []string `json:"oldSealing,omitempty"`
+	OldSealing []string `json:"oldSealing,omitempty" secret:"true"`
 	// Keys are files with keys. The one with the latest From that is in its time
 	// signs; of several, the first. The others verify.
 	Keys []Key `json:"keys,omitempty"`
 	// Dir is the directory in which the node keeps the keys that it makes itself
-	// if there is neither Secret nor Keys. Default: the directory of the node's
-	// state, and without one the keys live as long as the process.
+	// if there is neither Secret nor Keys. Default: they are kept nowhere, and live
+	// as long as the process.
 	Dir string `json:"dir,omitempty"`
 	// Keep is for how long keys that were made here verify tokens after they
 	// have been replaced. Default: 720h.
@@ -122,8 +123,6 @@ type Issuer struct {
 type Options struct {
 	// Mesh is the name of the mesh. Default: ropewalk.
 	Mesh string
-	// Dir stands in for Config.Dir.
-	Dir string
 	// Log takes the log. Default: slog.Default.
 	Log *slog.Logger
 	// Registry takes the metrics. Nil: they are not registered.

@@ -14,7 +14,7 @@
 // issuers these are is a matter of configuration alone; nothing that stands in a
 // token is ever fetched.
 //
-//	c, err := token.New(token.Config{}, token.Options{Mesh: "home", Dir: dir})
+//	c, err := token.New(token.Config{Dir: dir}, token.Options{Mesh: "home"})
 //	defer c.Close()
 //	text, err := c.Encode(session.New("anna", session.Claims{"role": "editor"}, nil))
 //	s, err := c.DecodeWait(ctx, text)

@@ -47,7 +47,7 @@ func (c *Codec) Encode(s *session.Session) (string, error) {
 	k := st.ring.signing(now)
 	if k == nil {
 		return "", message.NewError(message.CodeConflict, "no key can sign now",
-			"Give the node a private key in sessions.keys, or a sessions.secret.")
+			"Give the node a private key in sessions.tokens.keys, or a sessions.tokens.secret.")
 	}
 	p := st.payload(s, now)
 	if len(s.Secret) > 0 && !s.Held {

@@ -50,7 +50,7 @@ func states(c *token.Codec) []string {
 func TestMadeKeys(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state", "keys")
-	c := newCodec(t, token.Config{}, token.Options{Dir: dir})
+	c := newCodec(t, token.Config{Dir: dir})
 	if !c.Made() {
 		t.Error("it does not know that the keys are its own")
 	}
@@ -64,7 +64,7 @@ func TestMadeKeys(t *testing.T) {
 		t.Errorf("something was left behind: %v", all)
 	}
 	// The same keys after a restart.
-	again := newCodec(t, token.Config{Dir: dir})
+	again := newCodec(t, token.Config{Dir: dir}, token.Options{Mesh: "other"})
 	if _, err := again.Decode(t.Context(), encode(t, c, anna())); message.CodeOf(err) != message.CodeUnauthenticated {
 		t.Error("another mesh is another issuer:", err)
 	}
@@ -112,7 +112,7 @@ func TestMadeAtOnce(t *testing.T) {
 	codecs := make([]*token.Codec, 8)
 	var wg sync.WaitGroup
 	for i := range codecs {
-		wg.Go(func() { codecs[i], _ = token.New(token.Config{}, token.Options{Dir: dir}) })
+		wg.Go(func() { codecs[i], _ = token.New(token.Config{Dir: dir}, token.Options{Mesh: "test"}) })
 	}
 	wg.Wait()
 	tok := encode(t, codecs[0], anna())
@@ -127,7 +127,7 @@ func TestMadeAtOnce(t *testing.T) {
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, err := token.New(token.Config{Keep: 7200e9}, token.Options{Dir: t.TempDir()})
+		c, err := token.New(token.Config{Keep: 7200e9, Dir: t.TempDir()}, token.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ type ring struct {
 
 // load reads all keys of a configuration. Made are the keys that were made here
 // and are nowhere in a file.
-func load(cfg *Config, dir string, made []entry) (*ring, error) {
+func load(cfg *Config, made []entry) (*ring, error) {
 	r := &ring{}
 	for i, k := range cfg.Keys {
 		entries, err := readFile(k)
@@ -31,9 +31,9 @@ func load(cfg *Config, dir string, made []entry) (*ring, error) {
 	if err := r.addSecrets(cfg); err != nil {
 		return nil, err
 	}
-	if cfg.generates() && dir != "" {
+	if cfg.generates() && cfg.Dir != "" {
 		var err error
-		if made, err = readMade(dir); err != nil {
+		if made, err = readMade(cfg.Dir); err != nil {
 			return nil, fmt.Errorf("dir: %w", err)
 		}
 	}

@@ -22,7 +22,7 @@ func (r *ring) sealClaims(s *session.Session, now time.Time) (string, error) {
 	k := r.sealing(now)
 	if k == nil {
 		return "", message.NewError(message.CodeConflict, "the session has secret claims, and no key can seal them now",
-			"Set sessions.sealing, or give the node a key for A256GCM in sessions.keys.")
+			"Set sessions.tokens.sealing, or give the node a key for A256GCM in sessions.tokens.keys.")
 	}
 	b, err := json.Marshal(sealed{ID: s.ID, Claims: s.Secret})
 	if err != nil {
