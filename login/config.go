@@ -310,7 +310,8 @@ func (c *Config) checkPasskeys(f *faults) {
 		return
 	}
 	if strings.ContainsAny(p.ID, ":/ ") || net.ParseIP(p.ID) != nil {
-		f.add("passkeys.id", fmt.Sprintf("%q is no domain", p.ID), "Write the domain without scheme and port, such as example.com or localhost; an IP address is none.")
+		f.add("passkeys.id", fmt.Sprintf("%q is no domain", p.ID),
+			"Write the domain without scheme and port, such as example.com or localhost; an IP address is none.")
 	}
 	for _, o := range p.Origins {
 		u, err := url.Parse(o)

@@ -61,8 +61,8 @@ func (h *hasher) turn(ctx context.Context) (done func(), err error) {
 // matches tells whether password has the hash. A hash that is missing or cannot
 // be used takes as long, and matches nothing. The error is that of waiting.
 func (h *hasher) matches(ctx context.Context, password string, hash *Hash) (bool, error) {
-	real := hash != nil && hash.Params.Memory <= h.most
-	if !real {
+	usable := hash != nil && hash.Params.Memory <= h.most
+	if !usable {
 		hash = &h.dummy
 	}
 	done, err := h.turn(ctx)
@@ -71,7 +71,7 @@ func (h *hasher) matches(ctx context.Context, password string, hash *Hash) (bool
 	}
 	defer done()
 	h.computed()
-	return hash.Matches(password) && real, nil
+	return hash.Matches(password) && usable, nil
 }
 
 // hash makes a hash.

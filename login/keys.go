@@ -30,6 +30,7 @@ const maxCredentialID = 1023
 
 func passkeyID(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
 
+//nolint:gosec // the names of columns are no credentials
 const passkeyColumns = "id, user_id, label, counter, credential, created, used"
 
 // passkeys returns those of a user, the first one first.
@@ -55,6 +56,7 @@ func (t *table) passkey(ctx context.Context, raw []byte) (*passkey, error) {
 func (t *table) findPasskeys(ctx context.Context, where, arg string) ([]passkey, error) {
 	ctx, cancel := t.limit(ctx)
 	defer cancel()
+	//nolint:gosec // names of tables come from the configuration, and are quoted
 	rows, err := t.db.QueryContext(ctx, "SELECT "+passkeyColumns+" FROM "+quote(t.cfg.Passkeys)+" WHERE "+where, arg)
 	if err != nil {
 		return nil, dbError("find passkeys", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -127,9 +129,7 @@ const (
 // from now on.
 func (l *Login) admit(ctx context.Context, u *User, how string) (*Me, error) {
 	set := make(session.Claims, len(u.Public)+2)
-	for name, v := range u.Public {
-		set[name] = v
-	}
+	maps.Copy(set, u.Public)
 	set[ClaimHow], set[ClaimAt] = how, float64(time.Now().Unix())
 	p := session.Patch{Subject: &u.ID, Set: set, Secret: u.Secret, Delete: l.old(service.SessionOf(ctx))}
 	if err := service.ChangeSession(ctx, p); err != nil {
@@ -143,7 +143,7 @@ func (l *Login) old(s *session.Session) []string {
 	var names []string
 	for _, c := range []session.Claims{s.Public, s.Secret} {
 		for name := range c {
-			if !contains(l.cfg.Keep, name) {
+			if !slices.Contains(l.cfg.Keep, name) {
 				names = append(names, name)
 			}
 		}
@@ -217,13 +217,4 @@ func (l *Login) fresh(s *session.Session) error {
 		return nil
 	}
 	return message.NewError(message.CodeUnauthenticated, "it is too long ago that you logged in", "Log in once more, then try again.")
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }

@@ -195,7 +195,7 @@ func (l *Login) replace(ctx context.Context, id, password string, except *sessio
 // acceptable tells what is wrong with a new password.
 func (l *Login) acceptable(name, password string) error {
 	p := &l.cfg.Passwords
-	text, hint := "", ""
+	var text, hint string
 	switch {
 	case !utf8.ValidString(password):
 		text, hint = "the password is not UTF-8", "Take another."

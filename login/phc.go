@@ -153,15 +153,19 @@ func (h Hash) GoString() string { return h.String() }
 // on how much of it is right. It takes the memory and time of [Hash.Params].
 func (h Hash) Matches(password string) bool {
 	password = normal(password)
+	p := &h.Params
+	var sum []byte
 	switch h.Kind {
 	case KindBcrypt:
 		return bcrypt.CompareHashAndPassword([]byte(h.crypt), []byte(password)) == nil
 	case KindArgon2i:
-		return subtle.ConstantTimeCompare(h.sum, argon2.Key([]byte(password), h.salt, h.Params.Passes, h.Params.Memory, h.Params.Lanes, uint32(len(h.sum)))) == 1
+		sum = argon2.Key([]byte(password), h.salt, p.Passes, p.Memory, p.Lanes, uint32(len(h.sum)))
 	case KindArgon2id:
-		return subtle.ConstantTimeCompare(h.sum, argon2.IDKey([]byte(password), h.salt, h.Params.Passes, h.Params.Memory, h.Params.Lanes, uint32(len(h.sum)))) == 1
+		sum = argon2.IDKey([]byte(password), h.salt, p.Passes, p.Memory, p.Lanes, uint32(len(h.sum)))
+	default:
+		return false
 	}
-	return false
+	return subtle.ConstantTimeCompare(h.sum, sum) == 1
 }
 
 // Weaker tells whether h is less work for an attacker than a hash made with p.

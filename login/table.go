@@ -58,7 +58,7 @@ func newTable(cfg Users) (*table, error) {
 	}
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
-		return nil, &message.Error{
+		return nil, &message.Error{ //nolint:gosec // an example of a URL
 			Code: message.CodeInvalidInput, Path: "users.dsn", Message: "the data source cannot be read",
 			Hint: "Write it like postgres://user:password@host/database.",
 		} // the error of a driver may show the password
@@ -74,8 +74,10 @@ func newTable(cfg Users) (*table, error) {
 		db.SetConnMaxIdleTime(0)
 	}
 	t := &table{cfg: cfg, db: db, byName: cfg.Queries.ByName, byID: cfg.Queries.ByID, setHash: cfg.Queries.SetHash}
-	text(&t.byName, "SELECT * FROM "+quote(cfg.Table)+" WHERE "+quoted(cfg.Columns.Name, "name")+" = $1")
-	text(&t.byID, "SELECT * FROM "+quote(cfg.Table)+" WHERE "+quoted(cfg.Columns.ID, "id")+" = $1")
+	// All columns: those with claims need not be there.
+	from := "SELECT * FROM " + quote(cfg.Table) + " WHERE " //nolint:unqueryvet // the same
+	text(&t.byName, from+quoted(cfg.Columns.Name, "name")+" = $1")
+	text(&t.byID, from+quoted(cfg.Columns.ID, "id")+" = $1")
 	hash := quoted(cfg.Columns.Hash, "hash")
 	text(&t.setHash, "UPDATE "+quote(cfg.Table)+" SET "+hash+" = $2 WHERE "+quoted(cfg.Columns.ID, "id")+" = $1 AND COALESCE("+hash+", '') = $3")
 	return t, nil
@@ -202,6 +204,11 @@ func readRow(rows *sql.Rows) (row, error) {
 	}
 	if err := rows.Scan(at...); err != nil {
 		return row{}, dbError("read a row", err)
+	}
+	for i, typ := range types { // SQLite has numbers only
+		if n, ok := r.vals[i].(int64); ok && strings.HasPrefix(strings.ToUpper(typ.DatabaseTypeName()), "BOOL") {
+			r.vals[i] = n != 0
+		}
 	}
 	return r, nil
 }

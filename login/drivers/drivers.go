@@ -4,6 +4,6 @@
 package drivers
 
 import (
-	_ "github.com/jackc/pgx/v5/stdlib" // "pgx"
-	_ "modernc.org/sqlite"             // "sqlite"
+	_ "github.com/jackc/pgx/v5/stdlib" // under the name pgx
+	_ "modernc.org/sqlite"             // under the name sqlite
 )
