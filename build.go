@@ -18,13 +18,15 @@ func (c *Config) logger() (*slog.Logger, error) {
 	if c.Logger != nil {
 		return c.Logger, nil
 	}
+	c.LogLevel = new(slog.LevelVar)
 	level := slog.LevelInfo
 	if c.Log.Level != "" {
 		if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 			return nil, fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
 		}
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	c.LogLevel.Set(level)
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
 	switch c.Log.Format {
 	case "", "text":
 		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
@@ -61,7 +63,7 @@ func (c *Config) strategies(nodeID string) (*route.Strategies, error) {
 }
 
 // edge returns the configuration of the listeners.
-func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics, admit func(origins []string) func(*edge.Handshake) error) (edge.Config, error) {
+func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics, admit func(listener string) func(*edge.Handshake) error) (edge.Config, error) {
 	out := edge.Config{
 		NodeID: nodeID, HTTP: handler, Logger: log, Metrics: m,
 		Limits: edge.Limits{
@@ -88,7 +90,7 @@ func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *
 		}
 		out.Listeners = append(out.Listeners, edge.ListenerConfig{
 			Name: name, Addr: l.Address, CertFile: l.CertFile, KeyFile: l.KeyFile,
-			Deflate: l.Compress, Origins: l.Origins, Driver: driver, Admit: admit(l.Origins),
+			Deflate: l.Compress, Origins: l.Origins, Driver: driver, Admit: admit(name),
 		})
 	}
 	return out, nil

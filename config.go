@@ -1,6 +1,7 @@
 package ropewalk
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -73,6 +74,12 @@ type Config struct {
 	Discovery mesh.Discovery `json:"-"`
 	// Logger takes the log instead of what Log describes.
 	Logger *slog.Logger `json:"-"`
+	// LogLevel is the level of Logger, for [Node.Reload] to change. Default: it
+	// cannot be changed; a logger made of Log has one by itself.
+	LogLevel *slog.LevelVar `json:"-"`
+	// Source reads the configuration again for node:/reload, with the same
+	// defaults. An error should name the field. Default: node:/reload is refused.
+	Source func(ctx context.Context) (Config, error) `json:"-"`
 	// Registry takes the metrics. Default: a new one, served at /metrics.
 	Registry *prometheus.Registry `json:"-"`
 	// HTTP answers the HTTP requests that are not the node's own. Default: 404.

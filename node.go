@@ -45,6 +45,9 @@ type Node struct {
 	ready    atomic.Bool
 	meshState
 
+	strategies *route.Strategies
+	reloading  reloading
+
 	audit    *audit.Log
 	guard    *guard // nil: Config.Allow decides
 	tokens   *token.Codec
@@ -70,6 +73,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, id: message.NewNodeID(), log: log, registry: cfg.Registry, started: time.Now(), ended: make(chan struct{})}
+	n.reloading.now.Store(&cfg)
 	if n.registry == nil {
 		n.registry = prometheus.NewRegistry()
 		n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -90,8 +94,8 @@ func hostname() string {
 // build wires the parts together.
 func (n *Node) build() error {
 	cfg := &n.cfg
-	strategies, err := cfg.strategies(n.id)
-	if err != nil {
+	var err error
+	if n.strategies, err = cfg.strategies(n.id); err != nil {
 		return err
 	}
 	if cfg.Trace.Endpoint != "" && cfg.Tracer == nil {
@@ -109,7 +113,7 @@ func (n *Node) build() error {
 		NodeID: n.id, NodeName: cfg.Name,
 		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
 		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
-		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Strategies: strategies, Stack: stack, Unreachable: n.unreachable,
+		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Strategies: n.strategies, Stack: stack, Unreachable: n.unreachable,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
 	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
@@ -118,14 +122,17 @@ func (n *Node) build() error {
 	for _, w := range stack.Warnings() {
 		n.log.Warn("middleware order", "warning", w)
 	}
-	return n.serveBuiltIns(strategies)
+	return n.serveBuiltIns()
 }
 
-func (n *Node) serveBuiltIns(strategies *route.Strategies) error {
+func (n *Node) serveBuiltIns() error {
 	host := nodeapi.Host{
-		Exchange: n.x, Strategies: strategies, ID: n.id, NodeName: n.cfg.Name, Version: Version,
+		Exchange: n.x, Strategies: n.strategies, ID: n.id, NodeName: n.cfg.Name, Version: Version,
 		Labels: n.cfg.Mesh.Labels, Started: n.started, Logger: n.log,
 		Listeners: n.addresses, URLs: n.urls, Mesh: n.Mesh, SetDraining: n.SetDraining, Middleware: n.kit.entry,
+	}
+	if n.cfg.Source != nil {
+		host.Reload = n.reloadFromSource
 	}
 	if n.sessions != nil {
 		host.Sessions = n.sessions
@@ -206,7 +213,7 @@ func (n *Node) listen(ctx context.Context) error {
 	if len(n.cfg.Listeners) == 0 {
 		return nil
 	}
-	cfg, err := n.cfg.edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry), n.admit)
+	cfg, err := n.reloading.now.Load().edge(n.id, n.handler(), n.log, edge.NewMetrics(n.registry), n.admit)
 	if err != nil {
 		return err
 	}

@@ -111,8 +111,9 @@ func (n *Node) closeSecurity(ctx context.Context) {
 type credential string
 
 // admit takes the credential of a request that makes a connection.
-func (n *Node) admit(origins []string) func(h *edge.Handshake) error {
+func (n *Node) admit(listener string) func(h *edge.Handshake) error {
 	return func(h *edge.Handshake) error {
+		origins := n.reloading.now.Load().Listeners[listener].Origins
 		if c := n.credentialOf(h.Header, origins); c != "" {
 			h.Bring(credential(c))
 		}

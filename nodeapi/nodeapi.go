@@ -50,6 +50,9 @@ type Host struct {
 	// SetDraining has the node take no new calls from others, or take them
 	// again.
 	SetDraining func(on bool)
+	// Reload reads the configuration again; nil if the node does not know from
+	// where.
+	Reload func(ctx context.Context) (Changes, error)
 	// Sessions are those of the node's connections; nil if it has none.
 	Sessions Sessions
 	// Middleware makes a middleware of a kind, for insertion at run time.
@@ -80,6 +83,7 @@ func New(host Host) *service.Service {
 	s.Handle("/middleware/remove", service.Handle(h.remove), about("Remove a middleware."))
 	s.Handle("/middleware/move", service.Handle(h.move), about("Move a middleware to another place in its stage."))
 	s.Handle("/middleware/set", service.Handle(h.set), about("Change the state of a middleware, such as that of a circuit breaker."))
+	s.Handle("/reload", service.Handle(h.reload), about("Read the configuration again and change what can be changed without a restart."))
 	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."), idempotent)
 	s.Handle("/versions", service.Handle(h.versions), about("How calls are split among the versions of services."), idempotent)
 	s.Handle("/versions/set", service.Handle(h.setVersions), about("Split the calls of a service among its versions."), idempotent)
