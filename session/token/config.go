@@ -38,8 +38,8 @@ const (
 // The zero Config is a good one for a node alone: it makes its own keys. All
 // nodes of a mesh need the same Secret or the same Keys.
 type Config struct {
-	// Secret, of 32 characters and more, signs tokens (HS256) and seals secret
-	// claims. Better given as ROPEWALK_SESSIONS_TOKENS_SECRET than in a
+	// Secret is what signs tokens (HS256) and seals secret claims, of 32
+	// characters and more. Better given as ROPEWALK_SESSIONS_TOKENS_SECRET than in a
 	// file.
 	Secret string `json:"secret,omitempty" secret:"true"`
 	// OldSecrets are secrets of before. They sign nothing, and their tokens are
