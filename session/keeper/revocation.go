@@ -103,6 +103,19 @@ func (l *list) hits(s *session.Session) (mark, bool) {
 	return m, ok && since < m.before
 }
 
+// after returns a time that makes a difference to what the list has for n, and
+// is at least at: sessions that began after the last log-out everywhere may have
+// been given a time that has not come yet. See afterRevocation.
+func (l *list) after(n name, at time.Time) time.Time {
+	l.mu.RLock()
+	m, ok := l.marks[n]
+	l.mu.RUnlock()
+	if last := time.UnixMilli(m.before); ok && !last.Before(at) && last.Sub(at) <= skew {
+		return last.Add(time.Millisecond)
+	}
+	return at
+}
+
 // add takes revocations and returns those that it did not know yet, as the list
 // has them now, and those for which there was no room.
 func (l *list) add(rs []Revocation, now time.Time) (news []Revocation, left int) {

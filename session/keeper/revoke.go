@@ -33,7 +33,7 @@ func (k *Keeper) Revoke(ctx context.Context, r Revocation) error {
 		r.Before = time.Time{}
 	case r.Before.IsZero():
 		// The list counts in milliseconds, and what began in this one is meant.
-		r.Before = now.Truncate(time.Millisecond).Add(time.Millisecond)
+		r.Before = k.list.after(n, now.Truncate(time.Millisecond).Add(time.Millisecond))
 	}
 	if r.Until.IsZero() {
 		r.Until = later(now, r.Before).Add(time.Duration(k.cfg.Limit) + leeway)
