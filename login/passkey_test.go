@@ -352,6 +352,7 @@ func TestPasskeyMany(t *testing.T) {
 	if err := nobody.call(t, d, "/passkey/begin", nil, nil); codeOf(err) != message.CodeConflict {
 		t.Errorf("without connection and session: %v", err)
 	}
+	d.run.Close()
 	if strings.Contains(d.log.String(), o1.PublicKey.Challenge) {
 		t.Error("a challenge is in the log")
 	}

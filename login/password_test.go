@@ -313,6 +313,7 @@ func TestNoSecretsTold(t *testing.T) {
 	if codeOf(err) != message.CodeInternal {
 		t.Errorf("without a database: %v", err)
 	}
+	d.run.Close() // what went wrong is logged after the answer
 	if all := fmt.Sprint(d.log, d.events, err); strings.Contains(all, "planted") || strings.Contains(all, "$argon2") {
 		t.Error("a secret is told:", all)
 	}

@@ -87,9 +87,9 @@ func startPostgres() (err error) {
 		}
 	}
 	data := filepath.Join(pg.dir, "data")
-	make := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-	make.SysProcAttr, make.Dir = attr, pg.dir
-	if out, err := make.CombinedOutput(); err != nil {
+	setup := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+	setup.SysProcAttr, setup.Dir = attr, pg.dir
+	if out, err := setup.CombinedOutput(); err != nil {
 		return errors.New("initdb: " + string(out))
 	}
 	pg.cmd = exec.Command(server, "-D", data, "-k", pg.dir, "-c", "listen_addresses=", "-c", "fsync=off")
