@@ -186,8 +186,9 @@ func (c *compiler) tests(list []Test) {
 	for i := range list {
 		t := &list[i]
 		at := fmt.Sprintf("tests[%d]", i)
-		_, err := t.ask()
-		c.add(at, err)
+		if _, err := t.ask(); err != nil {
+			c.add(at+"."+err.Path, err)
+		}
 		if t.Want != wantAllow && t.Want != wantDeny {
 			c.wrong(at+".want", quote(t.Want)+" is nothing to want", `Use "allow" or "deny".`)
 		}

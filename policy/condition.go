@@ -35,7 +35,8 @@ type condition struct {
 // uses is what a condition looks at.
 type uses struct {
 	ip, listener bool
-	address      bool     // or the parameters
+	address      bool // or the parameters
+	params       bool
 	session      bool     // or the claims
 	claims       []string // by name, sorted, as far as it says
 }
@@ -161,8 +162,10 @@ func (u *uses) note(name string) {
 		u.ip = true
 	case "listener":
 		u.listener = true
-	case "address", "params":
+	case "address":
 		u.address = true
+	case "params":
+		u.address, u.params = true, true
 	case "session", "claims":
 		u.session = true
 	}

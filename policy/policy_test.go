@@ -315,7 +315,7 @@ func TestCompileRefuses(t *testing.T) {
 		{policy.Config{Rules: make([]policy.Rule, 1001)}, "rules", "1001"},
 		{policy.Config{Tests: make([]policy.Test, 10_001)}, "tests", "10001"},
 		{policy.Config{Tests: []policy.Test{{Verb: "call", Address: "a:/", Want: "yes"}}}, "tests[0].want", "yes"},
-		{policy.Config{Tests: []policy.Test{{Verb: "call", Address: "a", Want: "deny"}}}, "tests[0]", "no address"},
+		{policy.Config{Tests: []policy.Test{{Verb: "call", Address: "a", Want: "deny"}}}, "tests[0].address", "no address"},
 		{policy.Config{Tests: []policy.Test{{Verb: "call", Address: "a:/", Want: "deny", Rule: "x"}}}, "tests[0].rule", "no rule"},
 		{address("orders"), "rules[1].addresses[1]", "name of a service"},
 		{address(":/x"), "rules[1].addresses[1]", "name of a service"},

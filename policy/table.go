@@ -25,21 +25,29 @@ type Result struct {
 	Why string `json:"why,omitempty"`
 }
 
-// ask is what a test asks. Its error has CodeInvalidInput.
-func (t *Test) ask() (Ask, error) {
+// ask is what a test asks. Its error has CodeInvalidInput, and the field in
+// Path.
+func (t *Test) ask() (Ask, *message.Error) {
 	v, err := ParseVerb(t.Verb)
 	if err != nil {
-		return Ask{}, err
+		return Ask{}, in("verb", err)
 	}
 	a, err := message.ParseStrict(t.Address)
 	if err != nil {
 		e := message.AsError(err)
-		return Ask{}, badInput(quote(t.Address)+" is no address: "+e.Message, e.Hint)
+		return Ask{}, in("address", badInput(quote(t.Address)+" is no address: "+e.Message, e.Hint))
 	}
 	if err := t.Session.session().Check(); err != nil {
-		return Ask{}, err
+		return Ask{}, in("session", err)
 	}
 	return Ask{Verb: v, Address: a, Listener: t.Session.Listener, IP: t.Session.IP}, nil
+}
+
+// in says in which field an error is.
+func in(field string, err error) *message.Error {
+	e := *message.AsError(err)
+	e.Path = field
+	return &e
 }
 
 // Test tries a table of cases.
@@ -58,7 +66,7 @@ func (p *Policy) try(t *Test) Result {
 	}
 	ask, err := t.ask()
 	if err != nil {
-		r.Why = message.AsError(err).Message
+		r.Why = err.Message
 		return r
 	}
 	d := p.Decide(t.Session.session(), ask)

@@ -20,7 +20,8 @@ type Grant struct {
 	// Needs are the conditions, all of which have to hold, in CEL. None: it is
 	// so for everybody.
 	Needs []string `json:"needs,omitempty"`
-	// Params are the parameters of the address in the rule, for its condition.
+	// Params are the parameters of the address in the rule, if its condition
+	// looks at them.
 	Params map[string]string `json:"params,omitempty"`
 	// Part tells that the rule is about some of the addresses only that the
 	// address stands for.
@@ -69,7 +70,8 @@ func (p *Policy) WhoCan(v Verb, a message.Address) []Grant {
 			if r.when != nil {
 				g.Needs = append(g.Needs, r.when.text)
 				g.Session = g.Session || r.when.uses.session
-			} else {
+			}
+			if r.when == nil || !r.when.uses.params {
 				g.Params = nil
 			}
 			if r.deny {

@@ -54,6 +54,7 @@ type grammar struct {
 	Tap        tapCmd        `cmd:"" group:"look" help:"Watch messages as they pass, secrets masked."`
 	Middleware middlewareCmd `cmd:"" group:"look" help:"List and change the middleware of a node while it runs."`
 	Versions   versionsCmd   `cmd:"" group:"look" help:"List and change how calls are split among versions of services."`
+	Policy     policyCmd     `cmd:"" group:"look" help:"Test and explain who may do what."`
 	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
 
 	Config     configCmd     `cmd:"" group:"more" help:"Check a configuration file; print the reference."`

@@ -47,6 +47,7 @@ func check(cfg *ropewalk.Config, report *config.Report) error {
 	c.limits()
 	c.calls()
 	c.mesh()
+	c.policy("permissions.")
 	for i, m := range cfg.Middleware {
 		c.middleware("middleware["+strconv.Itoa(i)+"]", m)
 	}
