@@ -38,6 +38,10 @@ func (m *Mesh) tendLines(now time.Time) (next time.Duration) {
 	}
 	var silent []*End
 	var missing []*Node
+	grace := m.stalled.Load() // what has come meanwhile may not have been read yet
+	if grace > 0 {
+		grace += int64(m.cfg.Interval / 2)
+	}
 	m.mu.Lock()
 	for _, mem := range m.members {
 		n := mem.link
@@ -51,11 +55,11 @@ func (m *Mesh) tendLines(now time.Time) (next time.Duration) {
 			}
 			continue
 		}
-		switch age := e.silent(now); {
-		case age >= m.lineSilence():
+		switch left := e.patience(now, grace); {
+		case left <= 0:
 			silent = append(silent, e)
-		case age > m.lineDoubt():
-			next = min(next, m.lineSilence()-age)
+		case left < m.lineSilence()-m.lineDoubt():
+			next = min(next, left)
 		}
 	}
 	m.mu.Unlock()
@@ -66,6 +70,12 @@ func (m *Mesh) tendLines(now time.Time) (next time.Duration) {
 		m.lane.Go("mesh.line", func(ctx context.Context) { m.dial(ctx, n) })
 	}
 	return next
+}
+
+// patience is how long the line may go on to be silent.
+func (e *End) patience(now time.Time, grace int64) time.Duration {
+	m := e.mesh
+	return max(m.lineSilence()-e.silent(now), m.at(grace).Sub(now))
 }
 
 // mayDial tells whether it is this node's turn to make a line to n, and takes

@@ -139,6 +139,7 @@ type Mesh struct {
 	connected atomic.Bool
 	draining  atomic.Bool
 	restored  atomic.Int64 // when it could work again after it could not
+	stalled   atomic.Int64 // when this process ran again after it did not for longer than usual
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
 	lookAgain *time.Timer   // when to look who is silent

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/ropewalktest"
 	"github.com/ropewalk/ropewalk/route"
@@ -31,7 +32,7 @@ func ops() *rapid.Generator[[]op] {
 		return op{
 			kind: rapid.SampledFrom([]string{
 				"join", "join", "leave", "kill", "serve", "serve", "serve", "unserve", "drain", "send", "send",
-				"partition", "heal", "block", "pause", "resume", "drop", "wait", "wait", "wait long",
+				"partition", "heal", "block", "pause", "resume", "drop", "cut", "hush", "forbid", "wait", "wait", "wait long",
 			}).Draw(t, "kind"),
 			node: rapid.IntRange(0, 5).Draw(t, "node"),
 			arg:  rapid.IntRange(0, 7).Draw(t, "arg"),
@@ -100,7 +101,11 @@ func (m *model) play(list []op) (problem string) {
 
 func (m *model) join() {
 	m.serial++
-	w := start(m.t, m.net, fmt.Sprintf("n%d", m.serial))
+	w := start(m.t, m.net, fmt.Sprintf("n%d", m.serial), func(c *mesh.Config) {
+		if m.serial%4 != 0 { // some nodes have no lines
+			c.Lines = m.net.Lines()
+		}
+	})
 	m.nodes, m.all = append(m.nodes, w), append(m.all, w)
 	m.serves[w] = make(map[string]*here)
 }
@@ -168,6 +173,12 @@ func (m *model) fault(o op, w *world) {
 		m.net.Heal()
 	case "block":
 		m.net.Block(w.id, m.nodes[o.arg%len(m.nodes)].id)
+	case "cut":
+		m.net.CutLines(w.id, m.nodes[o.arg%len(m.nodes)].id)
+	case "hush":
+		m.net.HushLines(w.id, m.nodes[o.arg%len(m.nodes)].id)
+	case "forbid":
+		m.net.ForbidLines(o.arg%2 == 0)
 	case "drop":
 		m.net.Drop(float64(o.arg) / 20)
 	case "wait":

@@ -92,6 +92,9 @@ func (m *Mesh) awake(now time.Time) {
 	defer m.ranMu.Unlock()
 	last := m.ran
 	m.ran = now
+	if now.Sub(last) > m.lineSilence()-m.cfg.Interval/4 {
+		m.stalled.Store(m.since(now))
+	}
 	if now.Sub(last) < m.cfg.DeadAfter {
 		return
 	}

@@ -44,6 +44,11 @@ type Network struct {
 	least   time.Duration   // delays
 	most    time.Duration
 	lost    int
+
+	makers  map[string]*networkLines // by node
+	lines   map[*networkLine]struct{}
+	hushed  map[[2]string]bool // lines
+	noLines bool
 }
 
 // NewNetwork returns a network without nodes and faults. What is left to
@@ -54,6 +59,7 @@ func NewNetwork(seed uint64) *Network {
 		rand:  rand.New(rand.NewPCG(seed, seed^0x9e3779b97f4a7c15)),
 		nodes: make(map[string]*networkNode), group: make(map[string]int),
 		blocked: make(map[[2]string]bool), paused: make(map[string]bool), away: make(map[string]bool),
+		makers: make(map[string]*networkLines), lines: make(map[*networkLine]struct{}), hushed: make(map[[2]string]bool),
 	}
 }
 
@@ -83,12 +89,13 @@ func (n *Network) Block(from, to string) {
 	n.blocked[[2]string{from, to}] = true
 }
 
-// Heal ends Partition and every Block.
+// Heal ends Partition, every Block and every HushLines.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.split = false
 	clear(n.blocked)
+	clear(n.hushed)
 }
 
 // Drop loses this share of all messages from now on, between 0 and 1. What a
@@ -124,7 +131,11 @@ func (n *Network) Resume(node string) {
 		held := p.held
 		p.held = nil
 		for _, l := range held {
-			n.route(p, l.to, l.data)
+			if l.line != nil {
+				n.carry(p, l)
+			} else {
+				n.route(p, l.to, l.data)
+			}
 		}
 		p.kick()
 	}
@@ -195,7 +206,7 @@ func (n *Network) send(from *networkNode, to string, data []byte) error {
 func (n *Network) route(from *networkNode, to string, data []byte) {
 	if to != "" {
 		if p := n.nodes[to]; p != nil {
-			n.post(from, p, data)
+			n.post(from, p, letter{data: data})
 		} else {
 			n.lost++
 		}
@@ -210,16 +221,16 @@ func (n *Network) route(from *networkNode, to string, data []byte) {
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		n.post(from, n.nodes[id], data)
+		n.post(from, n.nodes[id], letter{data: data})
 	}
 }
 
-// post puts data into a node's inbox. Called with n.mu held.
-func (n *Network) post(from, to *networkNode, data []byte) {
+// post puts what a letter holds into a node's inbox. Called with n.mu held.
+func (n *Network) post(from, to *networkNode, l letter) {
 	switch {
 	case !n.reaches(from.id, to.id),
-		from != to && n.rate > 0 && n.rand.Float64() < n.rate,
-		to.bytes+len(data) > inboxBytes:
+		from != to && l.line == nil && n.rate > 0 && n.rand.Float64() < n.rate,
+		to.bytes+len(l.data) > inboxBytes:
 		n.lost++
 		return
 	}
@@ -227,12 +238,16 @@ func (n *Network) post(from, to *networkNode, data []byte) {
 	if n.most > n.least {
 		due = due.Add(time.Duration(n.rand.Int64N(int64(n.most - n.least))))
 	}
-	if last := to.last[from.id]; due.Before(last) {
-		due = last
+	last := &to.last
+	if l.line != nil { // it may overtake what goes over the backplane, and be overtaken
+		last = &to.lastLine
 	}
-	to.last[from.id] = due
-	to.bytes += len(data)
-	to.inbox.push(letter{from: from.id, due: due, seq: to.seq, data: data})
+	if before := (*last)[from.id]; due.Before(before) {
+		due = before
+	}
+	(*last)[from.id] = due
+	to.bytes += len(l.data)
+	to.inbox.push(letter{from: from.id, due: due, seq: to.seq, data: l.data, line: l.line})
 	to.seq++
 	to.kick()
 }
@@ -259,7 +274,14 @@ func (n *Network) close(p *networkNode) {
 	}
 	for _, other := range n.nodes {
 		delete(other.last, p.id)
+		delete(other.lastLine, p.id)
 	}
+	for l := range n.lines {
+		if l.from == p.id {
+			n.breakLine(l)
+		}
+	}
+	delete(n.makers, p.id)
 	n.lost += len(p.inbox)
 	p.inbox, p.held, p.bytes = nil, nil, 0
 }
@@ -270,7 +292,7 @@ func (p *networkNode) Open(ctx context.Context, node string, r mesh.Receiver) er
 		return err
 	}
 	p.id, p.receiver = node, r
-	p.last = make(map[string]time.Time)
+	p.last, p.lastLine = make(map[string]time.Time), make(map[string]time.Time)
 	p.wake = make(chan struct{}, 1)
 	if err := p.net.open(p); err != nil {
 		return err

@@ -20,12 +20,14 @@ type networkNode struct {
 	lane     *lane.Lane
 
 	// Guarded by net.mu.
-	inbox  letters
-	bytes  int // in inbox
-	seq    uint64
-	last   map[string]time.Time // when the last message of a node is due
-	held   []letter             // sent while paused
-	states []bool               // to be told to Receiver.Connected
+	inbox    letters
+	bytes    int // in inbox
+	seq      uint64
+	last     map[string]time.Time // when the last message of a node is due
+	lastLine map[string]time.Time // the same for lines
+	held     []letter             // sent while paused
+	states   []bool               // to be told to Receiver.Connected
+	ended    []*mesh.End          // of lines that are broken
 }
 
 // letter is a message on its way.
@@ -34,6 +36,7 @@ type letter struct {
 	due      time.Time
 	seq      uint64
 	data     []byte
+	line     *networkLine // that it went over; nil for the backplane
 }
 
 // letters is a heap: what is due first is first.
@@ -74,10 +77,14 @@ func (p *networkNode) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		data, wait := p.next()
+		data, line, wait := p.next()
 		switch {
 		case data != nil:
-			p.receiver.Received(data)
+			if line != nil {
+				line.Received(data)
+			} else {
+				p.receiver.Received(data)
+			}
 			continue
 		case wait == 0:
 			continue
@@ -95,9 +102,9 @@ func (p *networkNode) run(ctx context.Context) {
 	}
 }
 
-// next returns a message that is due. Without one it returns how long there is
+// next returns a message that is due, with the line that it came over. Without one it returns how long there is
 // to wait: 0 if something was done, less if there is nothing to wait for.
-func (p *networkNode) next() ([]byte, time.Duration) {
+func (p *networkNode) next() ([]byte, *mesh.End, time.Duration) {
 	n := p.net
 	n.mu.Lock()
 	if len(p.states) > 0 {
@@ -105,25 +112,39 @@ func (p *networkNode) next() ([]byte, time.Duration) {
 		p.states = p.states[1:]
 		n.mu.Unlock()
 		p.receiver.Connected(state)
-		return nil, 0
+		return nil, nil, 0
+	}
+	if len(p.ended) > 0 && !n.paused[p.id] {
+		end := p.ended[0]
+		p.ended = p.ended[1:]
+		n.mu.Unlock()
+		end.Closed("the line is broken")
+		return nil, nil, 0
 	}
 	defer n.mu.Unlock()
 	if n.paused[p.id] || len(p.inbox) == 0 {
-		return nil, -1
+		return nil, nil, -1
 	}
 	if wait := time.Until(p.inbox[0].due); wait > 0 {
-		return nil, wait
+		return nil, nil, wait
 	}
 	l := heap.Pop(&p.inbox).(letter) //nolint:forcetypeassert // nothing else is in it
 	p.bytes -= len(l.data)
 	if !n.reaches(l.from, p.id) { // since it was sent
 		n.lost++
-		return nil, 0
+		return nil, nil, 0
 	}
 	if l.data == nil {
 		l.data = []byte{}
 	}
-	return l.data, 0
+	if l.line != nil {
+		if l.line.other.end == nil || l.line.other.closed {
+			n.lost++
+			return nil, nil, 0
+		}
+		return l.data, l.line.other.end, 0
+	}
+	return l.data, nil, 0
 }
 
 // Send implements mesh.Backplane.

@@ -1,0 +1,43 @@
+package mesh_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/ropewalk/ropewalk/mesh"
+)
+
+// counter counts what a backplane is given.
+type counter struct {
+	mesh.Backplane
+	sent, published atomic.Int64
+	mute            atomic.Bool // what is sent is lost
+}
+
+func (c *counter) Send(node string, data []byte) error {
+	if c.sent.Add(1); c.mute.Load() {
+		return nil
+	}
+	return c.Backplane.Send(node, data)
+}
+
+func (c *counter) Publish(data []byte) error {
+	if c.published.Add(1); c.mute.Load() {
+		return nil
+	}
+	return c.Backplane.Publish(data)
+}
+
+// picky dials only nodes with a smaller id.
+type picky struct {
+	mesh.Lines
+	id string
+}
+
+func (p picky) Dial(ctx context.Context, c *mesh.Card) error {
+	if c.ID > p.id {
+		return errors.New("not from here")
+	}
+	return p.Lines.Dial(ctx, c)
+}
