@@ -187,4 +187,3 @@ func (h *api) mayManage(ctx context.Context) error {
 	}
 	return h.allowed(ctx)
 }
-

@@ -122,7 +122,7 @@ func ropewalkSite(driver string) func(*bench, step) (*site, error) {
 		if err != nil {
 			return s, err
 		}
-		line, err := b.serve(s, "ropewalk", "serve", "--listen", "127.0.0.1:0", "--config", config)
+		line, err := b.serve(s, "ropewalk", "serve", "--preset", "dev", "--listen", "127.0.0.1:0", "--config", config)
 		if err != nil {
 			return s, err
 		}
@@ -165,7 +165,7 @@ func meshSite(b *bench, st step) (*site, error) {
 
 // nodeArgs are the arguments of node i of a mesh; join is empty for the first.
 func nodeArgs(i int, join string) []string {
-	args := []string{"serve", "--listen", "127.0.0.1:0", "--name", "node-" + strconv.Itoa(i), "--cluster", "127.0.0.1:0"}
+	args := []string{"serve", "--preset", "dev", "--listen", "127.0.0.1:0", "--name", "node-" + strconv.Itoa(i), "--cluster", "127.0.0.1:0"}
 	if join != "" {
 		args = append(args, "--join", join)
 	}

@@ -65,7 +65,7 @@ export async function startNode({ port = 0, join: at }: NodeOptions = {}): Promi
 
 /** "ropewalk serve --join": a node without a page and without services. */
 export async function startJoined(name: string, at: string): Promise<{ node: Process; port: number; cluster: string }> {
-  const node = new Process(["serve", "--name", name, "--listen", "127.0.0.1:0", "--join", at], inject("scratch"));
+  const node = new Process(["serve", "--preset", "dev", "--name", name, "--listen", "127.0.0.1:0", "--join", at], inject("scratch"));
   const [, url = "", cluster = ""] = await node.says(/ready \S+ (http:\S+) cluster (\S+)/);
   return { node, port: Number(new URL(url).port), cluster };
 }

@@ -88,7 +88,7 @@ func configuration(t *testing.T) string {
 // run starts a node that listens at listen and cluster, and joins others.
 func run(t *testing.T, name, ns, listen, cluster string, join ...string) *node {
 	t.Helper()
-	args := []string{"serve", "--config", configuration(t), "--name", name, "--listen", listen, "--cluster", cluster}
+	args := []string{"serve", "--preset", "dev", "--config", configuration(t), "--name", name, "--listen", listen, "--cluster", cluster}
 	for _, j := range join {
 		args = append(args, "--join", j)
 	}
