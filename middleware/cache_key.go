@@ -180,14 +180,15 @@ func (p *keyPart) query(b []byte, query string) ([]byte, bool) {
 }
 
 // field returns the field of a JSON object, nil if it is not there. ok is false
-// if readers may disagree on which it is: names that differ in no more than
-// case are the same to some, and of two that are the same some take the first.
+// if there is no such object, or readers may disagree on which field it is:
+// names that differ in no more than case are the same to some, and of two that
+// are the same some take the first.
 func field(body []byte, path []string) (raw []byte, ok bool) {
 	for _, name := range path {
 		var found [][]byte
 		d := json.NewDecoder(bytes.NewReader(body))
 		if t, err := d.Token(); err != nil || t != json.Delim('{') {
-			return nil, err == nil
+			return nil, false
 		}
 		for d.More() {
 			key, err := d.Token()
@@ -199,7 +200,7 @@ func field(body []byte, path []string) (raw []byte, ok bool) {
 				found = append(found, v)
 			}
 		}
-		if len(found) > 1 {
+		if _, err := d.Token(); err != nil || len(found) > 1 {
 			return nil, false
 		}
 		if len(found) == 0 {
