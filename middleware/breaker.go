@@ -49,8 +49,8 @@ const (
 const (
 	// maxCircuits bounds the servers of one route of which something is kept.
 	maxCircuits = 1000
-	// maxCircuitsShown bounds what the state shows.
-	maxCircuitsShown = 200
+	// maxStates bounds what a state shows.
+	maxStates = 200
 )
 
 // BreakerConfig is the configuration of [Breaker].
@@ -473,7 +473,7 @@ func (b *CircuitBreaker) State() any {
 		// "half-open" and "open" come behind "closed".
 		return cmp.Or(strings.Compare(b.State, a.State), strings.Compare(a.Route, b.Route), strings.Compare(a.Server, b.Server))
 	})
-	return all[:min(len(all), maxCircuitsShown)]
+	return all[:min(len(all), maxStates)]
 }
 
 // CircuitChange is what [CircuitBreaker.SetState] takes.

@@ -176,7 +176,7 @@ func mending() []Kind {
 		{
 			Name: route.KindLimit, Description: "Limits how many calls run at a time; others wait in a bounded queue.",
 			Stages: []route.Stage{call, serve}, Settings: LimitConfig{},
-			build: configured(func(c LimitConfig, env Env) (route.Middleware, error) { return Limit(env.Logger, c), nil }),
+			build: stateful(func(c LimitConfig, env Env) (*Limiter, error) { return NewLimiter(env.Logger, c), nil }),
 		},
 	}
 }

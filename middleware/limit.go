@@ -1,8 +1,11 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +28,9 @@ type LimitConfig struct {
 	Wait duration.Duration `json:"wait,omitzero"`
 	// PerRoute counts each route on its own. Default: all together.
 	PerRoute bool `json:"perRoute,omitempty"`
+	// Adapt has the limit follow what servers can take; calls is then what it
+	// begins with. Default: it stays.
+	Adapt Adapt `json:"adapt,omitzero"`
 }
 
 // Validate says what is wrong with the configuration.
@@ -37,43 +43,111 @@ func (c LimitConfig) Validate() error {
 	case c.Wait < 0:
 		return invalid("wait", "the time to wait is negative", "Leave it out for 5s.")
 	}
-	return nil
+	return c.Adapt.check(c.Calls)
 }
 
 // Limit lets a number of calls through at a time. Others wait, first come first
 // served, in a bounded queue and for a bounded time; what finds the queue full
-// or has waited too long is answered with [message.CodeOverloaded]. A call that
-// waits blocks nobody: it goes on, on another goroutine, when one before it
-// ends. A panic there is written to log ([slog.Default] if nil). An invalid
-// configuration panics; see [LimitConfig.Validate].
+// or has waited too long is answered with [message.CodeOverloaded]. With Adapt
+// the number follows what the servers can take. A call that waits blocks nobody:
+// it goes on, on another goroutine, when one before it ends. A panic there is
+// written to log ([slog.Default] if nil). An invalid configuration panics; see
+// [LimitConfig.Validate].
 //
 // It fits the stages call and serve: at others there are messages that are
 // never finished, which would take a place for ever. It costs a mutex and a
 // place in a pool; a call that waits has its body copied.
 func Limit(log *slog.Logger, cfg LimitConfig) route.Middleware {
+	return NewLimiter(log, cfg).Middleware()
+}
+
+// Limiter is what [Limit] is made of, for those who want to see and set its
+// state. Make one with [NewLimiter].
+type Limiter struct {
+	perRoute bool
+	all      *limiter
+	routes   *byRoute[limiter]
+}
+
+// NewLimiter makes a Limiter. An invalid configuration panics; see
+// [LimitConfig.Validate].
+func NewLimiter(log *slog.Logger, cfg LimitConfig) *Limiter {
 	must(cfg.Validate())
-	create := func(string) *limiter {
-		return &limiter{max: cfg.Calls, room: cfg.Queue, wait: cfg.Wait.Or(DefaultLimitWait), log: log}
+	create := func(name string) *limiter {
+		return &limiter{
+			route: name, max: cfg.Calls, room: cfg.Queue, wait: cfg.Wait.Or(DefaultLimitWait), log: log,
+			adapt: cfg.Adapt.adapter(cfg.Calls),
+		}
 	}
-	all, routes := create(""), newByRoute(create)
+	return &Limiter{perRoute: cfg.PerRoute, all: create(""), routes: newByRoute(create)}
+}
+
+// Middleware is what [Limit] says.
+func (x *Limiter) Middleware() route.Middleware {
 	return func(next route.Handler) route.Handler {
 		return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
-			l := all
-			if cfg.PerRoute {
-				l = routes.get(req.Route)
+			l := x.all
+			if x.perRoute {
+				l = x.routes.get(req.Route)
 			}
 			l.handle(ctx, next, req, res)
 		})
 	}
 }
 
+// limiters are those that are in use.
+func (x *Limiter) limiters() []*limiter {
+	if x.perRoute {
+		return x.routes.all()
+	}
+	return []*limiter{x.all}
+}
+
+// State implements route.Stateful: each count with its limit, at most 200.
+func (x *Limiter) State() any {
+	out := []LimitState{}
+	for _, l := range x.limiters() {
+		l.mu.Lock()
+		out = append(out, LimitState{Route: l.route, Calls: l.max, Running: l.running, Waiting: l.waiting})
+		l.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b LimitState) int {
+		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(b.Running, a.Running), cmp.Compare(a.Route, b.Route))
+	})
+	return out[:min(len(out), maxStates)]
+}
+
+// SetState implements route.Stateful with a [LimitChange].
+func (x *Limiter) SetState(raw json.RawMessage) error {
+	var in LimitChange
+	if err := decode(raw, &in); err != nil {
+		return err
+	}
+	list := x.limiters()
+	switch {
+	case in.Calls < 1:
+		return invalid("calls", "no call may run", "Set calls to at least 1.")
+	case in.Route != "" && !x.perRoute:
+		return invalid("route", "all routes are counted together", "Leave route out.")
+	case in.Route != "":
+		list = []*limiter{x.routes.get(in.Route)}
+	}
+	for _, l := range list {
+		l.set(in.Calls)
+	}
+	return nil
+}
+
 // limiter is one count and its queue.
 type limiter struct {
-	max, room int
-	wait      time.Duration
-	log       *slog.Logger
+	route string
+	room  int
+	wait  time.Duration
+	log   *slog.Logger
 
 	mu          sync.Mutex
+	max         int
+	adapt       *adapter // nil: the limit stays
 	running     int
 	coming      int // calls that have a place in the queue, and are not in it yet
 	waiting     int
@@ -90,6 +164,7 @@ type place struct {
 	in    *limiter
 	state placeState
 	due   time.Time // when it has waited too long
+	began time.Time // when it ran, if the limit adapts
 
 	ctx  context.Context //nolint:containedctx // of the call that waits
 	next route.Handler
@@ -120,8 +195,7 @@ func (l *limiter) handle(ctx context.Context, next route.Handler, req *route.Req
 	p.in = l
 	l.mu.Lock()
 	if l.running < l.max && l.waiting+l.coming == 0 {
-		l.running++
-		p.state = running
+		l.runs(p)
 		l.mu.Unlock()
 		res.OnFinish(p)
 		next.Handle(ctx, req, res)
@@ -141,6 +215,25 @@ func (l *limiter) handle(ctx context.Context, next route.Handler, req *route.Req
 	p.ctx, p.next, p.req, p.res = ctx, next, req, res
 	res.OnFinish(p)
 	l.queue(p)
+}
+
+// runs gives a call a place among those that run.
+func (l *limiter) runs(p *place) {
+	l.running++
+	p.state = running
+	if l.adapt != nil {
+		p.began = time.Now()
+	}
+}
+
+// set changes the limit.
+func (l *limiter) set(calls int) {
+	l.mu.Lock()
+	l.max = calls
+	if l.adapt != nil {
+		l.adapt.limit = float64(calls)
+	}
+	l.goOn()
 }
 
 // queue puts a call at the end, unless it is over by now.
@@ -195,8 +288,7 @@ func (l *limiter) goOn() {
 	for l.first != nil && l.running < l.max {
 		p := l.first
 		l.take(p)
-		p.state = running
-		l.running++
+		l.runs(p)
 		ctx, next, req, res := p.ctx, p.next, p.req, p.res // p may be gone in a moment
 		l.mu.Unlock()
 		l.run(ctx, next, req, res)
@@ -214,7 +306,7 @@ func (l *limiter) run(ctx context.Context, next route.Handler, req *route.Reques
 }
 
 // Finished gives the call's place to the next one.
-func (p *place) Finished(route.Outcome) {
+func (p *place) Finished(o route.Outcome) {
 	l := p.in
 	l.mu.Lock()
 	was := p.state
@@ -227,6 +319,10 @@ func (p *place) Finished(route.Outcome) {
 		l.mu.Unlock()
 		p.free()
 	case running:
+		if l.adapt != nil {
+			now := time.Now()
+			l.max = l.adapt.ended(now, now.Sub(p.began), o.Err, l.running)
+		}
 		l.running--
 		p.free()
 		l.goOn()
@@ -273,4 +369,7 @@ func overloaded(text string) *message.Error {
 	return e
 }
 
-var _ route.Finisher = (*place)(nil)
+var (
+	_ route.Finisher = (*place)(nil)
+	_ route.Stateful = (*Limiter)(nil)
+)

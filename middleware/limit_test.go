@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"sync"
@@ -243,4 +244,41 @@ func TestLimitConcurrently(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The limit follows the calls that end, and can be seen and set.
+func TestLimitAdapts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := middleware.NewLimiter(nil, middleware.LimitConfig{Calls: 10, Queue: 100, PerRoute: true, Adapt: middleware.Adapt{Min: 2, Max: 50}})
+		var open []*call
+		h := l.Middleware()(ignore)
+		for range 30 {
+			open = append(open, run(t, h, newCall("a:/x")))
+		}
+		state := func() middleware.LimitState { return l.State().([]middleware.LimitState)[0] } //nolint:forcetypeassert // it is
+		if s := state(); s.Route != "a:/x" || s.Calls != 10 || s.Running != 10 || s.Waiting != 20 {
+			t.Errorf("%+v", s)
+		}
+		_ = open[0].Reply(route.Body{})
+		time.Sleep(time.Second) // of the bubble
+		for _, c := range open[1:10] {
+			_ = c.Fail(message.NewError(message.CodeOverloaded, "", ""))
+		}
+		if s := state(); s.Calls != 9 || s.Running != 9 || s.Waiting != 11 {
+			t.Errorf("%+v", s)
+		}
+		for change, field := range map[string]string{`{}`: "calls", `{"calls":1,"x":1}`: "settings", `{"calls":12,"route":"a:/x"}`: ""} {
+			err := l.SetState(json.RawMessage(change))
+			if (err == nil) != (field == "") || err != nil && message.AsError(err).Path != field {
+				t.Errorf("%s: %v", change, err)
+			}
+		}
+		if s := state(); s.Calls != 12 || s.Running != 12 || s.Waiting != 8 {
+			t.Errorf("%+v", s)
+		}
+		for _, c := range open {
+			_ = c.Reply(route.Body{})
+		}
+	})
 }

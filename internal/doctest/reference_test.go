@@ -86,6 +86,7 @@ var settings = map[string][2]string{
 // it.
 var changes = map[string][2]string{
 	route.KindBreaker: {"breaker.go", "CircuitChange"},
+	route.KindLimit:   {"limit_adapt.go", "LimitChange"},
 }
 
 func middlewarePage(t *testing.T) string {
