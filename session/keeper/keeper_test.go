@@ -26,6 +26,7 @@ func each(t *testing.T, cfg keeper.Config, f func(t *testing.T, k *keeper.Keeper
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				cfg := cfg
 				cfg.Form = form
 				k := start(t, cfg, keeper.Parts{})
 				f(t, k)

@@ -255,17 +255,24 @@ func (t *tracker) changed(s *session.Session) {
 // a look-up each, anything else a look at all of them.
 func (t *tracker) revoked(news []Revocation) {
 	var hit []*Live
+	subjects := make(map[string]bool)
 	all := false
 	t.mu.Lock()
 	for i := range news {
-		if all = all || news[i].Session == ""; news[i].Session != "" {
-			hit = t.ring(hit, news[i].Session)
+		switch r := &news[i]; {
+		case r.All:
+			all = true
+		case r.Subject != "":
+			subjects[r.Subject] = true
+		default:
+			hit = t.ring(hit, t.byID[r.Session])
 		}
 	}
-	if all {
-		hit = hit[:0]
-		for id := range t.byID {
-			hit = t.ring(hit, id)
+	if all || len(subjects) > 0 {
+		for _, l := range t.byID {
+			if all || subjects[l.session.Subject] {
+				hit = t.ring(hit, l)
+			}
 		}
 	}
 	sessions := make([]*session.Session, len(hit))
@@ -280,10 +287,9 @@ func (t *tracker) revoked(news []Revocation) {
 	}
 }
 
-// ring appends the connections with a session. t.mu is held.
-func (t *tracker) ring(to []*Live, id string) []*Live {
-	first, ok := t.byID[id]
-	if !ok {
+// ring appends the connections with the session of one. t.mu is held.
+func (*tracker) ring(to []*Live, first *Live) []*Live {
+	if first == nil {
 		return to
 	}
 	to = append(to, first)
