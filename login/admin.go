@@ -27,26 +27,16 @@ func (l *Login) AddUser(ctx context.Context, name, password string, public, secr
 		return nil, err
 	}
 	if password != "" {
-		h, err := l.newHash(ctx, name, password)
+		if err := l.cfg.Passwords.Accept(name, password); err != nil {
+			return nil, err
+		}
+		h, err := l.hasher.hash(ctx, password)
 		if err != nil {
 			return nil, err
 		}
 		u.hash = h.Text()
 	}
 	return u, l.table.add(ctx, u, u.hash)
-}
-
-// NewHash makes the hash of a password that the configuration accepts, for a
-// table that somebody else writes.
-func (l *Login) NewHash(ctx context.Context, password string) (Hash, error) {
-	return l.newHash(ctx, "", password)
-}
-
-func (l *Login) newHash(ctx context.Context, name, password string) (Hash, error) {
-	if err := l.acceptable(name, password); err != nil {
-		return Hash{}, err
-	}
-	return l.hasher.hash(ctx, password)
 }
 
 // Users returns up to limit users, in the order of their names.
@@ -64,7 +54,7 @@ func (l *Login) SetDisabled(ctx context.Context, name string, disabled bool) err
 	if err := l.table.disable(ctx, u.ID, disabled); err != nil || !disabled || l.env.Revoke == nil {
 		return err
 	}
-	return l.env.Revoke(ctx, u.ID, nil)
+	return l.env.Revoke(ctx, u.ID)
 }
 
 // SetPassword sets the password of a user, and ends all sessions of that user.
@@ -73,10 +63,10 @@ func (l *Login) SetPassword(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.acceptable(u.Name, password); err != nil {
+	if err := l.cfg.Passwords.Accept(u.Name, password); err != nil {
 		return err
 	}
-	return l.replace(ctx, u.ID, password, nil)
+	return l.replace(ctx, u.ID, password)
 }
 
 func (l *Login) byName(ctx context.Context, name string) (*User, error) {

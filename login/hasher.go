@@ -25,7 +25,7 @@ type hasher struct {
 const generous = 4
 
 func newHasher(p Passwords, computed func()) *hasher {
-	params := Params{Memory: uint32(p.Memory), Passes: uint32(p.Passes), Lanes: uint8(p.Lanes)}
+	params := p.params()
 	h := &hasher{
 		params: params, most: max(generous*params.Memory, 64<<10), queue: int64(p.Waiting),
 		slots: make(chan struct{}, p.Concurrent), computed: computed,

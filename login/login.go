@@ -27,10 +27,10 @@ type Env struct {
 	// Event is told of every try to log in and of every change of passwords and
 	// passkeys, on the goroutine of the call; it must not block.
 	Event func(Event)
-	// Revoke ends the sessions of a subject at all nodes, except the one that it
-	// is given, which may be nil: after a log-out everywhere, and when a password
-	// was changed. Default: log-out everywhere is refused.
-	Revoke func(ctx context.Context, subject string, except *session.Session) error
+	// Revoke ends the sessions of a subject at all nodes: after a log-out
+	// everywhere, and when a password was changed. Default: log-out everywhere is
+	// refused, and sessions outlive a change.
+	Revoke func(ctx context.Context, subject string) error
 }
 
 // Login logs people in. Make one with [New]; its owner calls [Login.Start]
@@ -178,7 +178,7 @@ func (l *Login) logout(ctx context.Context, in logoutIn) (*done, error) {
 		if l.env.Revoke == nil {
 			return nil, message.NewError(message.CodeUnimplemented, "this node cannot end sessions elsewhere", "Log out at each place.")
 		}
-		if err := l.env.Revoke(ctx, s.Subject, nil); err != nil {
+		if err := l.env.Revoke(ctx, s.Subject); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/ropewalk/ropewalk/message"
-	"github.com/ropewalk/ropewalk/session"
 )
 
 type passwordIn struct {
@@ -145,12 +144,14 @@ type changeIn struct {
 	NewPassword string `json:"newPassword" jsonschema:"description=The password from now on."`
 }
 
+// changePassword ends all sessions of the user, the one of the caller too: whoever
+// knew the old password is out.
 func (l *Login) changePassword(ctx context.Context, in changeIn) (*done, error) {
 	u, s, err := l.self(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.acceptable(u.Name, in.NewPassword); err != nil {
+	if err := l.cfg.Passwords.Accept(u.Name, in.NewPassword); err != nil {
 		return nil, err
 	}
 	if u.hash == "" {
@@ -161,7 +162,7 @@ func (l *Login) changePassword(ctx context.Context, in changeIn) (*done, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := l.replace(ctx, u.ID, in.NewPassword, s); err != nil {
+	if err := l.replace(ctx, u.ID, in.NewPassword); err != nil {
 		l.tell(ctx, &Event{Kind: EventChangePassword, Outcome: OutcomeFailed, Subject: u.ID})
 		return nil, err
 	}
@@ -169,8 +170,8 @@ func (l *Login) changePassword(ctx context.Context, in changeIn) (*done, error) 
 	return &done{true}, nil
 }
 
-// replace sets the password of a user and ends all sessions but the one given.
-func (l *Login) replace(ctx context.Context, id, password string, except *session.Session) error {
+// replace sets the password of a user and ends all sessions.
+func (l *Login) replace(ctx context.Context, id, password string) error {
 	h, err := l.hasher.hash(ctx, password)
 	if err != nil {
 		return err
@@ -189,26 +190,6 @@ func (l *Login) replace(ctx context.Context, id, password string, except *sessio
 	if l.env.Revoke == nil {
 		return nil
 	}
-	return l.env.Revoke(ctx, u.ID, except)
+	return l.env.Revoke(ctx, u.ID)
 }
 
-// acceptable tells what is wrong with a new password.
-func (l *Login) acceptable(name, password string) error {
-	p := &l.cfg.Passwords
-	var text, hint string
-	switch {
-	case !utf8.ValidString(password):
-		text, hint = "the password is not UTF-8", "Take another."
-	case utf8.RuneCountInString(normal(password)) < p.Min:
-		text, hint = "the password is too short", "Take a longer one; a few words are good."
-	case len(password) > p.Max:
-		text, hint = "the password is too long", "Take a shorter one."
-	case strings.EqualFold(strings.TrimSpace(password), name) || strings.Count(password, password[:1]) == len(password):
-		text, hint = "that is the first password that others would try", "Take another; a few words are good."
-	default:
-		return nil
-	}
-	e := message.NewError(message.CodeInvalidInput, text, hint)
-	e.Path = "/newPassword"
-	return e
-}

@@ -161,8 +161,8 @@ func TestChangePassword(t *testing.T) {
 		if code := change(right, "new password"); code != "" {
 			t.Errorf("with the right one: %q", code)
 		}
-		if want := u.ID + " but " + c.session.ID; len(d.revoked) != 1 || d.revoked[0] != want {
-			t.Errorf("ended were %q, not %q", d.revoked, want)
+		if len(d.revoked) != 1 || d.revoked[0] != u.ID {
+			t.Errorf("ended were the sessions of %q, not %q", d.revoked, u.ID)
 		}
 		if err := newClient("192.0.2.2:1").logIn(t, d, "anna", right); err == nil {
 			t.Error("the old password works")
@@ -316,5 +316,22 @@ func TestNoSecretsTold(t *testing.T) {
 	d.run.Close() // what went wrong is logged after the answer
 	if all := fmt.Sprint(d.log, d.events, err); strings.Contains(all, "planted") || strings.Contains(all, "$argon2") {
 		t.Error("a secret is told:", all)
+	}
+}
+
+func TestLogoutEverywhere(t *testing.T) {
+	t.Parallel()
+	d := open(t, login.Config{})
+	u := d.add(t, "anna", right, nil, nil)
+	c := newClient("192.0.2.1:1")
+	everywhere := map[string]bool{"everywhere": true}
+	if err := c.call(t, d, "/logout", everywhere, nil); err != nil || len(d.revoked) != 0 {
+		t.Errorf("nobody logs out: %v, %v", err, d.revoked)
+	}
+	if err := c.logIn(t, d, "anna", right); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.call(t, d, "/logout", everywhere, nil); err != nil || !c.session.Anonymous() || len(d.revoked) != 1 || d.revoked[0] != u.ID {
+		t.Errorf("%v, %v, %v", err, c.session, d.revoked)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // pg is one PostgreSQL for all tests of the package, reached by a socket in a
@@ -36,12 +38,7 @@ func postgres(t *testing.T) string {
 	if pg.err != nil {
 		t.Fatal(pg.err)
 	}
-	name := "t" + strings.ToLower(strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, t.Name()))
+	name := "t" + session.NewID()
 	sqlExec(t, "pgx", "host="+pg.dir+" user=postgres dbname=postgres", "CREATE SCHEMA "+name)
 	return "host=" + pg.dir + " user=postgres dbname=postgres search_path=" + name
 }
