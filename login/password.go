@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ropewalk/ropewalk/message"
 )
@@ -192,4 +190,3 @@ func (l *Login) replace(ctx context.Context, id, password string) error {
 	}
 	return l.env.Revoke(ctx, u.ID)
 }
-
