@@ -163,8 +163,9 @@ func (d Decision) Error(s *session.Session, ask Ask) *message.Error {
 		s = session.Anonymous()
 	}
 	code, hint := d.needed(s, ask)
-	e := message.NewError(code, "may not "+ask.Verb.String()+" "+clip(ask.Address.String())+": "+d.reason(), hint)
-	e.Path = clip(ask.Address.String())
+	address := clip(ask.Address.String())
+	e := message.NewError(code, "may not "+ask.Verb.phrase(address)+": "+d.reason(), hint)
+	e.Path = address
 	e.Details, _ = json.Marshal(map[string]string{"rule": d.By(), "verb": ask.Verb.String()}) //nolint:errchkjson // texts
 	return e
 }

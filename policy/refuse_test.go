@@ -50,7 +50,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			nil, policy.Publish, "shop:/prices", message.CodeUnauthenticated, "blocked",
-			`may not publish shop:/prices: rule "blocked" forbids it: its condition needs claims.blocked, which the session does not have`,
+			`may not publish to shop:/prices: rule "blocked" forbids it: its condition needs claims.blocked, which the session does not have`,
 			"Log in, and try again.",
 		},
 		{
@@ -62,14 +62,15 @@ func TestRefusals(t *testing.T) {
 			"may not serve print:/x: no rule allows it", `Rule "printers" allows it on a condition.`,
 		},
 		{known, policy.Serve, "desk:/7", message.CodeForbidden, "preset", "may not serve desk:/7: no rule allows it", "Use the desk that you were given."},
-		{known, policy.Admin, "node:/drain", message.CodeForbidden, "preset", "no rule allows it", `Rule "inside" allows it if ip.within('10.0.0.0/8').`},
+		{known, policy.Admin, "node:/drain", message.CodeForbidden, "preset", "may not use node:/drain as admin: no rule allows it", `Rule "inside" allows it if ip.within('10.0.0.0/8').`},
 		{known, policy.Call, "shop:/night/x", message.CodeForbidden, "closed", `may not call shop:/night/x: the shop is closed (rule "closed")`, "Come back at 8."},
 		{
 			claims(session.Claims{"blocked": true}), policy.Call, "shop:/x", message.CodeForbidden, "blocked",
 			`may not call shop:/x: rule "blocked" forbids it`, "Ask the owner of the node, who can change the rule.",
 		},
 		{known, policy.Serve, "mall:/*/x", message.CodeForbidden, "preset", "no rule allows it", `Rule "malls" allows a part of it.`},
-		{known, policy.Broadcast, "client:/", message.CodeForbidden, "preset", "may not broadcast client:/", "Ask the owner"},
+		{known, policy.Session, "a:/x", message.CodeForbidden, "preset", "may not see the sessions of callers at a:/x", "Ask the owner"},
+		{known, policy.Broadcast, "client:/", message.CodeForbidden, "preset", "may not broadcast to client:/", "Ask the owner"},
 	} {
 		a := ask(t, c.verb, c.address)
 		d := p.Decide(c.who, a)

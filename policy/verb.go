@@ -68,6 +68,20 @@ func (v Verb) String() string {
 	return ""
 }
 
+// phrase is what is done to an address.
+func (v Verb) phrase(address string) string {
+	switch v {
+	case Send, Broadcast, Publish:
+		return v.String() + " to " + address
+	case Admin:
+		return "use " + address + " as admin"
+	case Session:
+		return "see the sessions of callers at " + address
+	default:
+		return v.String() + " " + address
+	}
+}
+
 // MarshalText returns the word.
 func (v Verb) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
