@@ -45,6 +45,9 @@ func (s *Session) Wire(secrets bool) []byte {
 	return b
 }
 
+// maxInstant is the year 9999, in seconds.
+const maxInstant = 253_402_300_799
+
 // ParseWire reads what Wire has made. Its error has CodeBadMessage.
 func ParseWire(b []byte) (*Session, error) {
 	if len(b) == 0 {
@@ -56,6 +59,9 @@ func ParseWire(b []byte) (*Session, error) {
 	}
 	if err := json.Unmarshal(b, &w); err != nil {
 		return nil, badWire(err.Error())
+	}
+	if math.Abs(w.Since) > maxInstant || math.Abs(w.Expires) > maxInstant {
+		return nil, badWire("its times are out of range")
 	}
 	s := &Session{
 		ID: w.ID, Subject: w.Subject, Issuer: w.Issuer, Public: w.Public, Secret: w.Secret,

@@ -450,3 +450,24 @@ func TestConfig(t *testing.T) {
 		t.Error("a bad configuration was taken")
 	}
 }
+
+// TestProof has a record with the right id and the proof of another word.
+func TestProof(t *testing.T) {
+	t.Parallel()
+	store := keeper.NewMemory(0, 0)
+	k := start(t, keeper.Config{Form: keeper.FormServer}, keeper.Parts{Store: store})
+	s, word := begin(t, k, "anna")
+	r, err := store.Get(t.Context(), s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Update(t.Context(), &keeper.Record{Session: r.Session, Proof: [32]byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.Open(t.Context(), word)
+	wantReason(t, err, "unknown")
+	b, err := r.Encode()
+	if err != nil || strings.Contains(string(b), word[4:]) {
+		t.Errorf("the store has the word of the client: %s, %v", b, err)
+	}
+}
