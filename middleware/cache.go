@@ -269,7 +269,7 @@ func (c *AnswerCache) handle(ctx context.Context, next route.Handler, req *route
 	}
 	rec, f, mine := c.store.find(id, time.Now(), func() *cached {
 		e := &cached{c: c, route: r, id: id, path: pathOf(req)}
-		e.flight = &flight{to: e, log: c.log}
+		e.flight = newFlight(e, 0, c.log)
 		return e
 	})
 	switch {

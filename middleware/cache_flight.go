@@ -114,6 +114,12 @@ type rider struct {
 	gone bool // guarded by f.mu
 }
 
+// newFlight makes a flight that is to be begun at once. Others may join before
+// that, and leave, but it does not end.
+func newFlight(to lander, room int, log *slog.Logger) *flight {
+	return &flight{to: to, room: room, log: log, live: 1}
+}
+
 // flightGrace is how much later than its call a flight ends, so that an answer
 // of the last moment is not lost.
 const flightGrace = 250 * time.Millisecond
@@ -124,7 +130,7 @@ func (f *flight) begin(ctx context.Context, next route.Handler, req *route.Reque
 	f.route, f.began = req.Route, req.Received
 	r := &rider{f: f, ctx: ctx, next: next, req: req, res: res}
 	f.mu.Lock()
-	f.first, f.live = r, f.live+1
+	f.first = r
 	if !req.Deadline.IsZero() {
 		f.timer = time.AfterFunc(time.Until(req.Deadline)+flightGrace, f.expire)
 	}

@@ -96,14 +96,14 @@ func (c FallbackConfig) Validate() error {
 		if t, err := parseTarget(name); err != nil || t.name == "*" {
 			return invalid("routes."+name, "it is not the pattern of an address", `Write it like "shop:/item/{id}".`)
 		}
-		if err := r.check("routes." + name); err != nil {
+		if err := r.check("routes." + name, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r FallbackRoute) check(field string) error {
+func (r FallbackRoute) check(field, name string) error {
 	switch {
 	case len(r.To) == 0 && r.Last == 0 && r.Value == nil:
 		return invalid(field, "nothing answers in its place", "Set to, last or value.")
@@ -114,9 +114,17 @@ func (r FallbackRoute) check(field string) error {
 	case len(r.To) > maxFallbackTo:
 		return invalid(field+".to", fmt.Sprintf("there are more than %d addresses", maxFallbackTo), "Name those that are most likely there.")
 	}
+	from, _ := parseTarget(name)
+	have := slices.Collect(from.pattern.Names())
 	for _, to := range r.To {
-		if t, err := parseTarget(to); err != nil || t.name == "*" {
+		t, err := parseTarget(to)
+		if err != nil || t.name == "*" || strings.Contains(to+"/", "/*/") {
 			return invalid(field+".to", fmt.Sprintf("%q is not an address", to), `Write it like "shop-eu:/item/{id}".`)
+		}
+		for n := range t.pattern.Names() {
+			if !slices.Contains(have, n) {
+				return invalid(field+".to", fmt.Sprintf("%q has a parameter %s that the route does not have", to, n), "Use the names of the route.")
+			}
 		}
 	}
 	for _, code := range r.Codes {

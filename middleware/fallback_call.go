@@ -155,9 +155,14 @@ func (c *rescue) passing(e *message.Error) bool {
 	if c.rule.codes[e.Code] {
 		return true
 	}
-	switch e.Code { //nolint:exhaustive // all others are answers
+	return c.first != nil && unasked(e)
+}
+
+// unasked reports whether an error means that nobody was asked.
+func unasked(e *message.Error) bool {
+	switch e.Code { //nolint:exhaustive // all others are answers, or are retryable if they are refusals
 	case message.CodeForbidden, message.CodeUnauthenticated, message.CodeNoService:
-		return c.first != nil
+		return true
 	default:
 		return false
 	}
@@ -195,7 +200,7 @@ func (a *attempt) fall(e *message.Error, idempotent bool) bool {
 // take has something else answer.
 func (a *attempt) take(e *message.Error, idempotent bool) bool {
 	c := a.rescue
-	again := e.Retryable || idempotent || c.rule.idempotent
+	again := e.Retryable || idempotent || c.rule.idempotent || unasked(e)
 	if sel, err := c.base.Selection(); err == nil && sel.Idempotent {
 		again = true
 	}

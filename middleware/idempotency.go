@@ -293,7 +293,7 @@ func (k *keyring) find(id, of, sum digest, req *route.Request) (e keyed, begun *
 	k.owners[of] = o
 	sel, _ := req.Selection()
 	made := &keyed{k: k, id: id, of: of, sum: sum, idempotent: sel.Idempotent || alwaysIdempotent(req)}
-	made.flight = &flight{to: made, room: k.answer, log: k.log}
+	made.flight = newFlight(made, k.answer, k.log)
 	k.byKey[id] = made
 	o.keys++
 	return e, made.flight, nil
