@@ -154,22 +154,34 @@ func TestBreakerIgnores(t *testing.T) {
 	works(client, server, "x:/")
 }
 
-// Each try of a call counts, and the next one goes past an open circuit.
-func TestBreakerInsideOfRetry(t *testing.T) {
+// Each try of a call counts, and the next one goes past an open circuit, on
+// whichever side of the retries the breaker stands.
+func TestBreakerWithRetry(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, retrying(t, quick), breaking(t, nervous))
-	client := w.connect("c1")
-	a, b := w.two(`{"idempotent":true}`)
-	for range 2 {
-		client.send(`{"to":"x:/","mid":"1","str":"first"}`)
-		got := a.next(t)
-		a.send(`{"vrb":"error","rmid":%q,"bdy":{"code":"overloaded","message":"m"}}`, got.Mid)
-		got = b.next(t)
-		b.send(`{"vrb":"reply","rmid":%q,"bdy":1}`, got.Mid)
-		client.want(message.VerbReply, "1", "1")
+	outside := func(c *exchange.Config) {
+		breaking(t, nervous)(c)
+		insert(t, c.Stack, route.StageCall, "retry", middleware.Retry(nil, nil, quick))
 	}
-	works(client, b, "x:/")
-	a.none(t)
+	for name, change := range map[string][]func(*exchange.Config){
+		"inside": {retrying(t, quick), breaking(t, nervous)}, "outside": {outside},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, change...)
+			client := w.connect("c1")
+			a, b := w.two(`{"idempotent":true}`)
+			for range 2 {
+				client.send(`{"to":"x:/","mid":"1","str":"first"}`)
+				got := a.next(t)
+				a.send(`{"vrb":"error","rmid":%q,"bdy":{"code":"overloaded","message":"m"}}`, got.Mid)
+				got = b.next(t)
+				b.send(`{"vrb":"reply","rmid":%q,"bdy":1}`, got.Mid)
+				client.want(message.VerbReply, "1", "1")
+			}
+			works(client, b, "x:/")
+			a.none(t)
+		})
+	}
 }
 
 // A circuit by route opens for whoever serves it, on other nodes too.
