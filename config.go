@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -62,6 +63,8 @@ type Config struct {
 	// path, broadcast, change the middleware, or tap the messages of others; it
 	// may call and send what it likes. Default: Permissions decide.
 	Allow Allow `json:"-"`
+	// Kinds are further kinds of Services; package login has one.
+	Kinds map[string]Kind `json:"-"`
 	// SessionStore keeps the sessions of form "server". Package session/natskv has
 	// one for a mesh. Default: the memory of this node.
 	SessionStore keeper.Store `json:"-"`
@@ -249,6 +252,11 @@ type Mesh struct {
 	Discovery string `json:"discovery,omitempty"`
 	// Nodes are the names of the nodes of the mesh, for static discovery.
 	Nodes []string `json:"nodes,omitempty"`
+	// Store is a directory in which the node takes part in keeping what has to
+	// outlive a node: sessions of form "server", and which were revoked. Nodes keep it together: each
+	// needs a store, a fixed port in Cluster, and in Join the list of all of them.
+	// It works while more than half of them are there. Default: none.
+	Store string `json:"store,omitempty"`
 	// Labels are told to the other nodes. "zone" is a rack, data center or
 	// region, for zone-aware strategies.
 	Labels map[string]string `json:"labels,omitempty"`
@@ -258,13 +266,23 @@ type Mesh struct {
 }
 
 // Alone tells whether the node meets no others.
-func (m *Mesh) Alone() bool { return m.Cluster == "" && len(m.Join) == 0 && len(m.NATS) == 0 }
+func (m *Mesh) Alone() bool {
+	return m.Cluster == "" && len(m.Join) == 0 && len(m.NATS) == 0 && m.Store == ""
+}
 
 // BuiltIn is a service that the node brings along.
 type BuiltIn struct {
-	// Kind is which: "echo" returns what it gets, for checks.
+	// Kind is which: "echo" returns what it gets, for checks; "login" logs people
+	// in, see docs/how-to/login.md.
 	Kind string `json:"kind"`
+	// Settings depend on the kind.
+	Settings map[string]any `json:"settings,omitempty"`
 }
+
+// Kind makes a service of a kind for a node, which it may use from the first
+// call on. name is what the configuration calls it. close, if not nil, is called
+// when the service is not used any more.
+type Kind func(n *Node, name string, settings json.RawMessage) (svc *Service, stop func() error, err error)
 
 // Log says what is logged, and how.
 type Log struct {

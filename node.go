@@ -2,12 +2,16 @@ package ropewalk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +55,8 @@ type Node struct {
 	audit    *audit.Log
 	guard    *guard // nil: Config.Allow decides
 	tokens   *token.Codec
-	sessions *sessions // nil: there are none
+	sessions *sessions      // nil: there are none
+	stops    []func() error // of built-in services
 
 	mu      sync.Mutex
 	edge    *edge.Server
@@ -141,15 +146,51 @@ func (n *Node) serveBuiltIns() error {
 		return err
 	}
 	for name, b := range n.cfg.Services {
-		if b.Kind != "echo" {
-			return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is \"echo\"", name, b.Kind)
+		if err := n.serveBuiltIn(name, b); err != nil {
+			return err
 		}
-		if err := service.CheckName(name); err != nil {
-			return fmt.Errorf("services.%s: %w", name, err)
+	}
+	return nil
+}
+
+// kindEcho is the kind of service that every node has.
+const kindEcho = "echo"
+
+func (n *Node) serveBuiltIn(name string, b BuiltIn) error {
+	if err := service.CheckName(name); err != nil {
+		return fmt.Errorf("services.%s: %w", name, err)
+	}
+	svc := newEcho(name)
+	if make := n.cfg.Kinds[b.Kind]; make != nil {
+		raw, err := json.Marshal(b.Settings)
+		if err != nil {
+			return fmt.Errorf("services.%s.settings: %w", name, err)
 		}
-		if err := n.Serve(newEcho(name)); err != nil {
-			return fmt.Errorf("services.%s: %w", name, err)
+		var stop func() error
+		if svc, stop, err = make(n, name, raw); err != nil {
+			return fmt.Errorf("services.%s.settings: %w", name, err)
 		}
+		if stop != nil {
+			n.stops = append(n.stops, stop)
+		}
+		// It knows the connection that asks, and must not be asked for elsewhere.
+		n.x.Reserve(name)
+		for _, r := range svc.Routes() {
+			at := name + ":" + r.Pattern.String()
+			if _, chosen := n.cfg.Calls.Routes[at]; chosen {
+				continue
+			}
+			if err := n.strategies.SetRoute(at, "prefer-local"); err != nil {
+				return fmt.Errorf("services.%s: %w", name, err)
+			}
+		}
+	} else if b.Kind != kindEcho {
+		known := slices.Sorted(maps.Keys(n.cfg.Kinds))
+		return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is %s", name, b.Kind,
+			strings.Join(append([]string{kindEcho}, known...), ", "))
+	}
+	if err := n.Serve(svc); err != nil {
+		return fmt.Errorf("services.%s: %w", name, err)
 	}
 	return nil
 }
@@ -389,3 +430,9 @@ func (n *Node) Send(ctx context.Context, address string, body any, opts ...call.
 }
 
 var _ Caller = (*Node)(nil)
+
+// Logger takes the node's log.
+func (n *Node) Logger() *slog.Logger { return n.log }
+
+// Registry has the node's metrics.
+func (n *Node) Registry() *prometheus.Registry { return n.registry }

@@ -2,7 +2,7 @@ package ropewalk
 
 import (
 	"context"
-	"crypto/hkdf"
+	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -21,6 +21,10 @@ import (
 
 // formNone is the form of sessions of a node that has none.
 const formNone = "none"
+
+// stretch is how often the secret of a mesh is hashed to make a key of it: a
+// tenth of a second of work.
+const stretch = 300_000
 
 // jwksPath is where others find the keys that check our tokens.
 const jwksPath = "/.well-known/jwks.json"
@@ -72,7 +76,9 @@ func (c *Config) tokens() token.Config {
 	if t.Secret != "" || len(t.Keys) > 0 || t.Dir != "" || c.Mesh.Secret == "" {
 		return t
 	}
-	key, err := hkdf.Key(sha256.New, []byte(c.Mesh.Secret), []byte(c.Mesh.Name), "ropewalk session tokens", 48)
+	// Slowly: who has a token can try secrets on it at home, and that of a mesh
+	// may be short.
+	key, err := pbkdf2.Key(sha256.New, c.Mesh.Secret, []byte("ropewalk session tokens "+c.Mesh.Name), stretch, 48)
 	if err == nil { // its length is allowed
 		t.Secret = base64.RawStdEncoding.EncodeToString(key)
 	}
@@ -96,6 +102,11 @@ func (n *Node) exchangeSessions() exchange.Sessions {
 }
 
 func (n *Node) closeSecurity(ctx context.Context) {
+	for _, stop := range n.stops {
+		if err := stop(); err != nil {
+			n.log.Warn("close a built-in service", "err", err)
+		}
+	}
 	if n.sessions != nil {
 		n.sessions.close()
 	}

@@ -373,3 +373,15 @@ func (s *sessions) Used(p *exchange.Peer, v *session.Session, now time.Time) {
 		}
 	})
 }
+
+// RevokeSessions ends sessions before their time, on all nodes. Other nodes know
+// of it within seconds.
+func (n *Node) RevokeSessions(ctx context.Context, r keeper.Revocation) error {
+	if n.sessions == nil {
+		return message.NewError(message.CodeUnimplemented, "this node has no sessions", "")
+	}
+	return n.sessions.Revoke(ctx, r)
+}
+
+// Record writes an event into the node's audit log. It does not block.
+func (n *Node) Record(e audit.Event) { n.audit.Record(e) }

@@ -113,6 +113,7 @@ type Exchange struct {
 	idle      chan struct{} // signaled when active reaches 0 while draining
 	peersMu   sync.RWMutex
 	peers     map[string]*Peer
+	own       sync.Map // names of services that connections cannot serve
 	far       farNodes
 	nodes     nodes
 	wheelDone chan struct{}

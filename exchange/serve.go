@@ -78,10 +78,10 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 		p.unserve(addr.Name, pattern)
 		return nil
 	}
-	if reserved[addr.Name] || addr.Name == "*" || addr.Instance != "" || addr.Method != "" || addr.Query != "" {
+	if reserved[addr.Name] || p.x.reserved(addr.Name) || addr.Name == "*" || addr.Instance != "" || addr.Method != "" || addr.Query != "" {
 		return &message.Error{
 			Code: message.CodeBadAddress, Message: fmt.Sprintf("%.128q cannot be served", m.To), Path: "to",
-			Hint: "Serve name:/pattern with a name of your own; client and node belong to the node.",
+			Hint: "Serve name:/pattern with a name of your own; client, node and the built-in services belong to the node.",
 		}
 	}
 	if err := p.x.Allowed(p, message.VerbServe, addr); err != nil {
@@ -164,6 +164,15 @@ func (p *Peer) unserve(name string, pattern route.Pattern) {
 	} else {
 		p.x.table.Unserve(name, pattern, p)
 	}
+}
+
+// Reserve keeps connections from serving anything under the name of a service:
+// what callers tell it is for nobody else.
+func (x *Exchange) Reserve(name string) { x.own.Store(name, nil) }
+
+func (x *Exchange) reserved(name string) bool {
+	_, ok := x.own.Load(name)
+	return ok
 }
 
 // acts are the words of rules for what is not for everybody.

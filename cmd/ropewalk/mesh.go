@@ -14,6 +14,8 @@ import (
 	"github.com/ropewalk/ropewalk/config"
 	"github.com/ropewalk/ropewalk/mesh/natsplane"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session/keeper"
+	"github.com/ropewalk/ropewalk/session/natskv"
 )
 
 const (
@@ -87,7 +89,7 @@ func acceptNone(cfg *ropewalk.Config) {
 func natsConfig(m *ropewalk.Mesh) natsplane.Config {
 	return natsplane.Config{
 		Cluster: m.Cluster, Advertise: m.Advertise, Join: m.Join, NATS: m.NATS, Credentials: m.Credentials, Name: m.Name,
-		Secret: m.Secret, CertFile: m.CertFile, KeyFile: m.KeyFile, CAFile: m.CAFile,
+		Secret: m.Secret, CertFile: m.CertFile, KeyFile: m.KeyFile, CAFile: m.CAFile, Store: m.Store,
 	}
 }
 
@@ -101,7 +103,41 @@ func connectNodes(cfg *ropewalk.Config, log *slog.Logger) error {
 		return err
 	}
 	cfg.Backplane = plane
+	return storeSessions(cfg, plane.JetStream, log)
+}
+
+// storeSessions has what outlives a node kept where the nodes meet, if there is
+// such a place.
+func storeSessions(cfg *ropewalk.Config, source natskv.Source, log *slog.Logger) error {
+	held := cfg.Sessions.Form == keeper.FormServer
+	if cfg.Mesh.Store == "" && (len(cfg.Mesh.NATS) == 0 || !held) {
+		if held && len(cfg.Mesh.Join)+len(cfg.Mesh.Cluster) > 0 {
+			return errors.New("store: sessions of form \"server\" have to be known to all nodes; name a directory, or set sessions.form to \"token\"")
+		}
+		return nil
+	}
+	kv := natskv.Config{Bucket: kvBucket(cfg.Mesh.Name), MaxAge: keeper.Config{Limit: cfg.Sessions.Limit}.MaxAge(), Secret: cfg.Mesh.Secret}
+	journal, err := natskv.NewJournal(source, kv, log)
+	if err != nil {
+		return err
+	}
+	cfg.SessionJournal = journal
+	if held {
+		store, err := natskv.New(source, kv, log)
+		if err != nil {
+			return err
+		}
+		cfg.SessionStore = store
+	}
 	return nil
+}
+
+// kvBucket is where the sessions of a mesh are, for meshes that share a cluster.
+func kvBucket(mesh string) string {
+	if mesh == "" {
+		return natskv.DefaultBucket
+	}
+	return natskv.DefaultBucket + "_" + mesh
 }
 
 // mesh notes what is wrong with how the node meets others.

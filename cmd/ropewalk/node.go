@@ -143,6 +143,7 @@ func isLoopback(ctx context.Context, host string) bool {
 
 // newNode makes a node.
 func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
+	cfg.Kinds = kinds()
 	if cfg.Logger == nil {
 		cfg.Logger = nodeLogger(w, &cfg)
 	}
