@@ -157,7 +157,7 @@ func (e *End) fell(reason string) {
 	m.metrics.linesLost.Inc()
 	m.log.Info("a direct line to a node is lost; the backplane takes over", "node", n.Card().Name, "id", n.text, "reason", reason)
 	m.mu.Lock()
-	if now.Sub(e.since) > redialMost {
+	if now.Sub(e.since) > 4*n.redial { // it was worth having
 		n.redial = 0
 	}
 	n.postpone(now)

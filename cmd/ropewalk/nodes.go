@@ -24,7 +24,8 @@ func (*nodesCmd) Help() string {
 
 STATE is alive; draining, which takes no new calls from other nodes; gone, which has ended; or out of reach, which may
 run still, but cannot be reached from this node. ROUTES is what is served at the node, CLIENTS who is connected there,
-and RTT how long the way there and back takes. SINCE is when it joined, or when it was lost.
+and RTT how long the way there and back takes. LINE is how this node talks to it: direct, over a connection to its listener,
+or nats, over the backplane. SINCE is when it joined, or when it was lost.
 
 Examples:
 
@@ -111,7 +112,7 @@ func (n *nodesCmd) print(w *world, list []nodeapi.NodeStatus) error {
 const shortID = 8
 
 func printNodes(w *world, list []nodeapi.NodeStatus, now time.Time) error {
-	t := newTable("NAME", "ID", "STATE", "ZONE", "VERSION", "CLIENTS", "ROUTES", "RTT", "SINCE", "ADDRESS")
+	t := newTable("NAME", "ID", "STATE", "ZONE", "VERSION", "CLIENTS", "ROUTES", "RTT", "LINE", "SINCE", "ADDRESS")
 	for i := range list {
 		n := &list[i]
 		rtt, since := "-", ago(n.Since, now)
@@ -129,7 +130,7 @@ func printNodes(w *world, list []nodeapi.NodeStatus, now time.Time) error {
 		if len(n.URLs) > 0 {
 			address = n.URLs[0]
 		}
-		t.add(n.Name, n.ID[:min(len(n.ID), shortID)], stateWord(n), orDash(n.Zone()), orDash(n.Version), clients, routes, rtt, since, orDash(address))
+		t.add(n.Name, n.ID[:min(len(n.ID), shortID)], stateWord(n), orDash(n.Zone()), orDash(n.Version), clients, routes, rtt, orDash(n.Line), since, orDash(address))
 	}
 	return t.print(w)
 }
