@@ -41,7 +41,7 @@ func TestListsGolden(t *testing.T) {
 			ID: "0af13c98000000000000000000000000", Name: "dev", Version: "1.2.0", Clients: 3, Routes: 24, Labels: map[string]string{"zone": "eu-1"},
 			URLs: []string{"ws://127.0.0.1:7420"}, Addr: "127.0.0.1:7421",
 		}}},
-		{NodeInfo: mesh.NodeInfo{State: mesh.Draining, Since: now.Add(-time.Minute), RTT: 0.00123, Card: mesh.Card{
+		{NodeInfo: mesh.NodeInfo{State: mesh.Draining, Since: now.Add(-time.Minute), RTT: 0.00123, Line: "direct", Card: mesh.Card{
 			ID: "1bf13c98000000000000000000000000", Name: "shop-2", Version: "1.2.0", Routes: 14, Addr: "10.0.0.6:7421",
 		}}},
 		{NodeInfo: mesh.NodeInfo{State: mesh.Lost, Since: now.Add(-12 * time.Second), Card: mesh.Card{ID: "2cf13c98", Name: "shop-3"}}},
