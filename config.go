@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/login"
 	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/policy"
@@ -49,6 +49,9 @@ type Config struct {
 	Sessions Sessions `json:"sessions,omitzero"`
 	// Permissions says who may do what.
 	Permissions policy.Config `json:"permissions,omitzero"`
+	// Login has people log in with passwords and passkeys. The program
+	// "ropewalk" serves it as login:/; a node in another program uses package login.
+	Login login.Config `json:"login,omitzero"`
 	// Audit says where it is written who was refused something, who logged in, and
 	// who changed the node.
 	Audit audit.Config `json:"audit,omitzero"`
@@ -63,8 +66,6 @@ type Config struct {
 	// path, broadcast, change the middleware, or tap the messages of others; it
 	// may call and send what it likes. Default: Permissions decide.
 	Allow Allow `json:"-"`
-	// Kinds are further kinds of Services; package login has one.
-	Kinds map[string]Kind `json:"-"`
 	// SessionStore keeps the sessions of form "server". Package session/natskv has
 	// one for a mesh. Default: the memory of this node.
 	SessionStore keeper.Store `json:"-"`
@@ -272,17 +273,9 @@ func (m *Mesh) Alone() bool {
 
 // BuiltIn is a service that the node brings along.
 type BuiltIn struct {
-	// Kind is which: "echo" returns what it gets, for checks; "login" logs people
-	// in, see docs/how-to/login.md.
+	// Kind is which: "echo" returns what it gets, for checks.
 	Kind string `json:"kind"`
-	// Settings depend on the kind.
-	Settings map[string]any `json:"settings,omitempty"`
 }
-
-// Kind makes a service of a kind for a node, which it may use from the first
-// call on. name is what the configuration calls it. close, if not nil, is called
-// when the service is not used any more.
-type Kind func(n *Node, name string, settings json.RawMessage) (svc *Service, stop func() error, err error)
 
 // Log says what is logged, and how.
 type Log struct {

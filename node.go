@@ -2,16 +2,12 @@ package ropewalk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,8 +51,7 @@ type Node struct {
 	audit    *audit.Log
 	guard    *guard // nil: Config.Allow decides
 	tokens   *token.Codec
-	sessions *sessions      // nil: there are none
-	stops    []func() error // of built-in services
+	sessions *sessions // nil: there are none
 
 	mu      sync.Mutex
 	edge    *edge.Server
@@ -160,39 +155,31 @@ func (n *Node) serveBuiltIn(name string, b BuiltIn) error {
 	if err := service.CheckName(name); err != nil {
 		return fmt.Errorf("services.%s: %w", name, err)
 	}
-	svc := newEcho(name)
-	if make := n.cfg.Kinds[b.Kind]; make != nil {
-		raw, err := json.Marshal(b.Settings)
-		if err != nil {
-			return fmt.Errorf("services.%s.settings: %w", name, err)
-		}
-		var stop func() error
-		if svc, stop, err = make(n, name, raw); err != nil {
-			return fmt.Errorf("services.%s.settings: %w", name, err)
-		}
-		if stop != nil {
-			n.stops = append(n.stops, stop)
-		}
-		// It knows the connection that asks, and must not be asked for elsewhere.
-		n.x.Reserve(name)
-		for _, r := range svc.Routes() {
-			at := name + ":" + r.Pattern.String()
-			if _, chosen := n.cfg.Calls.Routes[at]; chosen {
-				continue
-			}
-			if err := n.strategies.SetRoute(at, "prefer-local"); err != nil {
-				return fmt.Errorf("services.%s: %w", name, err)
-			}
-		}
-	} else if b.Kind != kindEcho {
-		known := slices.Sorted(maps.Keys(n.cfg.Kinds))
-		return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is %s", name, b.Kind,
-			strings.Join(append([]string{kindEcho}, known...), ", "))
+	if b.Kind != kindEcho {
+		return fmt.Errorf("services.%s.kind: there is no built-in service %q; there is %q", name, b.Kind, kindEcho)
 	}
-	if err := n.Serve(svc); err != nil {
+	if err := n.Serve(newEcho(name)); err != nil {
 		return fmt.Errorf("services.%s: %w", name, err)
 	}
 	return nil
+}
+
+// ServeOwn is [Node.Serve] for a service that is told what nobody else may know,
+// such as passwords: connections cannot serve anything under its name, and calls
+// of this node's clients are answered by this node unless the configuration says
+// otherwise.
+func (n *Node) ServeOwn(svc *Service) error {
+	n.x.Reserve(svc.Name())
+	for _, r := range svc.Routes() {
+		at := svc.Name() + ":" + r.Pattern.String()
+		if _, chosen := n.cfg.Calls.Routes[at]; chosen {
+			continue
+		}
+		if err := n.strategies.SetRoute(at, "prefer-local"); err != nil {
+			return err
+		}
+	}
+	return n.Serve(svc)
 }
 
 // ID returns the node's id: 32 hex digits, new with each [New].

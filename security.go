@@ -102,11 +102,6 @@ func (n *Node) exchangeSessions() exchange.Sessions {
 }
 
 func (n *Node) closeSecurity(ctx context.Context) {
-	for _, stop := range n.stops {
-		if err := stop(); err != nil {
-			n.log.Warn("close a built-in service", "err", err)
-		}
-	}
 	if n.sessions != nil {
 		n.sessions.close()
 	}

@@ -48,6 +48,10 @@ func check(cfg *ropewalk.Config, report *config.Report) error {
 	c.calls()
 	c.mesh()
 	c.policy("permissions.")
+	for _, err := range cfg.Login.Check() {
+		e := message.AsError(err)
+		c.add("login."+e.Path, e.Message, e.Hint)
+	}
 	for i, m := range cfg.Middleware {
 		c.middleware("middleware["+strconv.Itoa(i)+"]", m)
 	}

@@ -143,7 +143,6 @@ func isLoopback(ctx context.Context, host string) bool {
 
 // newNode makes a node.
 func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
-	cfg.Kinds = kinds()
 	if cfg.Logger == nil {
 		cfg.Logger = nodeLogger(w, &cfg)
 	}
@@ -158,7 +157,11 @@ func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.
 	if err != nil {
 		return nil, placed(errors.Join(err, stop(ctx)), report)
 	}
-	return &runningNode{n, stop}, nil
+	running := &runningNode{Node: n, stopTraces: stop}
+	if err := running.logIn(ctx, &cfg.Login); err != nil {
+		return nil, placed(errors.Join(err, running.Shutdown(ctx)), report)
+	}
+	return running, nil
 }
 
 // placed adds to an error of the node where the value at fault was given.

@@ -12,11 +12,16 @@ import (
 type runningNode struct {
 	*ropewalk.Node
 	stopTraces func(context.Context) error
+	closers    []func() error // of what services of the program need
 }
 
 // Shutdown stops the node, then sends the traces that are left.
 func (n *runningNode) Shutdown(ctx context.Context) error {
-	return errors.Join(n.Node.Shutdown(ctx), n.stopTraces(ctx))
+	err := n.Node.Shutdown(ctx)
+	for _, f := range n.closers {
+		err = errors.Join(err, f())
+	}
+	return errors.Join(err, n.stopTraces(ctx))
 }
 
 // trace adds what the configuration says about traces.
