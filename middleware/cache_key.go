@@ -118,7 +118,11 @@ func (k *cacheKey) who(b []byte, req *route.Request) ([]byte, bool) {
 		}
 		return b, true
 	}
-	for _, c := range []session.Claims{s.Public, s.Secret} {
+	for _, c := range [...]session.Claims{s.Public, s.Secret} {
+		if len(c) == 0 {
+			b = text(b, "")
+			continue
+		}
 		j, err := json.Marshal(c) // in the order of names
 		if err != nil {
 			return b, false

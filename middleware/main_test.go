@@ -167,7 +167,16 @@ func passing(tb testing.TB) map[string]route.Middleware {
 		"rate/user":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByUser}),
 		"rate/route":   middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByRoute}),
 		"retry":        middleware.Retry(nil, nil, middleware.RetryConfig{Except: []string{"b:/"}}),
-		"secret":       middleware.Secret(middleware.SecretConfig{Secrets: []string{"old", "s3cret"}}),
+		"fallback": middleware.Fallback(nil, nil, middleware.FallbackConfig{Routes: map[string]middleware.FallbackRoute{
+			"b:/x": {Value: []byte("1")},
+		}}),
+		"shed":        middleware.NewShed(nil, middleware.ShedConfig{Calls: 100}).Middleware(),
+		"idempotency": middleware.Idempotency(nil, nil, middleware.IdempotencyConfig{}),
+		"in-order":    middleware.InOrder(nil, nil, middleware.OrderConfig{Routes: []string{"b:/x"}}),
+		"cache": middleware.NewCache(nil, nil, middleware.CacheConfig{
+			Routes: map[string]middleware.CacheRoute{"b:/x": {}}, Invalidates: map[string][]string{"b:/y": {"b:/x"}},
+		}).Middleware(),
+		"secret": middleware.Secret(middleware.SecretConfig{Secrets: []string{"old", "s3cret"}}),
 	}
 }
 
