@@ -228,6 +228,7 @@ func TestNodeNeedsPermission(t *testing.T) {
 		"/middleware/insert": map[string]any{"stage": "call", "kind": "log"},
 		"/middleware/remove": map[string]any{"stage": "call", "name": "log"},
 		"/middleware/move":   map[string]any{"stage": "call", "name": "log"},
+		"/middleware/set":    map[string]any{"stage": "call", "name": "log", "state": map[string]any{}},
 		"/tap":               nil,
 		"/drain":             map[string]any{"on": true},
 		"/versions/set":      map[string]any{"service": "math", "weights": map[string]float64{"^1": 1}},

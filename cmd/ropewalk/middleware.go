@@ -54,7 +54,7 @@ func (m *middlewareListCmd) Run(ctx context.Context, w *world) error {
 type middlewareInsertCmd struct {
 	nodesTarget
 	Stage    string `arg:"" help:"Where: inbound, call, serve, deliver or outbound."`
-	Kind     string `arg:"" help:"Which: recover, deadline, log, metrics, trace, limit, rate-limit, retry or secret."`
+	Kind     string `arg:"" help:"Which: one of docs/reference/middleware.md, such as limit, retry or breaker."`
 	Settings string `arg:"" optional:"" name:"json" help:"Settings as JSON."`
 	As       string `placeholder:"NAME" help:"Its name, to tell two of a kind apart. Default: the kind."`
 	place
@@ -148,19 +148,28 @@ func printStages(w *world, s nodeapi.Stages) error {
 	return nil
 }
 
-// printStates prints the states below the table: each as a line of JSON.
+// printStates prints the states below the table: each as lines of JSON.
 func printStates(w *world, s nodeapi.Stages) error {
 	for _, stage := range s.Stages {
 		for _, e := range stage.Entries {
-			if e.State == nil {
+			lines, ok := e.State.([]any)
+			if !ok && e.State != nil {
+				lines = []any{e.State}
+			}
+			if len(lines) == 0 {
 				continue
 			}
-			text, err := json.Marshal(e.State)
-			if err != nil {
+			if err := w.printf("%s\n", w.paint(bold, printable("state of "+string(stage.Stage)+" "+e.Name+":"))); err != nil {
 				return err
 			}
-			if err := w.printf("%s %s %s\n", w.paint(bold, "state of"), printable(e.Name+":"), printable(string(text))); err != nil {
-				return err
+			for _, l := range lines {
+				text, err := json.Marshal(l)
+				if err != nil {
+					return err
+				}
+				if err := w.printf("  %s\n", printable(string(text))); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -67,6 +67,10 @@ func TestListsGolden(t *testing.T) {
 			Stages: []route.StageInfo{
 				{Stage: "inbound", Entries: []route.EntryInfo{{Name: "recover", Kind: "recover"}, {Name: "slow", Kind: "log", Settings: map[string]any{"slow": "1s"}, Description: "logs"}}},
 				{Stage: "call"},
+				{Stage: "serve", Entries: []route.EntryInfo{
+					{Name: "limit", Kind: "limit", State: []any{map[string]any{"calls": 8, "running": 3}, map[string]any{"calls": 8, "running": 0}}},
+					{Name: "own", State: map[string]any{"a": "b"}}, {Name: "none", State: []any{}},
+				}},
 			},
 			Warnings: []string{"call: limit stands before recover"},
 		})

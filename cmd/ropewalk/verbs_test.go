@@ -122,6 +122,13 @@ func TestMiddleware(t *testing.T) {
 	if strings.Contains(o.out, "call      mine") {
 		t.Errorf("still the first\n%s", o.out)
 	}
+	o = ask(t, url, "", "middleware", "set", "call", "mine", `{"calls":12}`)
+	wantCode(t, o, exitOK)
+	wantText(t, o.out, "state of call mine:", `"calls":12`)
+	wantCode(t, ask(t, url, "", "middleware", "set", "call", "mine", `calls`), exitUsage)
+	o = ask(t, url, "", "middleware", "set", "call", "log", `{}`)
+	wantCode(t, o, exitFailed)
+	wantText(t, o.err, "no state that can be set")
 	o = ask(t, url, "", "middleware", "remove", "call", "mine", "--json")
 	wantCode(t, o, exitOK)
 	if strings.Contains(o.out, "mine") {
