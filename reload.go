@@ -267,8 +267,9 @@ func leaves(c *Config) (map[string]any, error) {
 // split takes from paths those at or below field.
 func split(paths []string, field string) (in, out []string) {
 	want := strings.Split(field, ".")
+	fits := func(word, field string) bool { return field == "*" || field == word }
 	for _, p := range paths {
-		if words := strings.Split(p, "."); len(words) >= len(want) && slices.EqualFunc(words[:len(want)], want, func(w, f string) bool { return f == "*" || f == w }) {
+		if words := strings.Split(p, "."); len(words) >= len(want) && slices.EqualFunc(words[:len(want)], want, fits) {
 			in = append(in, p)
 		} else {
 			out = append(out, p)

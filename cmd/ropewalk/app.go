@@ -53,6 +53,8 @@ type grammar struct {
 	Route      routeCmd      `cmd:"" group:"look" help:"Explain the way of a message."`
 	Tap        tapCmd        `cmd:"" group:"look" help:"Watch messages as they pass, secrets masked."`
 	Middleware middlewareCmd `cmd:"" group:"look" help:"List and change the middleware of a node while it runs."`
+	Reload     reloadCmd     `cmd:"" group:"look" help:"Have a node read its configuration again."`
+	Audit      auditCmd      `cmd:"" group:"look" help:"Read the audit log of a node."`
 	Versions   versionsCmd   `cmd:"" group:"look" help:"List and change how calls are split among versions of services."`
 	Policy     policyCmd     `cmd:"" group:"look" help:"Test and explain who may do what."`
 	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`

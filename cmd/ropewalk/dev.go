@@ -27,7 +27,8 @@ type devCmd struct {
 func (*devCmd) Help() string {
 	return `Makes a small project if the directory is empty, starts its node with the services of examples/hello compiled in, and
 prints what is served and where the page is. If a port is taken the next free one is used. In a directory with other
-files nothing is written; the node then runs with the defaults.
+files nothing is written; the node then runs with the defaults. When ropewalk.jsonc changes the node takes over what it
+can without a restart.
 
 Other nodes on this machine can join it, at 127.0.0.1:7421 if nothing else is said:
 
@@ -42,17 +43,12 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	cfg, report, err := d.load(w, p.config)
+	cfg, report, err := d.read(ctx, w, p)
 	if err != nil {
 		return err
 	}
-	d.defaults(&cfg, report)
-	if err := d.guard(ctx, &cfg); err != nil {
-		return err
-	}
-	if err := d.open(ctx, &cfg, report); err != nil {
-		return err
-	}
+	again := newReloader(w, &cfg, func(ctx context.Context) (ropewalk.Config, *config.Report, error) { return d.read(ctx, w, p) })
+	again.file = p.config
 	from := starter{cfg: &cfg, report: report, prepare: d.serve, listen: true, cluster: d.Cluster == ""}
 	n, err := from.start(ctx, w)
 	if err != nil {
@@ -62,7 +58,21 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 		_ = n.Shutdown(ctx)
 		return err
 	}
+	defer again.start(ctx, n)()
 	return untilDone(ctx, n, &cfg, w)
+}
+
+// read reads the configuration.
+func (d *devCmd) read(ctx context.Context, w *world, p project) (ropewalk.Config, *config.Report, error) {
+	cfg, report, err := d.load(w, p.config)
+	if err != nil {
+		return cfg, report, err
+	}
+	d.defaults(&cfg, report)
+	if err = d.guard(ctx, &cfg); err == nil {
+		err = d.open(ctx, &cfg, report)
+	}
+	return cfg, report, err
 }
 
 // defaults are those of dev: a person reads the log, and there is a page.

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/config"
 )
 
 // serveCmd runs a node.
 type serveCmd struct {
 	nodeFlags
 	Config string `placeholder:"FILE" help:"Read the configuration from this file."`
+	Watch  bool   `help:"Read the file again whenever it changes."`
 }
 
 // Help is printed below the flags.
@@ -36,17 +40,20 @@ allows it, or everything is allowed, as it is by "ropewalk dev":
   ropewalk serve --preset dev
 
 A field of the configuration is set by the file, over it by a variable such as ROPEWALK_LIMITS_FRAME, over that by a
-flag. "ropewalk config doc" prints all fields.`
+flag. "ropewalk config doc" prints all fields. SIGHUP has the node read all of it again and change what can be changed
+while it runs, as "ropewalk reload" does.`
 }
 
 // Run serves until ctx ends.
 func (s *serveCmd) Run(ctx context.Context, w *world) error {
-	cfg, report, err := s.load(w, s.Config)
+	cfg, report, err := s.read(ctx, w)
 	if err != nil {
 		return err
 	}
-	if err := s.guard(ctx, &cfg); err != nil {
-		return err
+	again := newReloader(w, &cfg, func(ctx context.Context) (ropewalk.Config, *config.Report, error) { return s.read(ctx, w) })
+	defer again.onHangup()()
+	if s.Watch {
+		again.file = s.Config
 	}
 	from := starter{cfg: &cfg, report: report}
 	// One more node on a machine is what --join is for; without it a second
@@ -65,5 +72,15 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 		_ = n.Shutdown(ctx)
 		return unwritable(err)
 	}
+	defer again.start(ctx, n)()
 	return untilDone(ctx, n, &cfg, w)
+}
+
+// read reads the configuration.
+func (s *serveCmd) read(ctx context.Context, w *world) (ropewalk.Config, *config.Report, error) {
+	cfg, report, err := s.load(w, s.Config)
+	if err == nil {
+		err = s.guard(ctx, &cfg)
+	}
+	return cfg, report, err
 }

@@ -162,13 +162,15 @@ func address(n *runningNode, cfg *ropewalk.Config) string {
 	return scheme + addrs[name].String()
 }
 
-// nodeLogger is the log of a node, as the configuration describes it.
+// nodeLogger is the log of a node, as the configuration describes it; it sets
+// LogLevel.
 func nodeLogger(w *world, cfg *ropewalk.Config) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: slog.LevelInfo}
+	cfg.LogLevel = new(slog.LevelVar)
 	var level slog.Level
 	if level.UnmarshalText([]byte(cfg.Log.Level)) == nil {
-		opts.Level = level
+		cfg.LogLevel.Set(level)
 	}
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if strings.EqualFold(cfg.Log.Format, "json") {
 		return slog.New(slog.NewJSONHandler(w.err, opts))
 	}
