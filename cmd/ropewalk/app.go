@@ -59,6 +59,7 @@ type grammar struct {
 	Policy     policyCmd     `cmd:"" group:"look" help:"Test and explain who may do what."`
 	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
 
+	Login      loginCmd      `cmd:"" group:"more" help:"Hash passwords; look after users."`
 	Config     configCmd     `cmd:"" group:"more" help:"Check a configuration file; print the reference."`
 	Completion completionCmd `cmd:"" group:"more" help:"Print a script that completes commands in a shell."`
 	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`

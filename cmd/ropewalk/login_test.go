@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ropewalk/ropewalk/login"
+)
+
+func TestLoginHash(t *testing.T) {
+	t.Parallel()
+	o := try(t, nil, "correct horse\nmore", "login", "hash")
+	wantCode(t, o, exitOK)
+	h, err := login.ParseHash(strings.TrimSpace(o.out))
+	if err != nil || !h.Matches("correct horse") {
+		t.Errorf("it prints %q: %v", o.out, err)
+	}
+	o = try(t, []string{"ROPEWALK_LOGIN_PASSWORDS_MEMORY=64", "ROPEWALK_LOGIN_PASSWORDS_MIN=20"}, "correct horse", "login", "hash")
+	wantCode(t, o, exitFailed)
+	wantText(t, o.err, "the password is too short")
+	o = try(t, []string{"ROPEWALK_LOGIN_PASSWORDS_MEMORY=64"}, "correct horse\r\n", "login", "hash", "--json")
+	var out struct {
+		Hash string `json:"hash"`
+	}
+	if err := json.Unmarshal([]byte(o.out), &out); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := login.ParseHash(out.Hash); err != nil || !h.Matches("correct horse") || h.Params.Memory != 64 {
+		t.Errorf("it prints %q: %v", o.out, err)
+	}
+}
+
+func TestLoginUser(t *testing.T) {
+	t.Parallel()
+	env := []string{"ROPEWALK_LOGIN_PASSWORDS_MEMORY=64", "ROPEWALK_LOGIN_USERS_DSN=" + filepath.Join(t.TempDir(), "users.db")}
+	file := rulesFile(t, `{"login": {"users": {"driver": "sqlite", "create": true}}}`)
+	user := func(stdin string, args ...string) outcome {
+		return try(t, env, stdin, append([]string{"login", "user"}, append(args, "--config", file)...)...)
+	}
+	o := user("correct horse\n", "add", "anna", "--public", `{"role":"editor"}`, "--secret", `{"shard":7}`)
+	wantCode(t, o, exitOK)
+	wantText(t, o.out, "added anna, id ")
+	wantCode(t, user("correct horse\n", "add", "anna"), exitFailed)
+	wantCode(t, user("", "add", "cleo"), exitUsage)
+	wantCode(t, user("short", "add", "cleo"), exitFailed)
+	wantCode(t, user("correct horse\n", "add", "cleo", "--public", "[]"), exitUsage)
+	wantCode(t, user("", "add", "ben", "--no-password"), exitOK)
+	wantCode(t, user("", "disable", "ben"), exitOK)
+	o = user("", "list")
+	wantText(t, o.out, "NAME  ID", "active    {\"name\":\"anna\",\"role\":\"editor\"}", "disabled  {\"name\":\"ben\"}")
+	if strings.Contains(o.out, "argon2") || strings.Contains(o.out, "shard") {
+		t.Errorf("the list shows secrets: %s", o.out)
+	}
+	wantCode(t, user("", "enable", "ben"), exitOK)
+	o = user("another horse\n", "passwd", "ben", "--json")
+	wantText(t, o.out, `{"done":"changed","user":"ben"}`)
+	wantText(t, user("", "list", "--json").out, `"name":"ben"`)
+	o = user("", "disable", "nobody")
+	wantCode(t, o, exitFailed)
+	wantText(t, o.err, "there is no user of this name", "ropewalk login user list")
+}
+
+func TestLoginConfig(t *testing.T) {
+	t.Parallel()
+	o := try(t, nil, "", "login", "user", "list")
+	wantCode(t, o, exitUsage)
+	wantText(t, o.err, "no user table")
+	o = try(t, nil, "", "login", "user", "list", "--config", rulesFile(t, `{
+		"login": {"users": {"driver": "mysql"}}}`))
+	wantCode(t, o, exitUsage)
+	wantText(t, o.err, `shop.jsonc:2:`, `login.users.driver: "mysql" is neither sqlite nor postgres`, "login.users.dsn")
+}
