@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ropewalk/ropewalk/edge"
+	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/mesh/line"
 )
 
@@ -15,21 +16,15 @@ const (
 	linesNone = "none"
 )
 
-// hasLines tells whether the configuration lets the node have direct lines to
-// others. Over a line nothing is encrypted, so a mesh with TLS has none; and in a
-// NATS cluster of somebody's own he has decided what goes where.
-func (c *Config) hasLines() bool {
-	return c.Backplane != nil && c.Mesh.Lines != linesNone && c.Mesh.CertFile == "" && len(c.Mesh.NATS) == 0
-}
-
-// makeLines has the listeners take lines of other nodes.
+// makeLines has the listeners take lines of other nodes, if the backplane and
+// the configuration let the node have such.
 func (n *Node) makeLines(cfg *edge.Config) error {
-	if !n.cfg.hasLines() {
+	plane, ok := n.cfg.Backplane.(mesh.Keyed)
+	if !ok || n.cfg.Mesh.Lines == linesNone || plane.LineKey() == "" {
 		return nil
 	}
 	l, err := line.New(line.Config{
-		ID: n.id, Name: n.cfg.Mesh.Name, Secret: n.cfg.Mesh.Secret, Addr: n.lineAddr, Local: n.local,
-		Logger: n.log, Registry: n.registry,
+		ID: n.id, Key: plane.LineKey(), Addr: n.lineAddr, Local: n.local, Logger: n.log, Registry: n.registry,
 	})
 	if err != nil {
 		return err

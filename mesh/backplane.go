@@ -39,6 +39,16 @@ type Backplane interface {
 	Close(ctx context.Context) error
 }
 
+// Keyed is a [Backplane] whose nodes may have lines beside it; see [Lines].
+type Keyed interface {
+	Backplane
+	// LineKey is what the nodes of the mesh prove to each other that they know,
+	// and nobody else; it is made of their secret. Where nobody else can reach
+	// the mesh, it may be what everybody knows. "" says that there must be no
+	// lines: over them everything goes in the clear.
+	LineKey() string
+}
+
 // Receiver is told what arrives over a Backplane.
 type Receiver interface {
 	// Received is given a message for this node or for all. It is called one

@@ -12,9 +12,9 @@
 //	                                    ◄──────────  proof
 //	  packets of the mesh               ◄─────────►  packets of the mesh
 //
-// A proof is an HMAC-SHA256 with a key that is derived from the secret, over who
-// proves, both ids and both nonces. The secret and the key never travel, and what
-// was recorded proves nothing later, or to another node, or the other way round.
+// A proof is an HMAC-SHA256 with a key that is made of the secret, over who proves,
+// both ids and both nonces. The secret and the key never travel, and what was
+// recorded proves nothing later, or to another node, or the other way round.
 // What is said afterwards is neither encrypted nor signed, as that of the
 // backplane is without TLS: a mesh with TLS has no lines.
 package line

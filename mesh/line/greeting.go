@@ -62,14 +62,6 @@ func newNonce() (n nonce) {
 	return n
 }
 
-// deriveKey makes of the secret of a mesh what proofs are made with. Meshes of
-// other names have other keys.
-func deriveKey(secret, name string) []byte {
-	h := hmac.New(sha256.New, []byte(secret))
-	h.Write([]byte("ropewalk mesh line " + name))
-	return h.Sum(nil)
-}
-
 // greeting is what both sides have said.
 type greeting struct {
 	dialer, accepter id

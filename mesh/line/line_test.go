@@ -51,7 +51,7 @@ func TestSecret(t *testing.T) {
 	t.Parallel()
 	net := ropewalktest.NewNetwork(1)
 	a := start(t, net, "a")
-	b := start(t, net, "b", func(s *spot) { s.cfg.Secret = "another one that is long enough" })
+	b := start(t, net, "b", func(s *spot) { s.cfg.Key = "another one that is long enough" })
 	eventually(t, "a refusal", func() bool { return b.logs.count("direct line between nodes was refused") == 1 })
 	if a.direct() || b.direct() {
 		t.Error("a line between nodes of different secrets")
@@ -65,28 +65,20 @@ ropewalk_mesh_line_greetings_refused_total 1
 		t.Error(err)
 	}
 	for _, s := range []*spot{a, b} {
-		if s.logs.count(goodSecret)+s.logs.count("another one that") > 0 {
+		if s.logs.count(goodKey)+s.logs.count("another one that") > 0 {
 			t.Error("a secret in the log")
 		}
 	}
 }
 
-// TestNames wants meshes of other names to be other meshes.
-func TestNames(t *testing.T) {
+// TestWhereTo makes lines within the machine, if the mesh is there, or to others.
+func TestWhereTo(t *testing.T) {
 	t.Parallel()
-	net := ropewalktest.NewNetwork(1)
-	start(t, net, "a", func(s *spot) { s.cfg.Name = "one" })
-	b := start(t, net, "b", func(s *spot) { s.cfg.Name = "two" })
-	eventually(t, "a refusal", func() bool { return b.logs.count("direct line between nodes was refused") == 1 })
-}
-
-// TestWithoutSecret makes lines only within the machine.
-func TestWithoutSecret(t *testing.T) {
-	t.Parallel()
-	pair(t, func(s *spot) { s.cfg.Secret = "" })
-	s := start(t, nil, "c", func(s *spot) { s.cfg.Secret = "" })
+	near := start(t, nil, "c")
 	far := start(t, nil, "d", func(s *spot) { s.cfg.Local = func() bool { return false } })
-	for addr, from := range map[string]*spot{"10.0.0.1:1": s, "example.com:1": s, "": s, "localhost:1": far, "127.0.0.1:1": far, "[::1]:1": far} {
+	for addr, from := range map[string]*spot{
+		"10.0.0.1:1": near, "example.com:1": near, "": near, "localhost:1": far, "127.0.0.1:1": far, "[::1]:1": far,
+	} {
 		err := from.lines.Dial(t.Context(), &mesh.Card{ID: strings.Repeat("e", 32), LineAddr: addr})
 		if err == nil || !strings.Contains(err.Error(), "not an address for a line") {
 			t.Errorf("dial %q: %v", addr, err)
@@ -176,10 +168,22 @@ func TestLineBreaks(t *testing.T) {
 	eventually(t, "a line", func() bool { return a.direct() && b.direct() })
 }
 
-func TestNewRefusesAnID(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	if _, err := line.New(line.Config{ID: "x"}); err == nil {
-		t.Error("no error")
+	good := line.Config{ID: strings.Repeat("a", 32), Key: "k", Addr: func() string { return "" }, Local: func() bool { return true }}
+	if _, err := line.New(good); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*line.Config){
+		"id": func(c *line.Config) { c.ID = "x" }, "key": func(c *line.Config) { c.Key = "" },
+		"addr": func(c *line.Config) { c.Addr = nil }, "local": func(c *line.Config) { c.Local = nil },
+	} {
+		c := good
+		if change(&c); c.ID != "" {
+			if _, err := line.New(c); err == nil {
+				t.Errorf("no error without %s", name)
+			}
+		}
 	}
 }
 

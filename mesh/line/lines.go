@@ -17,9 +17,6 @@ import (
 	"github.com/ropewalk/ropewalk/mesh"
 )
 
-// DefaultName is the name of a mesh that was given none, as in package natsplane.
-const DefaultName = "ropewalk"
-
 const (
 	// pendingBytes bounds what waits to be written: twice what a mesh has under
 	// way to one node, so that it is full only when something is wrong.
@@ -36,16 +33,13 @@ const (
 type Config struct {
 	// ID is the id of this node: 32 hex digits.
 	ID string
-	// Name is that of the mesh. Default: [DefaultName].
-	Name string
-	// Secret is that of the mesh. Without one lines are made only within this
-	// machine, over loopback addresses.
-	Secret string
+	// Key is what all nodes of the mesh know and nobody else; see mesh.Keyed.
+	Key string
 	// Addr tells where other nodes can make lines to this one, as HOST:PORT; "" if
 	// they cannot.
 	Addr func() string
-	// Local tells whether the whole mesh is on this machine: then lines go to
-	// loopback addresses, and else never.
+	// Local tells whether the whole mesh is on this machine: then lines are made
+	// between loopback addresses only, and else never.
 	Local func() bool
 	// Logger. Default: slog.Default().
 	Logger *slog.Logger
@@ -67,20 +61,20 @@ type Lines struct {
 	warned  atomic.Int64 // when it was warned of strangers last, in Unix nanoseconds
 }
 
-// New makes Lines. The only error is an ID that is none.
+// New makes Lines. Errors are in the configuration.
 func New(cfg Config) (*Lines, error) {
 	self, err := parseID(cfg.ID)
 	if err != nil {
 		return nil, fmt.Errorf("lines of the node %.64q: %w", cfg.ID, err)
 	}
-	if cfg.Name == "" {
-		cfg.Name = DefaultName
+	if cfg.Key == "" || cfg.Addr == nil || cfg.Local == nil {
+		return nil, errors.New("lines need a key, and to know where they are")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
 	l := &Lines{
-		cfg: cfg, self: self, key: deriveKey(cfg.Secret, cfg.Name), log: cfg.Logger,
+		cfg: cfg, self: self, key: []byte(cfg.Key), log: cfg.Logger,
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "ropewalk", Subsystem: "mesh", Name: "line_greetings_refused_total",
 			Help: "Connections for a direct line whose other end was refused: it has another secret, or is no node.",
@@ -160,12 +154,9 @@ func (l *Lines) Dial(ctx context.Context, c *mesh.Card) error {
 }
 
 // mayDial tells whether a line may go to an address. A loopback address is that of
-// another machine, unless the whole mesh is on this one; and without a secret
-// nothing leaves the machine.
-func (l *Lines) mayDial(addr string) bool {
-	here := isLoopback(addr)
-	return here == l.cfg.Local() && (here || l.cfg.Secret != "")
-}
+// another machine, unless the whole mesh is on this one; and then nothing leaves
+// it.
+func (l *Lines) mayDial(addr string) bool { return isLoopback(addr) == l.cfg.Local() }
 
 // isLoopback tells whether HOST:PORT is on this machine for sure.
 func isLoopback(addr string) bool {

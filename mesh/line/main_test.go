@@ -145,13 +145,13 @@ func (s *spot) direct() bool {
 	return false
 }
 
-const goodSecret = "a secret of the mesh, long enough"
+const goodKey = "what all nodes of the mesh know"
 
 // start starts a node; the names of nodes are the digits of which their ids are.
 func start(t testing.TB, net *ropewalktest.Network, name string, change ...func(*spot)) *spot {
 	t.Helper()
 	s := &spot{id: strings.Repeat(name, 32), reg: prometheus.NewRegistry()}
-	s.cfg = line.Config{ID: s.id, Secret: goodSecret, Local: func() bool { return true }, Registry: s.reg}
+	s.cfg = line.Config{ID: s.id, Key: goodKey, Local: func() bool { return true }, Registry: s.reg}
 	s.cfg.Logger = slog.New(slog.NewTextHandler(&s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.cfg.Addr = func() string {
 		if s.proxy != nil {

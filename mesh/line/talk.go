@@ -66,8 +66,8 @@ func (h *handler) Open(c *edge.Conn) {
 	case t.side == dials:
 		t.step = stepChallenge
 		t.send(t.said.hello())
-	case l.cfg.Secret == "" && !isLoopback(c.RemoteAddr()):
-		t.close(edge.CloseForbidden, errors.New("this mesh has no secret, and takes no lines of other machines"))
+	case l.cfg.Local() && !isLoopback(c.RemoteAddr()):
+		t.close(edge.CloseForbidden, errors.New("this mesh is on one machine, and takes no lines of others"))
 	}
 }
 

@@ -157,3 +157,41 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("error %v, want canceled", err)
 	}
 }
+
+// TestLineKey wants no lines where they would tell more than the backplane does,
+// and other keys in other meshes.
+func TestLineKey(t *testing.T) {
+	t.Parallel()
+	key := func(c natsplane.Config) string {
+		t.Helper()
+		p, err := natsplane.New(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.LineKey()
+	}
+	const secret = "a secret of sixteen letters"
+	seen := make(map[string]bool)
+	for _, c := range []natsplane.Config{
+		{Cluster: "127.0.0.1:0"}, {Cluster: "127.0.0.1:0", Name: "other"}, {Cluster: "127.0.0.1:0", Secret: secret},
+		{Cluster: "127.0.0.1:0", Secret: secret + "x"}, {Cluster: "127.0.0.1:0", Secret: secret, Name: "other"},
+	} {
+		k := key(c)
+		if k == "" || seen[k] || strings.Contains(k, secret) {
+			t.Errorf("the key of %+v is %q", c, k)
+		}
+		seen[k] = true
+	}
+	if key(natsplane.Config{Join: []string{"127.0.0.1:1"}, Secret: secret}) != key(natsplane.Config{Cluster: "127.0.0.1:0", Secret: secret, Name: natsplane.DefaultName}) {
+		t.Error("nodes of one mesh have different keys")
+	}
+	cert, file, ca := newAuthority(t).files(t, "a")
+	for name, c := range map[string]natsplane.Config{
+		"alone": {Secret: secret}, "NATS": {NATS: []string{"nats://127.0.0.1:1"}, Secret: secret},
+		"TLS": {Cluster: "127.0.0.1:0", Secret: secret, CertFile: cert, KeyFile: file, CAFile: ca},
+	} {
+		if k := key(c); k != "" {
+			t.Errorf("%s: the key is %q", name, k)
+		}
+	}
+}

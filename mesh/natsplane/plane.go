@@ -317,4 +317,14 @@ func (p *Plane) Close(context.Context) error {
 	return nil
 }
 
-var _ mesh.Backplane = (*Plane)(nil)
+// LineKey implements mesh.Keyed. There are no lines beside TLS, which would have
+// been for nothing, and none beside a NATS cluster of somebody's own, who has
+// decided there what goes where.
+func (p *Plane) LineKey() string {
+	if p.cfg.alone() || p.cfg.tls() || len(p.cfg.NATS) > 0 {
+		return ""
+	}
+	return p.cfg.word("line")
+}
+
+var _ mesh.Keyed = (*Plane)(nil)
