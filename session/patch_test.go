@@ -13,8 +13,6 @@ import (
 	"github.com/ropewalk/ropewalk/session"
 )
 
-func ptr(s string) *string { return &s }
-
 func TestApply(t *testing.T) {
 	t.Parallel()
 	s := session.New("anna", session.Claims{"a": 1.0, "b": 2.0}, session.Claims{"c": 3.0})
@@ -29,7 +27,7 @@ func TestApply(t *testing.T) {
 		"to secret":        {session.Patch{Secret: session.Claims{"a": 1.0}}, session.Claims{"b": 2.0}, session.Claims{"a": 1.0, "c": 3.0}},
 		"to public":        {session.Patch{Set: session.Claims{"c": 1.0}}, session.Claims{"a": 1.0, "b": 2.0, "c": 1.0}, session.Claims{}},
 		"delete, set":      {session.Patch{Delete: []string{"a"}, Set: session.Claims{"a": 9.0}}, session.Claims{"a": 9.0, "b": 2.0}, session.Claims{"c": 3.0}},
-		"same subject":     {session.Patch{Subject: ptr("anna")}, session.Claims{"a": 1.0, "b": 2.0}, session.Claims{"c": 3.0}},
+		"same subject":     {session.Patch{Subject: new("anna")}, session.Claims{"a": 1.0, "b": 2.0}, session.Claims{"c": 3.0}},
 		"end is no matter": {session.Patch{End: true}, session.Claims{"a": 1.0, "b": 2.0}, session.Claims{"c": 3.0}},
 	} {
 		before := fmt.Sprint(s.Public, s.Secret)
@@ -53,7 +51,7 @@ func TestApplySubject(t *testing.T) {
 		t.Fatalf("%+v, %v", guest, err)
 	}
 	guest.Limit, guest.Issuer, guest.Idle = time.Now().Add(time.Minute), "them", time.Minute
-	anna, err := session.Patch{Subject: ptr("anna"), Secret: session.Claims{"pin": 1.0}}.Apply(guest)
+	anna, err := session.Patch{Subject: new("anna"), Secret: session.Claims{"pin": 1.0}}.Apply(guest)
 	if err != nil || anna.ID == guest.ID || anna.Subject != "anna" || anna.Issuer != "" || !anna.Limit.IsZero() ||
 		anna.Public["cart"] != 3.0 || anna.Idle != time.Minute {
 		t.Errorf("logged in as %+v, %v", anna, err)
@@ -92,7 +90,7 @@ func TestEmpty(t *testing.T) {
 		t.Error("nothing is something")
 	}
 	for _, p := range []session.Patch{
-		{Subject: ptr("")}, {Set: session.Claims{"a": nil}}, {Secret: session.Claims{"a": nil}}, {Delete: []string{"a"}}, {Idle: 1}, {End: true},
+		{Subject: new("")}, {Set: session.Claims{"a": nil}}, {Secret: session.Claims{"a": nil}}, {Delete: []string{"a"}}, {Idle: 1}, {End: true},
 	} {
 		if p.Empty() {
 			t.Errorf("%+v is nothing", p)
@@ -143,7 +141,7 @@ func TestMerge(t *testing.T) {
 func TestMergeSubject(t *testing.T) {
 	t.Parallel()
 	var p session.Patch
-	p.Merge(session.Patch{Subject: ptr("anna")})
+	p.Merge(session.Patch{Subject: new("anna")})
 	p.Merge(session.Patch{Set: session.Claims{"a": 1.0}})
 	p.Merge(session.Patch{End: true})
 	if p.Subject == nil || *p.Subject != "anna" || p.Set["a"] != 1.0 || !p.End {

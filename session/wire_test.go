@@ -95,11 +95,11 @@ func FuzzParseWire(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, err := session.ParseWire(s.Wire(true))
-		if err != nil || again.ID != s.ID || again.Subject != s.Subject || !reflect.DeepEqual(again.Public, s.Public) ||
-			!reflect.DeepEqual(again.Secret, s.Secret) || !again.Since.Equal(s.Since) || !again.Expires.Equal(s.Expires) {
-			if len(s.Public)+len(s.Secret) == 0 || err == nil {
-				t.Fatalf("%+v became %+v, %v", s, again, err)
-			}
+		if err != nil || again.ID != s.ID || again.Subject != s.Subject || !same(again.Public, s.Public) || !same(again.Secret, s.Secret) ||
+			!again.Since.Equal(s.Since) || !again.Expires.Equal(s.Expires) {
+			t.Fatalf("%+v became %+v, %v", s, again, err)
 		}
 	})
 }
+
+func same(a, b session.Claims) bool { return len(a) == 0 && len(b) == 0 || reflect.DeepEqual(a, b) }

@@ -61,8 +61,8 @@ type Config struct {
 	// Store is a directory in which the node takes part in keeping what has to
 	// outlive a node: JetStream, the part of NATS that has a disk. A node alone
 	// keeps it for itself. Nodes of a mesh keep it together: all of them need a
-	// store, a fixed port in cluster, and in join the same list of all nodes that
-	// have one, themselves included. It works while more than half of these are
+	// store of their own, a fixed port in cluster, and in join the same list of
+	// all of them, themselves included. It works while more than half of them are
 	// there: with three, one may be away; with two, none. Default: none. With
 	// nats the servers there keep it.
 	Store string `json:"store,omitempty"`

@@ -44,12 +44,17 @@ var meaning = []struct{ part, text string }{
 	{"TLS route handshake error", "TLS with another node failed; all nodes need TLS, and certificates of one authority"},
 	{"Error trying to connect to route", "a node to join cannot be reached; it is tried again each second"},
 	{"attempted to connect to route port", "a NATS client was turned away: the port is for nodes of the mesh only"},
+	{"no metadata leader", "nothing can be kept: half of the nodes that have a store, or more, are away"},
+	{"account missing", "some nodes of the mesh have a store and others have none; set mesh.store on all of them or on none"},
+	{"NO quorum", "nothing can be kept: half of the nodes that have a store, or more, are away"},
 	{"Slow Consumer", "a connection does not take what is sent over it"},
 }
 
 // silent are lines of the server's log that mean nothing.
 var silent = []string{
 	"will not be verified", // it is, by tlsConfig
+	"Waiting for routing to be established",
+	"failed to be ready for connections", // for clients; see noPort
 }
 
 // Noticef implements server.Logger.

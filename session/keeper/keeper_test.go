@@ -116,7 +116,7 @@ func TestFixation(t *testing.T) {
 		if err != nil || guest.Authenticated() || guest.Anonymous() {
 			t.Fatalf("guest %+v, %v", guest, err)
 		}
-		anna, cred, err := k.Change(t.Context(), guest, session.Patch{Subject: ptr("anna"), Secret: session.Claims{"shard": 1.0}})
+		anna, cred, err := k.Change(t.Context(), guest, session.Patch{Subject: new("anna"), Secret: session.Claims{"shard": 1.0}})
 		if err != nil || anna.Subject != "anna" || anna.ID == guest.ID || cred == "" || cred == planted || anna.Public["cart"] != 3.0 {
 			t.Fatalf("logged in as %+v, %v", anna, err)
 		}
@@ -130,14 +130,14 @@ func TestFixation(t *testing.T) {
 			t.Error("the planted session was refreshed")
 		}
 		// Somebody else logs in on the same connection: nothing of anna is left.
-		bob, cred2, err := k.Change(t.Context(), anna, session.Patch{Subject: ptr("bob"), Set: session.Claims{"lang": "de"}})
+		bob, cred2, err := k.Change(t.Context(), anna, session.Patch{Subject: new("bob"), Set: session.Claims{"lang": "de"}})
 		if err != nil || bob.Subject != "bob" || len(bob.Secret) > 0 || len(bob.Public) != 1 || cred2 == "" {
 			t.Fatalf("logged in as %+v, %v", bob, err)
 		}
 		if _, err := k.Open(t.Context(), cred); err == nil {
 			t.Error("anna's credential is still good")
 		}
-		out, cred3, err := k.Change(t.Context(), bob, session.Patch{Subject: ptr("")})
+		out, cred3, err := k.Change(t.Context(), bob, session.Patch{Subject: new("")})
 		if err != nil || out.Authenticated() || len(out.Public) > 0 || cred3 == "" {
 			t.Fatalf("logged out as %+v, %v", out, err)
 		}
@@ -381,7 +381,7 @@ func gather(t *testing.T, reg *prometheus.Registry, name string) prometheus.Coll
 	for _, f := range all {
 		if f.GetName() == name {
 			m := f.GetMetric()[0]
-			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "x"})
+			g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "x", Help: "X."})
 			g.Set(m.GetCounter().GetValue() + m.GetGauge().GetValue())
 			return g
 		}

@@ -128,7 +128,5 @@ func begin(t testing.TB, k *keeper.Keeper, subject string) (*session.Session, st
 	return s, c
 }
 
-func ptr(s string) *string { return &s }
-
 // forms are the two forms of sessions.
 var forms = []string{keeper.FormToken, keeper.FormServer}

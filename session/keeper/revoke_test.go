@@ -63,7 +63,7 @@ func TestLogOutEverywhere(t *testing.T) {
 			if _, err := n.Open(t.Context(), cred); err != nil || n.Revoked(s) {
 				t.Errorf("the next log-in: %v", err)
 			}
-			s, _, err := n.Change(t.Context(), session.Anonymous(), session.Patch{Subject: ptr("anna")})
+			s, _, err := n.Change(t.Context(), session.Anonymous(), session.Patch{Subject: new("anna")})
 			if err != nil || n.Revoked(s) {
 				t.Errorf("the next log-in: %v", err)
 			}
@@ -102,7 +102,7 @@ func TestLockedOut(t *testing.T) {
 		revoke(t, k, keeper.Revocation{Subject: "anna", Before: time.Now().Add(time.Hour), Why: "locked"})
 		_, _, err := k.Begin(t.Context(), session.New("anna", nil, nil))
 		wantReason(t, err, "revoked")
-		_, _, err = k.Change(t.Context(), session.Anonymous(), session.Patch{Subject: ptr("anna")})
+		_, _, err = k.Change(t.Context(), session.Anonymous(), session.Patch{Subject: new("anna")})
 		wantReason(t, err, "revoked")
 		time.Sleep(time.Hour)
 		begin(t, k, "anna")

@@ -94,7 +94,7 @@ func TestWarnsOfTheLimit(t *testing.T) {
 func TestShortSessions(t *testing.T) {
 	t.Parallel()
 	each(t, keeper.Config{}, func(t *testing.T, k *keeper.Keeper) {
-		s, _, err := k.Change(t.Context(), session.Anonymous(), session.Patch{Subject: ptr("anna"), Idle: 8})
+		s, _, err := k.Change(t.Context(), session.Anonymous(), session.Patch{Subject: new("anna"), Idle: 8})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -89,6 +89,7 @@ func want(t *testing.T, what string, err, target error) {
 }
 
 func keeps(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	_, err := a.Get(t.Context(), "nobody")
 	want(t, "get nothing", err, keeper.ErrNotFound)
 	_, err = a.Update(t.Context(), Record("anna", time.Hour))
@@ -114,6 +115,7 @@ func patched(t *testing.T, r *keeper.Record, name string) *keeper.Record {
 }
 
 func updates(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	r := create(t, a, Record("anna", time.Hour))
 	next, err := b.Update(t.Context(), patched(t, r, "b"))
 	if err != nil || next.Session.Revision <= r.Session.Revision {
@@ -130,6 +132,7 @@ func updates(t *testing.T, a, b keeper.Store) {
 }
 
 func deletes(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	r := create(t, a, Record("anna", time.Hour))
 	id := r.Session.ID
 	next, err := a.Update(t.Context(), patched(t, r, "x"))
@@ -156,6 +159,7 @@ func deletes(t *testing.T, a, b keeper.Store) {
 }
 
 func expires(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	r := create(t, a, Record("anna", 300*time.Millisecond))
 	id := r.Session.ID
 	eventually(t, "the end", func() bool {
@@ -176,6 +180,7 @@ func expires(t *testing.T, a, b keeper.Store) {
 }
 
 func lists(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	wanted := map[string]bool{}
 	for i := range 20 {
 		r := create(t, a, Record(fmt.Sprint("user", i), time.Hour))
@@ -195,12 +200,14 @@ func lists(t *testing.T, a, b keeper.Store) {
 	if got != len(wanted) {
 		t.Errorf("listed %d, want %d", got, len(wanted))
 	}
-	for range b.All(t.Context()) {
+	for _, err := range b.All(t.Context()) {
+		want(t, "list", err, nil)
 		break // one may stop
 	}
 }
 
 func contends(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	r := create(t, a, Record("anna", time.Hour))
 	const n = 10
 	var wg sync.WaitGroup
@@ -225,6 +232,7 @@ func contends(t *testing.T, a, b keeper.Store) {
 }
 
 func strange(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	r := Record("анна \u2028 <script> \"", time.Hour)
 	r.Session.Public["ключ"] = strings.Repeat("ж", 4000)
 	r.Session.Limit, r.Session.Idle = time.Time{}, 0
@@ -240,13 +248,17 @@ func strange(t *testing.T, a, b keeper.Store) {
 }
 
 func ends(t *testing.T, a, _ keeper.Store) {
+	t.Helper()
 	create(t, a, Record("anna", time.Hour))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range a.All(ctx) { //nolint:revive // it ends
+		for r, err := range a.All(ctx) {
+			if err == nil {
+				t.Errorf("listed %s", r.Session.ID)
+			}
 		}
 	}()
 	select {
@@ -257,6 +269,7 @@ func ends(t *testing.T, a, _ keeper.Store) {
 }
 
 func watches(t *testing.T, a, b keeper.Store) {
+	t.Helper()
 	w, ok := b.(keeper.Watcher)
 	if !ok {
 		t.Skip("it does not tell")
