@@ -225,12 +225,12 @@ func whoOf(g policy.Grant, of int) string {
 	case len(g.Needs) > 0:
 		text = "if " + strings.Join(g.Needs, " && ")
 	}
-	for i, name := range slices.Sorted(maps.Keys(g.Params)) {
-		word := ","
-		if i == 0 {
-			word = ", with"
-		}
-		text += fmt.Sprintf("%s params[%q] = %q", word, name, g.Params[name])
+	var params []string
+	for _, name := range slices.Sorted(maps.Keys(g.Params)) {
+		params = append(params, fmt.Sprintf("params[%q] = %q", name, g.Params[name]))
+	}
+	if params != nil {
+		text += ", with " + strings.Join(params, ", ")
 	}
 	if g.Part {
 		text += ", for a part of it"
