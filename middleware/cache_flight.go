@@ -98,8 +98,10 @@ type flight struct {
 	joined    []*rider
 	live      int // riders that still wait
 	sent      uint64
-	large     bool   // there were more parts than room
-	rec       record // changes only while it is open
+	large     bool           // there were more parts than room
+	on        *route.Request // of the try that is under way
+	by        route.Endpoint // who has answered, if somebody said so
+	rec       record         // changes only while it is open
 	finishers []route.Finisher
 	timer     *time.Timer
 }
@@ -130,14 +132,18 @@ func (f *flight) begin(ctx context.Context, next route.Handler, req *route.Reque
 	f.route, f.began = req.Route, req.Received
 	r := &rider{f: f, ctx: ctx, next: next, req: req, res: res}
 	f.mu.Lock()
-	f.first = r
+	f.first, f.on = r, req
 	if !req.Deadline.IsZero() {
 		f.timer = time.AfterFunc(time.Until(req.Deadline)+flightGrace, f.expire)
 	}
 	f.mu.Unlock()
 	res.OnFinish(r)
-	defer contain(ctx, f.log, req, f)
-	next.Handle(ctx, req, f)
+	var inside route.Responder = f
+	if again, _ := repeaterOf(res); again != nil {
+		inside = &flightTries{flight: f, again: again}
+	}
+	defer contain(ctx, f.log, req, inside)
+	next.Handle(ctx, req, inside)
 }
 
 func (f *flight) expire() {
@@ -299,13 +305,13 @@ func (f *flight) end(b route.Body, err *message.Error) error {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
+	by := f.by
+	if by == nil && err == nil {
+		by = f.on.Server // has answered, so nobody is choosing any more
+	}
 	f.mu.Unlock()
 
 	how := f.to.landed(f)
-	var by route.Endpoint
-	if err == nil {
-		by = f.first.req.Server // has answered, so nobody is choosing any more
-	}
 	f.settle(f.first, by)
 	rec.finish(f.first.res)
 	for _, r := range f.release() {
@@ -322,12 +328,19 @@ func (f *flight) end(b route.Body, err *message.Error) error {
 		}
 	}
 	for _, fin := range f.finishers {
-		f.tell(fin)
+		f.tell(fin, err)
 	}
 	return nil
 }
 
 func (f *flight) settle(r *rider, by route.Endpoint) { settle(r.res, f.route, by) }
+
+// Settle implements route.Settler.
+func (f *flight) Settle(_ string, server route.Endpoint) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.by = server
+}
 
 // settle tells a call of what route its answer is, and of which server; nil is
 // this node.
@@ -352,13 +365,13 @@ func (r *rider) goOn() {
 }
 
 // tell contains panics: the answer comes on a goroutine that others need.
-func (f *flight) tell(fin route.Finisher) {
+func (f *flight) tell(fin route.Finisher, err *message.Error) {
 	defer func() {
 		if p := recover(); p != nil && f.log != nil {
 			f.log.Error("finisher panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	fin.Finished(route.Outcome{Route: f.route, Err: f.rec.err, Parts: f.sent, Took: time.Since(f.began)})
+	fin.Finished(route.Outcome{Route: f.route, Err: err, Parts: f.sent, Took: time.Since(f.began)})
 }
 
 // OnFinish implements route.Responder.
@@ -370,11 +383,12 @@ func (f *flight) OnFinish(fin route.Finisher) {
 		return
 	}
 	f.mu.Unlock()
-	f.tell(fin)
+	f.tell(fin, f.rec.err)
 }
 
 var (
 	_ route.Responder = (*flight)(nil)
 	_ route.Patient   = (*flight)(nil)
+	_ route.Settler   = (*flight)(nil)
 	_ route.Finisher  = (*rider)(nil)
 )
