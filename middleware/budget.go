@@ -23,10 +23,11 @@ const budgetSeconds = 10
 // Budget bounds how much is asked of servers on top of what callers ask, of each
 // route, over ten seconds. What is beyond is not asked.
 type Budget struct {
-	// Share is how much more may be asked, as a share of the calls. Default: 0.2.
+	// Share is how much more may be asked, as a share of the calls. Default: 0.2,
+	// and 0.1 for hedge.
 	Share float64 `json:"share,omitempty"`
 	// PerSecond is how much more may be asked besides, in calls a second.
-	// Default: 3.
+	// Default: 3, and 1 for hedge.
 	PerSecond float64 `json:"perSecond,omitempty"`
 }
 

@@ -3,6 +3,7 @@ package doctest_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -72,14 +73,19 @@ node runs by "ropewalk middleware insert", "remove" and "move", and for good by 
 
 // settings are the structs that a kind is configured with.
 var settings = map[string][2]string{
-	route.KindBreaker:  {"breaker.go", "BreakerConfig"},
-	route.KindLog:      {"log.go", "LogConfig"},
-	route.KindSecret:   {"secret.go", "SecretConfig"},
-	route.KindRate:     {"ratelimit.go", "RateConfig"},
-	route.KindDeadline: {"deadline.go", "DeadlineConfig"},
-	route.KindLimit:    {"limit.go", "LimitConfig"},
-	route.KindHedge:    {"hedge.go", "HedgeConfig"},
-	route.KindRetry:    {"retry.go", "RetryConfig"},
+	route.KindBreaker:     {"breaker.go", "BreakerConfig"},
+	route.KindCache:       {"cache.go", "CacheConfig"},
+	route.KindDeadline:    {"deadline.go", "DeadlineConfig"},
+	route.KindFallback:    {"fallback.go", "FallbackConfig"},
+	route.KindHedge:       {"hedge.go", "HedgeConfig"},
+	route.KindIdempotency: {"idempotency.go", "IdempotencyConfig"},
+	route.KindLimit:       {"limit.go", "LimitConfig"},
+	route.KindLog:         {"log.go", "LogConfig"},
+	route.KindOrder:       {"order.go", "OrderConfig"},
+	route.KindRate:        {"ratelimit.go", "RateConfig"},
+	route.KindRetry:       {"retry.go", "RetryConfig"},
+	route.KindSecret:      {"secret.go", "SecretConfig"},
+	route.KindShed:        {"shed.go", "ShedConfig"},
 }
 
 // changes are the file and the type of what each kind with a state has changed of
@@ -87,6 +93,12 @@ var settings = map[string][2]string{
 var changes = map[string][2]string{
 	route.KindBreaker: {"breaker.go", "CircuitChange"},
 	route.KindLimit:   {"limit_adapt.go", "LimitChange"},
+}
+
+// forms are what kinds take whose change has one field.
+var forms = map[string]string{
+	route.KindCache: `{"forget":["shop:/items","shop:/item/**"]}`,
+	route.KindShed:  `{"refuse":"low"}`,
 }
 
 func middlewarePage(t *testing.T) string {
@@ -106,14 +118,14 @@ func middlewarePage(t *testing.T) string {
 			continue
 		}
 		fields := fieldsOf(t, at[0], at[1])
-		if k.Name == route.KindDeadline {
-			fields = append(fieldsOf(t, at[0], "RouteDeadline"), fields...) // it is embedded
-		}
 		fmt.Fprintf(&tables, "## Settings of `%s`\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n", k.Name)
 		for _, f := range fields {
 			fmt.Fprintf(&tables, "| `%s` | %s | %s | %s |\n", f.Path, f.Type, f.Default, f.Text)
 		}
 		tables.WriteString("\n")
+		if form, ok := forms[k.Name]; ok {
+			fmt.Fprintf(&tables, "`ropewalk middleware set STAGE %s JSON` takes, for example, `%s`.\n\n", k.Name, form)
+		}
 		if at, ok := changes[k.Name]; ok {
 			fmt.Fprintf(&tables, "`ropewalk middleware set STAGE %s JSON` takes\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n", k.Name)
 			for _, f := range fieldsOf(t, at[0], at[1]) {
@@ -125,19 +137,38 @@ func middlewarePage(t *testing.T) string {
 	return strings.TrimSpace(fmt.Sprintf(middlewareIntro, standard(t), kinds.String(), tables.String())) + "\n"
 }
 
+// inOther are the types of settings that stand in a file of their own.
+var inOther = map[string]string{"Budget": "budget.go", "Adapt": "limit_adapt.go"}
+
 func fieldsOf(t *testing.T, file, name string) []doc.Field {
 	t.Helper()
 	fields, err := gen.Fields(filepath.Join(root, "middleware", file), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, f := range fields {
-		if f.Type == "any" { // a type of another package; the only one here is Duration
-			fields[i].Type = "time"
+	var out []doc.Field
+	for _, f := range fields {
+		f.Text = strings.ReplaceAll(f.Text, "  ", " ")
+		of := f.Type
+		switch { // types of other packages
+		case strings.HasSuffix(f.Path, "value"):
+			f.Type = "any JSON"
+		case f.Type == "any":
+			f.Type = "time"
+		case f.Type == "list of Codes":
+			f.Type = "list of texts"
+		case inOther[of] != "":
+			f.Type = "object"
 		}
-		fields[i].Text = strings.ReplaceAll(f.Text, "  ", " ")
+		out = append(out, f)
+		if other := inOther[of]; other != "" {
+			for _, sub := range fieldsOf(t, other, of) {
+				sub.Path = f.Path + "." + sub.Path
+				out = append(out, sub)
+			}
+		}
 	}
-	return fields
+	return out
 }
 
 // standard lists what a node has whose configuration names no middleware.
@@ -195,10 +226,25 @@ Those that begin with ` + "`ropewalk_mesh_`" + ` only a node has that is in a [m
 // way.
 var description = regexp.MustCompile(`fqName: "([^"]*)", help: "((?:[^"\\]|\\.)*)",(?: unit: "[^"]*",)? constLabels: \{(.*?)\}, variableLabels: \{(.*?)\}`)
 
+// least are the settings that a kind cannot do without.
+var least = map[string]string{
+	route.KindCache:    `{"routes":{"a:/":{}}}`,
+	route.KindFallback: `{"routes":{"a:/":{"value":1}}}`,
+	route.KindLimit:    `{"calls":1}`,
+	route.KindOrder:    `{"routes":["a:/"]}`,
+	route.KindRate:     `{"rate":1}`,
+	route.KindSecret:   `{"secrets":["s"]}`,
+}
+
 func metricsPage(t *testing.T) string {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	newNode(t, ropewalk.Config{Registry: reg, Backplane: ropewalktest.NewNetwork(1).Node()})
+	for _, k := range middleware.Kinds() {
+		if _, err := middleware.New(k.Name, "", json.RawMessage(least[k.Name]), middleware.Env{Registry: reg}); err != nil {
+			t.Errorf("%s: %v", k.Name, err)
+		}
+	}
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		reg.Describe(descs)
