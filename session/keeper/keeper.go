@@ -60,7 +60,7 @@ type Parts struct {
 // change that would be over the bounds; CodeServiceDown if the store is out of
 // reach, and CodeOverloaded if it is full.
 type Keeper struct {
-	cfg     Config
+	cfg     atomic.Pointer[Config] // with defaults
 	codec   Codec
 	store   Store
 	journal Journal
@@ -81,15 +81,12 @@ type Keeper struct {
 
 // New returns a Keeper and reads its journal, which is what it may block for.
 func New(ctx context.Context, cfg Config, parts Parts) (*Keeper, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
 	k := &Keeper{
-		cfg: cfg.filled(), codec: parts.Codec, store: parts.Store, journal: parts.Journal, log: parts.Logger,
+		codec: parts.Codec, store: parts.Store, journal: parts.Journal, log: parts.Logger,
 		wheel: wheel.New(tick), list: list{max: MaxRevocations, marks: make(map[name]mark)},
 	}
-	if k.codec == nil && k.cfg.Form == FormToken {
-		return nil, errors.New(`form: it is "token", and there are no keys for tokens`)
+	if err := k.Configure(cfg); err != nil {
+		return nil, err
 	}
 	if k.store == nil {
 		k.store = NewMemory(0, 0)
@@ -153,7 +150,22 @@ func (k *Keeper) Close() {
 }
 
 // Config returns the configuration with its defaults filled in.
-func (k *Keeper) Config() Config { return k.cfg }
+func (k *Keeper) Config() Config { return *k.cfg.Load() }
+
+// Configure changes the configuration. Sessions that there are keep the form
+// and the limit that they have until they end or change, and take the rest with
+// their next use or refresh.
+func (k *Keeper) Configure(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	cfg = cfg.filled()
+	if k.codec == nil && cfg.Form == FormToken {
+		return errors.New(`form: it is "token", and there are no keys for tokens`)
+	}
+	k.cfg.Store(&cfg)
+	return nil
+}
 
 // Open returns the session that a credential is for: a token, or the word of a
 // session that the nodes keep. It may block for the store, or for the keys of
@@ -244,14 +256,14 @@ func (k *Keeper) afterRevocation(s *session.Session) {
 func (k *Keeper) begin(ctx context.Context, s *session.Session) (*session.Session, string, error) {
 	now := time.Now()
 	if s.Idle == 0 {
-		s.Idle = time.Duration(k.cfg.Idle)
+		s.Idle = time.Duration(k.cfg.Load().Idle)
 	}
 	k.bound(s)
 	s.Expires = k.expiry(s, now)
 	if err := k.alive(s); err != nil {
 		return nil, "", err
 	}
-	if k.cfg.Form == FormServer {
+	if k.cfg.Load().Form == FormServer {
 		return k.hold(ctx, s)
 	}
 	s.Held, s.Revision = false, 0
@@ -260,7 +272,7 @@ func (k *Keeper) begin(ctx context.Context, s *session.Session) (*session.Sessio
 
 // bound sets the limit of s. What another issuer has said is not made longer.
 func (k *Keeper) bound(s *session.Session) {
-	limit := s.Since.Add(time.Duration(k.cfg.Limit))
+	limit := s.Since.Add(time.Duration(k.cfg.Load().Limit))
 	if s.Limit.IsZero() && s.Issuer != "" {
 		s.Limit = s.Expires
 	}
@@ -273,7 +285,7 @@ func (k *Keeper) bound(s *session.Session) {
 func (k *Keeper) expiry(s *session.Session, now time.Time) time.Time {
 	span := s.Idle
 	if span == 0 {
-		span = time.Duration(k.cfg.Lifetime)
+		span = time.Duration(k.cfg.Load().Lifetime)
 	}
 	end := now.Add(span)
 	if !s.Limit.IsZero() && s.Limit.Before(end) {

@@ -471,3 +471,33 @@ func TestProof(t *testing.T) {
 		t.Errorf("the store has the word of the client: %s, %v", b, err)
 	}
 }
+
+// TestConfigure changes from tokens to sessions that the nodes keep: who has a
+// token goes on with it, and gets the other form with the next change.
+func TestConfigure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := start(t, keeper.Config{Lifetime: seconds(600)}, keeper.Parts{})
+		_, token := begin(t, k, "anna")
+		if err := k.Configure(keeper.Config{Form: "x"}); err == nil || k.Config().Form != keeper.FormToken {
+			t.Errorf("a bad configuration was taken: %v", err)
+		}
+		if err := k.Configure(keeper.Config{Form: keeper.FormServer, Idle: seconds(60)}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := k.Open(t.Context(), token)
+		if err != nil || s.Held {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		s, word, err := k.Change(t.Context(), s, session.Patch{Set: session.Claims{"n": 1.0}})
+		if err != nil || !s.Held || !keeper.Opaque(word) || time.Until(s.Expires) != time.Minute {
+			t.Errorf("%+v with %.4s, %v", s, word, err)
+		}
+		if err := k.Configure(keeper.Config{}); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = k.Open(t.Context(), word); err != nil || !s.Held {
+			t.Errorf("%+v, %v", s, err)
+		}
+	})
+}

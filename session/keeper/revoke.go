@@ -36,7 +36,7 @@ func (k *Keeper) Revoke(ctx context.Context, r Revocation) error {
 		r.Before = k.list.after(n, now.Truncate(time.Millisecond).Add(time.Millisecond))
 	}
 	if r.Until.IsZero() {
-		r.Until = later(now, r.Before).Add(time.Duration(k.cfg.Limit) + leeway)
+		r.Until = later(now, r.Before).Add(time.Duration(k.cfg.Load().Limit) + leeway)
 	}
 	if err := k.revoke([]Revocation{r}); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (k *Keeper) Revoke(ctx context.Context, r Revocation) error {
 
 // forget is when nobody can have a session any more that goes on from s.
 func (k *Keeper) forget(s *session.Session) time.Time {
-	end := later(later(s.Limit, s.Expires), time.Now().Add(time.Duration(k.cfg.Limit)))
+	end := later(later(s.Limit, s.Expires), time.Now().Add(time.Duration(k.cfg.Load().Limit)))
 	return end.Add(leeway)
 }
 

@@ -152,7 +152,7 @@ func (t *tracker) arm(l *Live, now time.Time) {
 	}
 	at := end
 	if !l.warned {
-		at = end.Add(-t.keeper.cfg.warn(l.session))
+		at = end.Add(-t.keeper.cfg.Load().warn(l.session))
 	}
 	t.keeper.wheel.ResetFrom(&l.timer, now, at.Sub(now))
 }
@@ -202,7 +202,7 @@ func (l *Live) due(now time.Time) {
 	case !now.Before(end):
 		e.Kind = Expired
 		t.end(l)
-	case l.warned || now.Before(end.Add(-t.keeper.cfg.warn(l.session))):
+	case l.warned || now.Before(end.Add(-t.keeper.cfg.Load().warn(l.session))):
 		t.arm(l, now)
 	default:
 		e.Kind = Ending
