@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -184,7 +183,7 @@ func TestCacheForgets(t *testing.T) {
 			t.Errorf("when it was old: %s", got)
 		}
 		for reason, want := range map[string]float64{"full": 2, "old": 1} {
-			if got := testutil.ToFloat64(vec(t, reg, "ropewalk_cache_forgotten_total", reason)); got != want {
+			if got := counted(t, reg, "ropewalk_cache_forgotten_total", reason); got != want {
 				t.Errorf("%s: %v, want %v", reason, got, want)
 			}
 		}
@@ -215,7 +214,7 @@ func TestCacheJoins(t *testing.T) {
 		if in.calls[1].Reply(route.Body{}) == nil {
 			t.Error("a reply to nobody was taken")
 		}
-		if first = y(); in.len() != 3 {
+		if y(); in.len() != 3 {
 			t.Fatal("the next one was not executed")
 		}
 		// The deadline of the first is not that of the second.
@@ -317,13 +316,13 @@ func TestCacheInvalidatesFlights(t *testing.T) {
 	if got := first.got() + second.got() + third.got(); got != "oldnewnew" {
 		t.Errorf("got %s", got)
 	}
-	if got, _ := json.Marshal(c.State()); !strings.HasPrefix(string(got), `{"entries":1,"bytes":`) {
+	if got := shown(t, c); !strings.HasPrefix(got, `{"entries":1,"bytes":`) {
 		t.Errorf("state %s", got)
 	}
 	if err := c.SetState([]byte(`{"forget":["*:/**"]}`)); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := json.Marshal(c.State()); string(got) != `{"entries":0,"bytes":0}` {
+	if got := shown(t, c); got != `{"entries":0,"bytes":0}` {
 		t.Errorf("state %s", got)
 	}
 	for _, bad := range []string{`{"forget":["x"]}`, `{"forget":["a:/**/b"]}`, `{}`, `{"all":1}`, `7`} {
@@ -331,6 +330,16 @@ func TestCacheInvalidatesFlights(t *testing.T) {
 			t.Errorf("%s was accepted", bad)
 		}
 	}
+}
+
+// shown is a state as people see it.
+func shown(t *testing.T, s route.Stateful) string {
+	t.Helper()
+	b, err := json.Marshal(s.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func TestCacheConfig(t *testing.T) {

@@ -59,20 +59,19 @@ func (t *flightTries) Fail(err error) error {
 		t.mu.Unlock()
 		return t.flight.Fail(e)
 	}
-	if t.failed != nil { // the try has failed already
-		t.mu.Unlock()
-		return nil
+	already := t.failed != nil
+	if !already {
+		t.failed = e
 	}
-	t.failed = e
 	// Whatever this try holds the next one may need.
 	told := slices.Clone(t.finishers[t.before:])
 	t.finishers = slices.Delete(t.finishers, t.before, len(t.finishers))
-	handing := t.handing
+	decide := !t.handing && !already
 	t.mu.Unlock()
 	for _, fin := range told {
 		t.tell(fin, e)
 	}
-	if !handing {
+	if decide {
 		t.decide()
 	}
 	return nil

@@ -96,7 +96,7 @@ func (c FallbackConfig) Validate() error {
 		if t, err := parseTarget(name); err != nil || t.name == "*" {
 			return invalid("routes."+name, "it is not the pattern of an address", `Write it like "shop:/item/{id}".`)
 		}
-		if err := r.check("routes." + name, name); err != nil {
+		if err := r.check("routes."+name, name); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
@@ -160,7 +159,7 @@ func TestFallback(t *testing.T) {
 			if n := w.calls.Load(); n != c.calls {
 				t.Errorf("%d calls, want %d", n, c.calls)
 			}
-			if n := testutil.ToFloat64(vec(t, w.reg, "ropewalk_fallbacks_total", c.by)); c.by != "" && n == 0 {
+			if n := counted(t, w.reg, "ropewalk_fallbacks_total", c.by); c.by != "" && n == 0 {
 				t.Errorf("nothing was counted as %s", c.by)
 			}
 			w.drained()

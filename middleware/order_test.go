@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"pgregory.net/rapid"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -118,7 +117,7 @@ func TestInOrderBounds(t *testing.T) {
 			t.Errorf("%d ran", in.len())
 		}
 		for result, want := range map[string]float64{"at_once": 3, "waited": 1, "left": 3, "refused": 2} {
-			if got := testutil.ToFloat64(vec(t, reg, "ropewalk_in_order_calls_total", result)); got != want {
+			if got := counted(t, reg, "ropewalk_in_order_calls_total", result); got != want {
 				t.Errorf("%s: %v, want %v", result, got, want)
 			}
 		}
