@@ -187,7 +187,7 @@ func (c *Client) outgoing(ctx context.Context, verb message.Verb, address string
 // measure sets what the message weighs and refuses it if the node would.
 func (c *Client) measure(o *outgoing) error {
 	m := &o.msg
-	envelope := envelopeCost + len(m.To) + len(m.Mid) + len(m.Headers) + len(m.Type) + len(m.Authorization) +
+	envelope := envelopeCost + len(m.To) + len(m.Mid) + len(m.Headers) + len(m.Type) + len(m.Authorization) + len(m.Session) +
 		len(m.ContentType) + len(m.Strategy)
 	body := len(m.Body)
 	if c.cfg.json && m.ContentType != nil {

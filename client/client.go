@@ -17,6 +17,10 @@
 // When the connection is lost the client goes to one of them at once, and when
 // its node drains it does so before it leaves, so that only calls whose answers
 // are outstanding stay behind. See [WithURLs] and [WithoutFollow].
+//
+// Who the client is: a token says so, given by [WithToken], [WithTokenSource] or
+// [Client.OpenSession], or got when a service logged it in. It goes ahead of
+// everything else on each connection. See [Session].
 package client
 
 import (
@@ -62,7 +66,8 @@ type Client struct {
 	session session
 	state   State
 	doing   State // what it would be if nothing drained
-	watch   watchers
+	watch   watchers[State]
+	who     identity
 	id      string
 	node    Node
 	last    error // why the last attempt or connection ended
@@ -121,6 +126,7 @@ func start(ctx context.Context, urls []*url.URL, cfg config) (*Client, error) {
 	c.roster = newRoster(&c.cfg, urls)
 	c.conns.Store(new([]*conn))
 	c.watch.funcs = cfg.onState
+	c.who.token, c.who.news.funcs = cfg.token, cfg.onSession
 	c.inbox.handle = cfg.onSend
 	c.serving.init()
 	if c.cfg.dial == nil {

@@ -51,6 +51,7 @@ type conn struct {
 	wake  chan struct{} // holds one token when there may be something to write
 	ended chan error    // gets how it ended
 	moved chan struct{} // closed when new messages had better go elsewhere
+	early [][]byte      // frames that came before the connection was in use
 
 	// Guarded by Client.mu.
 	wire   *wire
@@ -100,14 +101,14 @@ func (c *Client) attach(ctx context.Context, cn *conn) error {
 
 // online makes a connection the one in use. It fails if the client has been
 // closed.
-func (c *Client) online(ctx context.Context, at *place, tr transport, hello *welcome) (*conn, error) {
+func (c *Client) online(ctx context.Context, at *place, tr transport, hello *welcome, g *greeting) (*conn, error) {
 	c.roster.met(at, hello.Node.ID)
 	if hello.Nodes != nil {
 		c.roster.learn(at, hello.Nodes)
 	}
 	cn := &conn{
 		tr: tr, lane: lane.New(ctx, c.log), place: at, node: hello.Node.ID, wake: make(chan struct{}, 1),
-		ended: make(chan error, 1), moved: make(chan struct{}), calls: make(map[string]*served),
+		ended: make(chan error, 1), moved: make(chan struct{}), calls: make(map[string]*served), early: g.early,
 	}
 	c.mu.Lock()
 	if c.session.shut != nil {
@@ -121,6 +122,7 @@ func (c *Client) online(ctx context.Context, at *place, tr transport, hello *wel
 	c.conns.Store(&conns)
 	c.conn, c.id, c.last = cn, hello.ID, nil
 	c.node = Node{ID: hello.Node.ID, Name: hello.Node.Name, URL: shown(at.url)}
+	c.greeted(g)
 	c.announceAll()
 	c.doing = Online
 	c.setState(Online)

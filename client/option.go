@@ -74,6 +74,11 @@ type config struct {
 	maxBackoff   time.Duration
 	onState      []func(State)
 	onSend       func(context.Context, *route.Request)
+	token        string
+	source       func(context.Context) (string, error)
+	noRefresh    bool
+	onSession    []func(SessionEvent)
+	onUnserve    func(address string, err error)
 
 	// dial makes one connection; tests put their own in its place.
 	dial func(ctx context.Context, at *place) (transport, *welcome, error)
@@ -138,7 +143,8 @@ func WithHTTPClient(h *http.Client) Option {
 }
 
 // WithHTTPHeader sends headers with handshakes and HTTP requests, such as
-// Authorization or Origin.
+// Origin. A credential in them says who the client is before anything is sent,
+// but its session does not go on beyond the credential: use [WithToken].
 func WithHTTPHeader(h http.Header) Option {
 	return option(func(c *config) { c.header = h.Clone() })
 }

@@ -17,17 +17,24 @@ import (
 func (c *Client) readLoop(cn *conn) error {
 	decode := decoder(c.cfg.json)
 	var m message.Message
+	take := func(frame []byte) {
+		m.Reset()
+		if err := decode(frame, &m); err != nil {
+			c.malformed(cn, &m, err)
+			return
+		}
+		c.receive(cn, &m)
+	}
+	for _, frame := range cn.early {
+		take(frame)
+	}
+	cn.early = nil
 	for {
 		frame, err := cn.tr.read()
 		if err != nil {
 			return err
 		}
-		m.Reset()
-		if err := decode(frame, &m); err != nil {
-			c.malformed(cn, &m, err)
-			continue
-		}
-		c.receive(cn, &m)
+		take(frame)
 	}
 }
 
@@ -54,6 +61,10 @@ func (c *Client) receive(cn *conn, m *message.Message) {
 		c.receiveDrain(cn)
 	case message.VerbNodes:
 		c.receiveNodes(cn, m)
+	case message.VerbSession:
+		c.receiveSession(cn, m)
+	case message.VerbUnserve:
+		c.receiveUnserve(cn, m)
 	case message.VerbWelcome: // a second one changes nothing
 	default:
 		c.malformed(cn, m, message.NewError(message.CodeUnknownVerb,

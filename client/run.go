@@ -145,8 +145,12 @@ func (c *Client) visit(ctx context.Context, at *place, hop bool) visit {
 	tr, hello, err := c.cfg.dial(dialCtx, at)
 	cancel()
 	var cn *conn
+	var g *greeting
 	if err == nil {
-		cn, err = c.online(ctx, at, tr, hello)
+		g, err = c.greet(ctx, tr)
+	}
+	if err == nil {
+		cn, err = c.online(ctx, at, tr, hello, g)
 	}
 	if err != nil {
 		v.err = err

@@ -31,6 +31,7 @@ type registration struct {
 	runner  *service.Runner
 	routes  []service.Route
 	ends    []*endpoint // one a route
+	barred  []bool      // whether the node has taken a route back; guarded by Client.mu
 
 	ready chan struct{} // closed when the first announcement is decided
 
@@ -38,6 +39,7 @@ type registration struct {
 	round   uint64 // of announcements; one a connection
 	pending int    // routes of this round that are not acknowledged
 	failed  error  // of this round
+	refused bool   // a route of this round is not served
 	decided bool
 	err     error // the outcome of the first round
 }
@@ -65,6 +67,7 @@ func (e *endpoint) Local() bool { return true }
 // error says why. A route that is refused later, after a reconnect, is logged.
 func (c *Client) Serve(ctx context.Context, svc *service.Service) error {
 	r := &registration{service: svc, routes: svc.Routes(), ready: make(chan struct{})}
+	r.barred = make([]bool, len(r.routes))
 	if err := c.register(r); err != nil {
 		return err
 	}
@@ -116,10 +119,20 @@ func (c *Client) announceAll() {
 	}
 }
 
-// announce sends the serve messages of one service; c.mu is held.
+// announce sends the serve messages of one service, but for routes that the node
+// has taken back; c.mu is held.
 func (c *Client) announce(r *registration) {
-	round := r.begin()
-	for _, rt := range r.routes {
+	n := 0
+	for _, barred := range r.barred {
+		if !barred {
+			n++
+		}
+	}
+	round := r.begin(n)
+	for i, rt := range r.routes {
+		if r.barred[i] {
+			continue
+		}
 		c.control(c.session.main, message.VerbServe, r.service.Name(), rt, announcement{c, r, rt.Pattern.String(), round})
 	}
 }
@@ -161,12 +174,12 @@ func describe(info route.Info) []byte {
 	return b
 }
 
-// begin starts a round of announcements.
-func (r *registration) begin() uint64 {
+// begin starts a round of announcements, of n routes.
+func (r *registration) begin(n int) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.round++
-	r.pending, r.failed = len(r.routes), nil
+	r.pending, r.failed, r.refused = n, nil, false
 	if r.pending == 0 {
 		r.decide(nil)
 	}
@@ -213,6 +226,7 @@ func (a announcement) finish(_ *call.Answer, err error) {
 	if r.failed == nil {
 		r.failed = err
 	}
+	r.refused = r.refused || err != nil
 	if r.pending--; r.pending == 0 {
 		r.decide(r.failed)
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -285,6 +286,13 @@ func (s *served) message(verb message.Verb, b route.Body) (*outgoing, *message.E
 	o := &outgoing{msg: message.Message{Verb: verb, Rmid: s.mid, Body: bytes.Clone(b.Bytes)}}
 	if b.ContentType != "" {
 		o.msg.ContentType = []byte(b.ContentType)
+	}
+	if b.Session != nil && verb == message.VerbReply && !b.Session.Empty() {
+		ses, err := json.Marshal(b.Session)
+		if err != nil { // it was checked when the handler asked for it
+			return nil, message.AsError(err)
+		}
+		o.msg.Session = ses
 	}
 	if err := s.c.measure(o); err != nil {
 		return nil, message.AsError(err)

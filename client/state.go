@@ -43,16 +43,62 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-// maxEvents bounds the states that a slow listener has not heard of yet; the
+// maxEvents bounds the events that a slow listener has not heard of yet; the
 // oldest are dropped, since the last one is what counts.
 const maxEvents = 64
 
-// watchers tells functions of state changes, in order, from one goroutine.
-// Guarded by Client.mu.
-type watchers struct {
-	funcs   []func(State)
-	events  []State
+// watchers tells functions of events, in order, from one goroutine. Guarded by
+// Client.mu.
+type watchers[T any] struct {
+	funcs   []func(T)
+	events  []T
 	running bool
+}
+
+// watch adds a function; c.mu is held.
+func (w *watchers[T]) watch(f func(T)) { w.funcs = append(slices.Clip(w.funcs), f) }
+
+// add has the functions told of an event; c.mu is held.
+func (w *watchers[T]) add(c *Client, event T) {
+	if len(w.funcs) == 0 {
+		return
+	}
+	if len(w.events) == maxEvents {
+		w.events = slices.Delete(w.events, 0, 1)
+	}
+	w.events = append(w.events, event)
+	w.run(c)
+}
+
+// run starts to tell what there is to tell; c.mu is held.
+func (w *watchers[T]) run(c *Client) {
+	if !w.running && len(w.events) > 0 {
+		w.running = c.lane.Do(func(context.Context) { w.tell(c) })
+	}
+}
+
+// tell runs the functions until there is nothing to tell.
+func (w *watchers[T]) tell(c *Client) {
+	defer func() { // also after a panic of a function, which the lane logs
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		w.running = false
+		w.run(c)
+	}()
+	for {
+		c.mu.Lock()
+		if len(w.events) == 0 {
+			c.mu.Unlock()
+			return
+		}
+		event := w.events[0]
+		w.events = w.events[1:]
+		funcs := w.funcs
+		c.mu.Unlock()
+		for _, f := range funcs {
+			f(event)
+		}
+	}
 }
 
 // OnState has f told of every change of state from now on, in order, one at a
@@ -61,7 +107,7 @@ type watchers struct {
 func (c *Client) OnState(f func(State)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.watch.funcs = append(slices.Clip(c.watch.funcs), f)
+	c.watch.watch(f)
 }
 
 // setState changes the state, unless it is the last one; c.mu is held.
@@ -70,44 +116,5 @@ func (c *Client) setState(s State) {
 		return
 	}
 	c.state = s
-	w := &c.watch
-	if len(w.funcs) == 0 {
-		return
-	}
-	if len(w.events) == maxEvents {
-		w.events = slices.Delete(w.events, 0, 1)
-	}
-	w.events = append(w.events, s)
-	c.runWatchers()
-}
-
-// runWatchers starts to tell what there is to tell; c.mu is held.
-func (c *Client) runWatchers() {
-	if w := &c.watch; !w.running && len(w.events) > 0 {
-		w.running = c.lane.Do(c.tell)
-	}
-}
-
-// tell runs the functions of OnState until there is nothing to tell.
-func (c *Client) tell(context.Context) {
-	defer func() { // also after a panic of a function, which the lane logs
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.watch.running = false
-		c.runWatchers()
-	}()
-	for {
-		c.mu.Lock()
-		if len(c.watch.events) == 0 {
-			c.mu.Unlock()
-			return
-		}
-		s := c.watch.events[0]
-		c.watch.events = c.watch.events[1:]
-		funcs := c.watch.funcs
-		c.mu.Unlock()
-		for _, f := range funcs {
-			f(s)
-		}
-	}
+	c.watch.add(c, s)
 }
