@@ -15,10 +15,16 @@ import (
 	"github.com/ropewalk/ropewalk/session"
 )
 
+// treasure is what nobody may have but editors.
+const treasure = "forty-two doubloons"
+
 // logins is a service that logs in whom it is told to.
 func logins() *ropewalk.Service {
 	s := ropewalk.NewService("door")
-	type in struct{ User, Role, Pin string }
+	type in struct {
+		User, Role string
+		Pin        string `json:",omitempty"`
+	}
 	s.Handle("/in", ropewalk.Handle(func(ctx context.Context, v in) (string, error) {
 		return "welcome", service.ChangeSession(ctx, session.Patch{
 			Subject: &v.User, Set: session.Claims{"role": v.Role}, Secret: session.Claims{"pin": v.Pin},
@@ -31,7 +37,7 @@ func logins() *ropewalk.Service {
 		v := service.SessionOf(ctx)
 		return map[string]any{"subject": v.Subject, "role": v.Public["role"], "pin": v.Secret["pin"]}, nil
 	}))
-	s.Handle("/secret", ropewalk.Handle(func(context.Context, struct{}) (string, error) { return "42", nil }))
+	s.Handle("/secret", ropewalk.Handle(func(context.Context, struct{}) (string, error) { return treasure, nil }))
 	return s
 }
 
@@ -50,7 +56,7 @@ func TestSessionOfAConnection(t *testing.T) {
 	if got, err := ropewalk.Call[string](ctx, c, "door:/in", map[string]string{"User": "anna", "Role": "editor", "Pin": "1234"}); err != nil || got != "welcome" {
 		t.Fatal(got, err)
 	}
-	if got, err := ropewalk.Call[string](ctx, c, "door:/secret", nil); err != nil || got != "42" {
+	if got, err := ropewalk.Call[string](ctx, c, "door:/secret", nil); err != nil || got != treasure {
 		t.Fatalf("anna may have it: %v %v", got, err)
 	}
 	who, err := ropewalk.Call[map[string]any](ctx, c, "door:/who", nil)
