@@ -325,8 +325,8 @@ func (b *CircuitBreaker) tell(c *circuit, to circuitState) {
 		hint = "a few calls are tried"
 	case circuitClosed:
 	}
-	b.log.LogAttrs(context.Background(), level, "circuit is "+string(to),
-		slog.String("route", c.set.route), slog.String("server", c.server), slog.String("hint", hint))
+	b.log.LogAttrs(context.Background(), level, "circuit has changed",
+		slog.String("state", string(to)), slog.String("route", c.set.route), slog.String("server", c.server), slog.String("hint", hint))
 }
 
 func circuitIsOpen(pattern string, wait time.Duration) *message.Error {

@@ -105,8 +105,9 @@ func (x *Limiter) limiters() []*limiter {
 
 // State implements route.Stateful: each count with its limit, at most 200.
 func (x *Limiter) State() any {
-	out := []LimitState{}
-	for _, l := range x.limiters() {
+	list := x.limiters()
+	out := make([]LimitState, 0, len(list))
+	for _, l := range list {
 		l.mu.Lock()
 		out = append(out, LimitState{Route: l.route, Calls: l.max, Running: l.running, Waiting: l.waiting})
 		l.mu.Unlock()
