@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"."},
 	{"config", "console", "ropewalktest"},
 	{"examples/hello/hello"},
-	{"examples/hello", "cmd/ropewalk"},
+	{"examples/hello", "examples/login", "cmd/ropewalk"},
 }
 
 // strangers must not meet although their floors would allow it.
