@@ -60,7 +60,7 @@ func (k *Keeper) Change(
 // move ends a session whose owner goes on under another id. The old one must
 // not be worth anything: somebody else may know it.
 func (k *Keeper) move(s *session.Session) error {
-	return k.revoke([]Revocation{{Session: s.ID, Until: k.forget(s), Why: "it goes on under another id"}})
+	return k.revoke([]Revocation{{Session: s.ID, Until: k.forget(s), Why: "it goes on under another id"}}, k.tell.move)
 }
 
 func (k *Keeper) changeHeld(ctx context.Context, id string, p session.Patch) (*session.Session, string, error) {
@@ -118,7 +118,7 @@ func (k *Keeper) update(
 		switch {
 		case err == nil:
 			if next.ID == id {
-				k.track.changed(r.Session)
+				k.tell.change(r.Session)
 			}
 			return r, nil
 		case !errors.Is(err, ErrChanged):

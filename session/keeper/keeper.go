@@ -72,6 +72,7 @@ type Keeper struct {
 	pruning atomic.Bool // the timer is set
 	list    list
 	track   tracker
+	tell    announcer
 	saver   saver
 	checks  checks
 
@@ -113,6 +114,7 @@ func New(ctx context.Context, cfg Config, parts Parts) (*Keeper, error) {
 func (k *Keeper) start(ctx context.Context) {
 	k.lane = lane.New(context.WithoutCancel(ctx), k.log)
 	k.track.init(k)
+	k.tell.init(k)
 	k.saver.wake = make(chan struct{}, 1)
 	k.checks.wake = make(chan struct{}, 1)
 	k.prune.Owner = wheel.Func(func() {

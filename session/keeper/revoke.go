@@ -38,7 +38,7 @@ func (k *Keeper) Revoke(ctx context.Context, r Revocation) error {
 	if r.Until.IsZero() {
 		r.Until = later(now, r.Before).Add(time.Duration(k.cfg.Load().Limit) + leeway)
 	}
-	if err := k.revoke([]Revocation{r}); err != nil {
+	if err := k.revoke([]Revocation{r}, k.track.revoked); err != nil {
 		return err
 	}
 	var err error
@@ -66,9 +66,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// revoke is Revoke without the journal's answer and the store.
-func (k *Keeper) revoke(rs []Revocation) error {
-	news, left := k.merge(rs)
+// revoke is Revoke without the journal's answer and the store. tell tells the
+// connections of this node.
+func (k *Keeper) revoke(rs []Revocation, tell func([]Revocation)) error {
+	news, left := k.merge(rs, tell)
 	if left > 0 {
 		return errFullList
 	}
@@ -76,9 +77,9 @@ func (k *Keeper) revoke(rs []Revocation) error {
 		return nil
 	}
 	k.mu.Lock()
-	tell := slices.Clone(k.onRevoked)
+	others := slices.Clone(k.onRevoked)
 	k.mu.Unlock()
-	for _, f := range tell {
+	for _, f := range others {
 		f(news)
 	}
 	return nil
@@ -88,7 +89,7 @@ func (k *Keeper) revoke(rs []Revocation) error {
 // does not block, and no order is needed: nodes that have merged each other's
 // have the same list.
 func (k *Keeper) Merge(rs []Revocation) (news []Revocation) {
-	news, left := k.merge(slices.Clone(rs))
+	news, left := k.merge(slices.Clone(rs), k.track.revoked)
 	if left > 0 {
 		k.log.Warn("the list of revoked sessions is full; shorten sessions.limit, so that revocations are forgotten earlier",
 			slog.Int("left_out", left))
@@ -96,7 +97,7 @@ func (k *Keeper) Merge(rs []Revocation) (news []Revocation) {
 	return news
 }
 
-func (k *Keeper) merge(rs []Revocation) (news []Revocation, left int) {
+func (k *Keeper) merge(rs []Revocation, tell func([]Revocation)) (news []Revocation, left int) {
 	news, left = k.list.add(rs, time.Now())
 	if len(news) == 0 {
 		return news, left
@@ -106,7 +107,7 @@ func (k *Keeper) merge(rs []Revocation) (news []Revocation, left int) {
 	if k.journal != nil {
 		k.saver.add(news)
 	}
-	k.track.revoked(news)
+	tell(news)
 	return news, left
 }
 

@@ -21,8 +21,8 @@ const (
 	Expired
 	// Revoked: it was ended before its time.
 	Revoked
-	// Changed: it was changed by this connection or by another one, perhaps at
-	// another node. Only sessions that the nodes keep are shared in this way.
+	// Changed: it was changed by another connection, perhaps at another node. Only
+	// sessions that the nodes keep are shared in this way.
 	Changed
 )
 
@@ -66,9 +66,11 @@ func (t *tracker) init(k *Keeper) { t.keeper, t.byID = k, make(map[string]*Live)
 
 // Track watches over the session of a connection. tell is called with what
 // happens to it, by one of a few goroutines of the Keeper, or by whoever is
-// inside Change, Touch, Refresh, End, Revoke or Merge, of this or another
-// connection. It must not block, nor take a lock that is held during those. Of
-// two events at the same time either may come first. After Expired and Revoked there
+// inside End, Revoke or Merge, of this or another connection. It must not block,
+// nor take a lock that is held during those. Of two events at the same time
+// either may come first: of two states the one with the greater Revision counts.
+// What the connection does itself by Change, Touch or Refresh it is told only if
+// it does not Set the outcome at once. After Expired and Revoked there
 // is nothing more until Set. The caller calls Stop at the end.
 func (k *Keeper) Track(s *session.Session, tell func(Event)) *Live {
 	l := &Live{tell: tell, track: &k.track}
@@ -299,8 +301,16 @@ func (*tracker) ring(to []*Live, first *Live) []*Live {
 	return to
 }
 
+// has tells whether a connection has a session with this id.
+func (t *tracker) has(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.byID[id]
+	return ok
+}
+
 // heard takes a session that was changed, here or at another node.
-func (k *Keeper) heard(r *Record) { k.track.changed(r.Session) }
+func (k *Keeper) heard(r *Record) { k.tell.change(r.Session) }
 
 // checkers is how many sessions are looked up in the store at the same time.
 const checkers = 8

@@ -163,8 +163,10 @@ func TestSharedSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Set(s) // an older state changes nothing
-		want(t, &one, "changed")
+		l.Set(next) // who changes it is told nothing
+		l.Set(s)    // and an older state changes nothing
+		at(now, time.Second)
+		want(t, &one, "")
 		if len(two.list) != 1 || two.list[0].Session != next {
 			t.Errorf("told %+v", two.list)
 		}
@@ -174,7 +176,8 @@ func TestSharedSession(t *testing.T) {
 		if _, _, err := k.Touch(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
-		want(t, &one, "changed")
+		at(now, 501*time.Second)
+		want(t, &one, "changed") // it was not set
 		want(t, &two, "changed")
 		at(now, 650*time.Second) // the far node would have let it expire
 		want(t, &one, "")
@@ -336,4 +339,35 @@ func BenchmarkRevokeSubject(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestTellsOfLogIn has one of two tabs log in: that one is told nothing, and the
+// other that the session they had has ended.
+func TestTellsOfLogIn(t *testing.T) {
+	t.Parallel()
+	each(t, keeper.Config{}, func(t *testing.T, k *keeper.Keeper) {
+		guest, credential, err := k.Change(t.Context(), session.Anonymous(), session.Patch{Set: session.Claims{"cart": 3.0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := k.Open(t.Context(), credential)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		var one, two events
+		l := k.Track(guest, one.add)
+		defer l.Stop()
+		defer k.Track(again, two.add).Stop()
+		next, _, err := k.Change(t.Context(), guest, session.Patch{Subject: new("anna")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Set(next)
+		at(now, time.Second)
+		want(t, &one, "")
+		want(t, &two, "revoked")
+		revoke(t, k, keeper.Revocation{Subject: "anna"})
+		want(t, &one, "revoked")
+	})
 }

@@ -3,7 +3,7 @@ package natskv
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
+	"crypto/pbkdf2"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +11,10 @@ import (
 
 // sealed is what sealed values begin with; JSON begins otherwise.
 const sealed = 1
+
+// stretch is how often the secret is hashed to make a key of it: who can read the
+// bucket can try secrets on it at home, and that of a mesh may be short.
+const stretch = 300_000
 
 var errSealed = errors.New("the value cannot be opened: it was sealed with another secret, or changed")
 
@@ -22,7 +26,7 @@ func newSealer(secret, bucket string) (sealer, error) {
 	if secret == "" {
 		return sealer{}, nil
 	}
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "ropewalk sessions "+bucket, 32)
+	key, err := pbkdf2.Key(sha256.New, secret, []byte("ropewalk sessions "+bucket), stretch, 32)
 	if err != nil {
 		return sealer{}, fmt.Errorf("make a key of the secret: %w", err)
 	}
