@@ -1,0 +1,177 @@
+package edge_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/ropewalk/ropewalk/edge"
+)
+
+const peerProtocol = "peers.v1"
+
+// peers makes a configuration with peers.
+func peers(r *recorder, driver edge.Driver, limits edge.Limits) edge.Config {
+	return edge.Config{
+		Listeners: []edge.ListenerConfig{{Driver: driver}}, Limits: limits,
+		Peering: &edge.Peering{
+			Protocol: peerProtocol, Name: "peers", Handler: r, Frame: 4 << 20, PendingFrames: 100, PendingBytes: 16 << 20,
+		},
+	}
+}
+
+func TestPeers(t *testing.T) {
+	t.Parallel()
+	for _, driver := range []edge.Driver{edge.DriverAuto, edge.DriverGoroutine} {
+		t.Run(driver.String(), func(t *testing.T) {
+			t.Parallel()
+			from, to, clients := newRecorder(), newRecorder(), newRecorder()
+			from.mute = true
+			got := make(chan []byte, 1)
+			from.onFrame = func(_ *edge.Conn, b []byte) { got <- bytes.Clone(b) }
+			limits := edge.Limits{Frame: 1000, PerIP: 1, Leave: time.Hour, FramesPerSecond: 1, PendingFrames: 1}
+			a, b := start(t, peers(from, driver, limits), clients), start(t, peers(to, driver, limits), clients)
+			data := new(int)
+			if err := a.Dial(t.Context(), b.Addrs()[0].String(), data); err != nil {
+				t.Fatal(err)
+			}
+			c, accepted := from.waitOpen(t), to.waitOpen(t)
+			if c.Data() != data || accepted.Data() != nil || c.Listener() != "peers" || accepted.Listener() != "peers" {
+				t.Errorf("opened with %v, %v at %s, %s", c.Data(), accepted.Data(), c.Listener(), accepted.Listener())
+			}
+			accepted.Unmeter()
+			accepted.Unmeter()
+			for _, size := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20, 4 << 20} {
+				want := bytes.Repeat([]byte("x"), size)
+				if err := send(c, want); err != nil {
+					t.Fatal(err)
+				}
+				if back := receive(t, got, "an echo"); !bytes.Equal(back, want) {
+					t.Fatalf("%d bytes came back as %d", size, len(back))
+				}
+			}
+			if a.Count()+b.Count() != 0 {
+				t.Errorf("%d and %d clients", a.Count(), b.Count())
+			}
+			for range b.Conns() {
+				t.Error("a peer is among the clients")
+			}
+			b.dial(t, &websocket.DialOptions{}) // the only client that may come from here
+			clients.waitOpen(t)
+			if err := a.Shutdown(t.Context()); err != nil { // it does not wait for peers to leave
+				t.Error(err)
+			}
+			from.waitClosed(t, edge.CloseGoingAway)
+			receive(t, to.closed, "the other end")
+			if err := a.Dial(t.Context(), b.Addrs()[0].String(), nil); err == nil {
+				t.Error("a server that was shut down makes connections")
+			}
+			from.check(t)
+			to.check(t)
+		})
+	}
+}
+
+func TestDialIsRefused(t *testing.T) {
+	t.Parallel()
+	a := start(t, peers(newRecorder(), edge.DriverAuto, edge.Limits{}), newRecorder())
+	alone := start(t, edge.Config{Listeners: []edge.ListenerConfig{{}}}, newRecorder())
+	if err := a.Dial(t.Context(), alone.Addrs()[0].String(), nil); err == nil || !strings.Contains(err.Error(), "400") {
+		t.Errorf("dialed a server without peers: %v", err)
+	}
+	if err := alone.Dial(t.Context(), a.Addrs()[0].String(), nil); err == nil {
+		t.Error("a server without peers has dialed")
+	}
+	const upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	for name, answer := range map[string]string{
+		"nothing": "", "no HTTP": "\x00\x01\x02\r\n\r\n", "much": "HTTP/1.1 101 x\r\nA: " + strings.Repeat("x", 1<<20),
+		"no key": upgraded + "Sec-WebSocket-Protocol: " + peerProtocol + "\r\n\r\n", "another status": "HTTP/1.1 200 OK\r\n\r\n",
+	} {
+		if err := a.Dial(t.Context(), answering(t, answer), nil); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if err := a.Dial(ctx, answering(t, "wait"), nil); err == nil {
+		t.Error("no error from who does not answer")
+	}
+}
+
+// answering returns the address of somebody who answers one connection.
+func answering(t *testing.T, answer string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close() //nolint:errcheck // it is over
+		if answer == "wait" {
+			_, _ = io.Copy(io.Discard, c)
+			return
+		}
+		_, _ = c.Read(make([]byte, 4096))
+		_, _ = io.WriteString(c, answer)
+	}()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		<-done
+	})
+	return ln.Addr().String()
+}
+
+func TestPeersFramesAreNotMasked(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	n := start(t, peers(r, edge.DriverAuto, edge.Limits{}), newRecorder())
+	c := n.dial(t, &websocket.DialOptions{Subprotocols: []string{peerProtocol}}) // which masks
+	r.waitOpen(t)
+	write(t, c, websocket.MessageBinary, []byte("x"))
+	r.waitClosed(t, edge.CloseProtocol)
+	if _, _, err := websocket.Dial(t.Context(), "ws://"+n.Addrs()[0].String(), &websocket.DialOptions{
+		Subprotocols: []string{peerProtocol}, HTTPHeader: map[string][]string{"Origin": {"http://" + n.Addrs()[0].String()}},
+	}); err == nil { //nolint:bodyclose // there is none
+		t.Error("a page became a peer")
+	}
+}
+
+// TestFlushComesBeforeWriting wants Peering.Flush to be called in time for what
+// it sends to leave together with the rest.
+func TestFlushComesBeforeWriting(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	r.mute = true
+	cfg := peers(newRecorder(), edge.DriverAuto, edge.Limits{})
+	asked := make(chan *edge.Conn, 1)
+	r.onFrame = func(c *edge.Conn, _ []byte) { asked <- c }
+	cfg.Peering.Flush = func() {
+		select {
+		case c := <-asked:
+			_ = send(c, []byte("flushed"))
+		default:
+		}
+	}
+	n := start(t, cfg, r)
+	c := n.dial(t, &websocket.DialOptions{})
+	write(t, c, websocket.MessageBinary, []byte("x"))
+	if _, got := read(t, c); string(got) != "flushed" {
+		t.Errorf("got %q", got)
+	}
+	ran := false
+	if n.Together(func() { ran = n.Busy() }); !ran || n.Busy() {
+		t.Errorf("busy: %v, and %v afterwards", ran, n.Busy())
+	}
+}
