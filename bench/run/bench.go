@@ -148,6 +148,9 @@ func (st step) loadArgs(s *site, p program) []string {
 		"-mode", st.row, "-proto", p.proto, "-addr", s.load, "-to", p.to,
 		"-warm", st.warm.String(), "-for", st.span.String(), "-server", pids(s.servers),
 	}
+	if s.token != "" {
+		args = append(args, "-token", s.token)
+	}
 	if st.conns > 0 {
 		return append(args, "-conns", strconv.Itoa(st.conns))
 	}

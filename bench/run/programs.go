@@ -17,6 +17,7 @@ const (
 	floorName       = "floor"
 	ropewalkName    = "ropewalk"
 	meshName        = "ropewalk-mesh"
+	sessionName     = "ropewalk-session"
 	goroutineName   = "ropewalk-goroutine"
 	natsWSName      = "nats-ws"
 	natsTCPName     = "nats-tcp"
@@ -57,6 +58,7 @@ func programs() []program {
 		rope(floorName, floorSite, alone),
 		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many)),
 		rope(meshName, meshSite, slices.Concat([]string{load.ModeCall, rowNodes}, many)),
+		rope(sessionName, sessionSite, alone),
 		rope(goroutineName, ropewalkSite("goroutine"), alone),
 		nats(natsWSName, load.ProtoNATSWS, natsSite(load.ProtoNATSWS), alone),
 		nats(natsTCPName, load.ProtoNATSTCP, natsSite(load.ProtoNATSTCP), alone),

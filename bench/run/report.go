@@ -191,3 +191,12 @@ func ratios(a, b []float64) []float64 {
 	}
 	return got
 }
+
+// differences is how much more a is than b, round by round.
+func differences(a, b []float64) []float64 {
+	var got []float64
+	for i := range min(len(a), len(b)) {
+		got = append(got, a[i]-b[i])
+	}
+	return got
+}

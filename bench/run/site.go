@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ type site struct {
 	// load and far are where the load generator connects, far for those who are
 	// sent to.
 	load, far string
+	// token opens a session for each of its connections; "" for none.
+	token string
 	// bare means that the caller is one of the servers: see cmd/natspair.
 	bare bool
 }
@@ -132,6 +135,50 @@ func ropewalkSite(driver string) func(*bench, step) (*site, error) {
 		s.far = s.load
 		return s, b.peer(s, "peer", repeat(s.load, st.services())...)
 	}
+}
+
+// sessionRules are the rules of a node whose callers have sessions: a page of
+// them, of which the last lets the calls pass.
+const sessionRules = 20
+
+// sessionSite is one node with rules that look at claims, at which each
+// connection of the load generator has a session of its own.
+func sessionSite(b *bench, st step) (*site, error) {
+	s := new(site)
+	rules := []map[string]any{{"name": "services", "verbs": []string{"serve"}, "addresses": []string{"bench:/**"}}}
+	for i := range sessionRules {
+		rules = append(rules, map[string]any{
+			"name": "tenant " + strconv.Itoa(i), "verbs": []string{"call"}, "addresses": []string{"bench:/**"},
+			"when": fmt.Sprintf("session.authenticated && claims.tenant == 't%d' && 'caller' in claims.roles", i),
+		})
+	}
+	config, err := json.Marshal(map[string]any{
+		"permissions": map[string]any{"preset": "closed", "rules": rules},
+		"sessions":    map[string]any{"tokens": map[string]any{"secret": strings.Repeat("bench ", 8)}},
+	})
+	path := b.bin("node-session.json")
+	if err == nil {
+		err = os.WriteFile(path, config, 0o600)
+	}
+	if err != nil {
+		return s, fmt.Errorf("write configuration: %w", err)
+	}
+	//nolint:gosec,noctx // our own program
+	out, err := exec.Command(b.bin("ropewalk"), "token", "new", "--config", path, "--subject", "caller",
+		"--claim", "tenant=t"+strconv.Itoa(sessionRules-1), "--claim", `roles=["reader","caller"]`).Output()
+	if err != nil {
+		return s, fmt.Errorf("make a token: %w", err)
+	}
+	s.token = strings.TrimSpace(string(out))
+	line, err := b.serve(s, "ropewalk", "serve", "--listen", "127.0.0.1:0", "--config", path)
+	if err != nil {
+		return s, err
+	}
+	if s.load, err = readyAddr(line); err != nil {
+		return s, err
+	}
+	s.far = s.load
+	return s, b.peer(s, "peer", repeat(s.load, st.services())...)
 }
 
 // meshSite is as many nodes as a gather has servers, else two. Services are at

@@ -33,6 +33,11 @@ func (r *report) targets() []target {
 		most(fmt.Sprintf("call, %d in flight: p99 × NATS over WebSocket", n), 1, 2,
 			ratios(of(ropewalkName, p99), of(natsWSName, p99)))
 	}
+	for _, n := range inFlights[1:] { // at one in flight, waking up hides it
+		in := at{mode: load.ModeCall, inFlight: n}
+		most(fmt.Sprintf("call, %d in flight: session and rules, µs more", n), 1, 2,
+			differences(r.series(sessionName, in, server), r.series(ropewalkName, in, server)))
+	}
 	all = append(all, target{"call, 64 in flight: calls/s", r.series(ropewalkName, at{mode: load.ModeCall, inFlight: 64}, rate), 0, 50_000, false})
 	connect, idle := at{mode: load.ModeConnect}, at{mode: load.ModeIdle}
 	most("connect: CPU µs each", 60, 1, r.series(ropewalkName, connect, server))

@@ -34,6 +34,7 @@ func run() error {
 	flag.StringVar(&far, "far", "", "send: HOST:PORT where the receivers connect (default: -addr)")
 	flag.IntVar(&cfg.Servers, "servers", 1, "gather: how many servers answer")
 	flag.StringVar(&cfg.Path, "path", "/", "path of the WebSocket handshake")
+	flag.StringVar(&cfg.Token, "token", "", "ropewalk: opens a session for each connection")
 	flag.IntVar(&cfg.Conns, "conns", 0, "connections (0: one for each call under way)")
 	flag.IntVar(&cfg.InFlight, "inflight", 64, "calls under way, a multiple of -conns")
 	flag.IntVar(&cfg.AtOnce, "atonce", 200, "connections being opened at a time")

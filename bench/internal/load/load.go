@@ -41,6 +41,8 @@ type Config struct {
 	Far netip.AddrPort
 	// Path is that of the WebSocket handshake.
 	Path string
+	// Token opens a session for each connection; empty for none.
+	Token string
 	// Conns is the number of connections; in mode send of those that send, and
 	// each has another one to which it sends.
 	Conns int

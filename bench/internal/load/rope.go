@@ -33,7 +33,11 @@ type rope struct {
 }
 
 func newRope(cfg Config) *rope {
-	r := &rope{hello: ws.Request(cfg.Addr.String(), cfg.Path, SplitProtocol), size: cfg.Payload, to: []byte(cfg.To)}
+	var fields []string
+	if cfg.Token != "" {
+		fields = append(fields, "Authorization: Bearer "+cfg.Token)
+	}
+	r := &rope{hello: ws.Request(cfg.Addr.String(), cfg.Path, SplitProtocol, fields...), size: cfg.Payload, to: []byte(cfg.To)}
 	switch cfg.Mode {
 	case ModeGather:
 		r.head = []byte(`{"vrb":"call","str":"all","to":"`)

@@ -35,13 +35,17 @@ func Accept(key []byte) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Request is the opening handshake of a client; no protocol if it is "".
-func Request(host, path, protocol string) []byte {
+// Request is the opening handshake of a client, with further lines of the head; no
+// protocol if it is "".
+func Request(host, path, protocol string, fields ...string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", path, host, clientKey)
 	if protocol != "" {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", protocol)
+	}
+	for _, f := range fields {
+		b.WriteString(f + "\r\n")
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()
