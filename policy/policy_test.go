@@ -191,6 +191,7 @@ func TestConditions(t *testing.T) {
 	t.Parallel()
 	s := session.New("anna", session.Claims{
 		"roles": []any{"editor", "admin"}, "level": 3.0, "tenant": "acme", "org": map[string]any{"id": "o1"}, "ok": true,
+		"words": []string{"a", "b"}, "whole": 3, "none": nil, // as a Go program may write them
 	}, session.Claims{"shard": "7"})
 	s.Issuer = "https://id.example"
 	for when, want := range map[string]bool{
@@ -203,6 +204,8 @@ func TestConditions(t *testing.T) {
 		"'tenant' in claims":      true,
 		"claims.level >= 3":       true,
 		"claims.level == 3 && claims.level < 3.5":  true,
+		"'b' in claims.words && claims.whole == 3": true,
+		"claims.none == null":                      true,
 		"claims.level > 3":                         false,
 		"claims.ok":                                true,
 		"claims.tenant":                            false, // no bool
@@ -230,6 +233,8 @@ func TestConditions(t *testing.T) {
 		"ip == '10.1.2.3'":                         true,
 		"ip.within('10.0.0.0/8')":                  true,
 		"ip.within('192.168.0.0/16')":              false,
+		"ip.within('::/0')":                        false,
+		"listener.within('10.0.0.0/8')":            false, // no address
 		"session.subject.matches('^a[n]+a$')":      true,
 		"int(claims.tenant) == 1":                  false, // an error
 		"1 / 0 == 1":                               false,
