@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Peering has a [Server] take connections that are no clients: lines to other
@@ -107,6 +108,33 @@ func (s *Server) Together(f func()) { s.turn(f) }
 // when he is done. What was asked for before Busy said true is seen by that
 // call.
 func (s *Server) Busy() bool { return s.busy.Load() > 0 }
+
+// beat is something that is done again and again.
+type beat struct {
+	wait time.Duration // until the first time
+	do   func() (wait time.Duration)
+	over chan struct{} // closed when it is done no more
+}
+
+// Repeat calls f after a time, and then each time after as long as f has
+// returned, until that is 0 or the server ends; then the channel is closed. It
+// is nil if this server cannot do that. f runs on the goroutine of a poller and
+// must not block. There is one at most. For something that a process does for as
+// long as it lives this costs less than a timer of Go's: those wake the
+// runtime's monitor, too, which then looks around for as long as the process has
+// anything to do.
+func (s *Server) Repeat(wait time.Duration, f func() time.Duration) <-chan struct{} {
+	s.lifeMu.Lock()
+	defer s.lifeMu.Unlock()
+	if !s.serving || len(s.pollers) == 0 {
+		return nil
+	}
+	b := &beat{wait: wait, do: f, over: make(chan struct{})}
+	if err := s.pollers[0].repeat(b); err != nil {
+		return nil
+	}
+	return b.over
+}
 
 // Dial makes a connection to the listener of another server, at HOST:PORT, with
 // the sub-protocol of [Peering]. Its Handler gets it with [Conn.Data] being data,

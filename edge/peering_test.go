@@ -175,3 +175,36 @@ func TestFlushComesBeforeWriting(t *testing.T) {
 		t.Errorf("busy: %v, and %v afterwards", ran, n.Busy())
 	}
 }
+
+func TestRepeat(t *testing.T) {
+	t.Parallel()
+	n := start(t, edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverGoroutine}}}, newRecorder())
+	if n.Repeat(time.Millisecond, func() time.Duration { return 0 }) != nil {
+		t.Error("repeats without a poller")
+	}
+	if _, err := edge.New(edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverPoller}}}, newRecorder()); err != nil {
+		t.Skip("there is no poller here")
+	}
+	n = start(t, edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverPoller}}}, newRecorder())
+	n.dial(t, nil) // so that it serves
+	begun, times := time.Now(), 0
+	over := n.Repeat(5*time.Millisecond, func() time.Duration {
+		if times++; times == 5 {
+			return 0
+		}
+		return 5 * time.Millisecond
+	})
+	receive(t, over, "the end")
+	if took := time.Since(begun); times != 5 || took < 25*time.Millisecond {
+		t.Errorf("%d times in %v", times, took)
+	}
+	over = n.Repeat(time.Hour, func() time.Duration { return 0 }) // there is room for it again
+	receive(t, n.Repeat(time.Hour, func() time.Duration { return 0 }), "a second one, which is refused")
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	receive(t, over, "the end of the server")
+	if n.Repeat(time.Millisecond, func() time.Duration { return 0 }) != nil {
+		t.Error("repeats after the end")
+	}
+}

@@ -45,6 +45,9 @@ type poller struct {
 	again   []*Conn
 	nextGen uint32 // of connections accepted here
 
+	beatfd int // of beat; 0 without one
+	beat   *beat
+
 	asleep atomic.Bool
 
 	mu      sync.Mutex
@@ -85,6 +88,7 @@ func newPoller(s *Server) (*poller, error) {
 func (p *poller) close() {
 	_ = p.file.Close()
 	_ = unix.Close(p.wakefd)
+	p.endBeat()
 }
 
 func (p *poller) add(fd int, events, gen uint32) error {
@@ -145,9 +149,13 @@ func (p *poller) epoll() int {
 }
 
 func (p *poller) handle(fd int, gen, events uint32) {
-	if fd == p.wakefd {
+	switch fd {
+	case p.wakefd:
 		var b [8]byte
-		_, _ = unix.Read(fd, b[:])
+		_, _ = rawRead(fd, b[:])
+		return
+	case p.beatfd:
+		p.onBeat()
 		return
 	}
 	if gen == 0 {
@@ -245,7 +253,7 @@ func (p *poller) do(f func()) bool {
 func (p *poller) wake() {
 	if p.asleep.Load() {
 		one := [8]byte{1}
-		_, _ = unix.Write(p.wakefd, one[:])
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(p.wakefd), uintptr(unsafe.Pointer(&one[0])), uintptr(len(one)))
 	}
 }
 

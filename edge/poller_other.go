@@ -23,5 +23,6 @@ func (p *poller) close()                          {}
 func (p *poller) do(func()) bool                  { return false }
 func (p *poller) listen(*listener) error          { return errNoPoller }
 func (p *poller) unlisten(*listener)              {}
+func (p *poller) repeat(*beat) error              { return errNoPoller }
 func (p *poller) adopt(*Conn, *net.TCPConn) error { return errNoPoller }
 func (p *poller) detach(*Conn) (net.Conn, error)  { return nil, errNoPoller }

@@ -142,10 +142,10 @@ func (m *Mesh) hurry() {
 
 // spread tells every node that this one is there: over the line to it, and over
 // the backplane when somebody may be there who has none, when there is something
-// new to say, and now and then.
-func (m *Mesh) spread(now time.Time) {
+// new to say, and now and then: then publish is called.
+func (m *Mesh) spread(now time.Time, publish func(card []byte)) {
 	b := m.cardPacket()
-	ends, publish := m.audience(b, now)
+	ends, all := m.audience(b, now)
 	if len(ends) > 0 {
 		m.together(func() {
 			for _, e := range ends {
@@ -155,8 +155,8 @@ func (m *Mesh) spread(now time.Time) {
 			}
 		})
 	}
-	if publish {
-		_ = m.plane.Publish(b)
+	if all {
+		publish(b)
 	}
 }
 

@@ -57,21 +57,54 @@ func (broadcast) Trusts(*Card) bool { return true }
 // clocks agree: a process that is woken once for the cards of all costs much
 // less than one that is woken for each.
 func (broadcast) Run(ctx context.Context, d Directory) {
-	timer := time.NewTimer(0)
+	var beats <-chan struct{} // until that is closed somebody else keeps the time
+	if own, ok := d.(directory); ok {
+		beats = own.m.beat(ctx)
+	}
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
 	defer timer.Stop()
 	for {
 		changed := d.Changed()
 		d.Publish()
-		// Half an interval more, because timers may fire a little early.
-		now := time.Now()
-		timer.Reset(now.Add(d.Interval() / 2).Truncate(d.Interval()).Add(d.Interval()).Sub(now))
+		if beats == nil {
+			timer.Reset(untilBeat(time.Now(), d.Interval()))
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		case <-changed:
+		case <-beats:
+			beats = nil
 		}
 	}
+}
+
+// untilBeat is how long it is until all speak. Half an interval more, because
+// timers may fire a little early.
+func untilBeat(now time.Time, interval time.Duration) time.Duration {
+	return now.Add(interval / 2).Truncate(interval).Add(interval).Sub(now)
+}
+
+// beat has the card be spread each interval without a timer, where lines allow
+// that, until ctx ends.
+func (m *Mesh) beat(ctx context.Context) <-chan struct{} {
+	if m.cfg.Lines == nil {
+		return nil
+	}
+	every := m.cfg.Interval
+	return m.cfg.Lines.Repeat(untilBeat(time.Now(), every), func() time.Duration {
+		if ctx.Err() != nil {
+			return 0
+		}
+		now := time.Now()
+		m.look(now, true)
+		m.spread(now, func(card []byte) {
+			m.lane.Do(func(context.Context) { _ = m.plane.Publish(card) })
+		})
+		return untilBeat(time.Now(), every)
+	})
 }
 
 // Static is Broadcast among the nodes with these names; others are not taken

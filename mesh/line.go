@@ -27,6 +27,10 @@ type Lines interface {
 	// Together runs f. What f sends over lines leaves when it returns at the
 	// latest, and what goes over one line in as few writes as possible.
 	Together(f func())
+	// Repeat calls f after a time, and then each time after as long as f has
+	// returned, until that is 0, or it cannot go on; then the channel is closed. It
+	// is nil if there is no cheaper way for that than a timer.
+	Repeat(wait time.Duration, f func() time.Duration) <-chan struct{}
 	// Busy tells that somebody will soon call [Mesh.Flush], which sees what was
 	// queued before Busy was asked.
 	Busy() bool

@@ -51,8 +51,8 @@ func (d directory) Changed() <-chan struct{} {
 
 func (d directory) Publish() {
 	now := time.Now()
-	d.m.look(now)
-	d.m.spread(now)
+	d.m.look(now, true)
+	d.m.spread(now, func(card []byte) { _ = d.m.plane.Publish(card) })
 }
 
 func (d directory) Seen(c Card) error {

@@ -14,6 +14,10 @@ const (
 	// first is longer than the usual interval, with which it looks too.
 	watchMost  = 1250 * time.Millisecond
 	watchLeast = 50 * time.Millisecond
+	// watchLast is the same while the node looks each interval by itself. A
+	// timer that is put off again and again still wakes the process at the time
+	// that it had first.
+	watchLast = 10 * time.Second
 	// pingEach is how often a node measures the way to one of the others.
 	pingEach = 5 * time.Second
 	pingLen  = 8
@@ -27,16 +31,21 @@ func (m *Mesh) runWatch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.lookAgain.C:
-			m.look(time.Now())
+			m.look(time.Now(), false)
 		}
 	}
 }
 
 // look looks who is silent, and puts off the next look. Whoever wakes this
-// process anyway does it too: at rest a node costs what its wake-ups cost.
-func (m *Mesh) look(now time.Time) {
+// process anyway does it too: at rest a node costs what its wake-ups cost. again
+// says that he does so each interval.
+func (m *Mesh) look(now time.Time, again bool) {
 	m.awake(now)
-	m.lookAgain.Reset(max(min(m.tendLines(now), m.watch(now)), watchLeast))
+	wait := min(m.tendLines(now), m.watch(now))
+	if again && wait > m.cfg.Interval*9/8 {
+		wait = watchLast
+	}
+	m.lookAgain.Reset(max(wait, watchLeast))
 	m.ping(now)
 }
 

@@ -3,6 +3,7 @@ package ropewalktest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/ropewalk/ropewalk/mesh"
 )
@@ -80,6 +81,9 @@ func (*networkLines) Addr() string { return "network:1" }
 
 // Together implements mesh.Lines.
 func (*networkLines) Together(f func()) { f() }
+
+// Repeat implements mesh.Lines.
+func (*networkLines) Repeat(time.Duration, func() time.Duration) <-chan struct{} { return nil }
 
 // Busy implements mesh.Lines.
 func (*networkLines) Busy() bool { return false }

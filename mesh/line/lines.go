@@ -120,6 +120,14 @@ func (l *Lines) Together(f func()) {
 	f()
 }
 
+// Repeat implements mesh.Lines.
+func (l *Lines) Repeat(wait time.Duration, f func() time.Duration) <-chan struct{} {
+	if s := l.server.Load(); s != nil {
+		return s.Repeat(wait, f)
+	}
+	return nil
+}
+
 // Busy implements mesh.Lines.
 func (l *Lines) Busy() bool {
 	s := l.server.Load()
