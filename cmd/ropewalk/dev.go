@@ -69,10 +69,7 @@ func (d *devCmd) read(ctx context.Context, w *world, p project) (ropewalk.Config
 		return cfg, report, err
 	}
 	d.defaults(&cfg, report)
-	if err = d.guard(ctx, &cfg); err == nil {
-		err = d.open(ctx, &cfg, report)
-	}
-	return cfg, report, err
+	return cfg, report, d.guard(ctx, &cfg)
 }
 
 // defaults are those of dev: a person reads the log, and there is a page.
@@ -85,6 +82,9 @@ func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
 	}
 	if cfg.Mesh.Alone() && report.Origin("mesh.cluster") == "" {
 		cfg.Mesh.Cluster = defaultCluster
+	}
+	if cfg.Permissions.Preset == "" {
+		cfg.Permissions.Preset = presetDev
 	}
 	cfg.HTTP = page(cfg.Name)
 	if cfg.Middleware == nil {

@@ -95,33 +95,21 @@ func checkName(name string) error {
 // presetDev allows everything to everybody.
 const presetDev = "dev"
 
-// guard checks where to listen.
-func (*nodeFlags) guard(_ context.Context, cfg *ropewalk.Config) error {
-	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
-		address := cfg.Listeners[name].Address
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return usage(fmt.Sprintf("listener %s: %q is not HOST:PORT", name, address), "Write it like 127.0.0.1:7420; port 0 takes a free one.")
-		}
-	}
-	return nil
-}
-
-// open has everybody do everything, as is right for a node to play with. It
-// refuses to do so where others can connect, unless that is wanted.
-func (*nodeFlags) open(ctx context.Context, cfg *ropewalk.Config, report *config.Report) error {
-	if report.Origin("permissions.preset") != "" {
-		return nil
-	}
-	cfg.Permissions.Preset = presetDev
+// guard checks where to listen. Who lets everybody do everything does not do so
+// where others can connect, unless the flag says it.
+func (f *nodeFlags) guard(ctx context.Context, cfg *ropewalk.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
 		address := cfg.Listeners[name].Address
 		host, _, err := net.SplitHostPort(address)
-		if err != nil || isLoopback(ctx, host) {
+		if err != nil {
+			return usage(fmt.Sprintf("listener %s: %q is not HOST:PORT", name, address), "Write it like 127.0.0.1:7420; port 0 takes a free one.")
+		}
+		if cfg.Permissions.Preset != presetDev || f.Preset == presetDev || isLoopback(ctx, host) {
 			continue
 		}
 		return fail(exitUsage, message.NewError(message.CodeForbidden,
-			fmt.Sprintf("the listener %s at %s can be reached from other machines, and nothing says what they may do", name, address),
-			"Listen on 127.0.0.1, or add --preset standard and say in the configuration who may do more; --preset dev lets everybody do everything."))
+			fmt.Sprintf("the listener %s at %s can be reached from other machines, and everybody may do everything", name, address),
+			"Listen on 127.0.0.1, or add --preset standard and say in the configuration who may do more; --preset dev is for networks of which everybody is trusted."))
 	}
 	return nil
 }
