@@ -66,10 +66,11 @@ type Rule struct {
 	// be worked out, as when a claim is missing, a rule that allows does not
 	// match, and one that denies does. Default: it always holds.
 	When string `json:"when,omitempty"`
-	// Message says to who is refused by a rule that denies why that is.
+	// Message is the reason that those are told whom the rule denies something.
+	// Default: that the rule forbids it.
 	Message string `json:"message,omitempty"`
-	// Hint says to who is refused what is needed, in place of the text that is
-	// made of the rule.
+	// Hint is what those are told who are refused and need this rule, or what
+	// they can do. Default: the condition of the rule.
 	Hint string `json:"hint,omitempty"`
 }
 
@@ -96,9 +97,9 @@ type Who struct {
 	Subject string `json:"subject,omitempty"`
 	// Issuer is who said so. Default: this mesh.
 	Issuer string `json:"issuer,omitempty"`
-	// Public and Secret are claims.
+	// Public are claims that the client may see.
 	Public session.Claims `json:"public,omitempty"`
-	// Secret are claims that clients do not see. For rules it is the same.
+	// Secret are claims that the client does not see. Rules look at both.
 	Secret session.Claims `json:"secret,omitempty"`
 	// Listener is the name of the listener that it came in by.
 	Listener string `json:"listener,omitempty"`
