@@ -63,7 +63,9 @@ func (c *Config) strategies(nodeID string) (*route.Strategies, error) {
 }
 
 // edge returns the configuration of the listeners.
-func (c *Config) edge(nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics, admit func(listener string) func(*edge.Handshake) error) (edge.Config, error) {
+func (c *Config) edge(
+	nodeID string, handler http.Handler, log *slog.Logger, m *edge.Metrics, admit func(listener string) func(*edge.Handshake) error,
+) (edge.Config, error) {
 	out := edge.Config{
 		NodeID: nodeID, HTTP: handler, Logger: log, Metrics: m,
 		Limits: edge.Limits{

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"log/slog"
@@ -27,7 +28,8 @@ type LogConfig struct {
 
 // Log writes one line at level Debug for each message when it is finished, and
 // a warning for a call that took longer than cfg.Slow: address, route, client,
-// id of the message, trace id, time, parts, error. Bodies are never written.
+// id of the message, trace id, time, parts, error. Bodies are never written,
+// nor what an address has behind a question mark.
 // A nil logger means [slog.Default].
 //
 // It fits every stage but outbound; at inbound it also sees what is refused
@@ -85,7 +87,7 @@ func (l *line) Finished(o route.Outcome) {
 func (l *line) attrs(o route.Outcome) []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("verb", l.verb.String()),
-		slog.String("path", string(l.to)),
+		slog.String("path", withoutQuery(l.to)),
 		slog.String("route", o.Route),
 		slog.String("client", l.peer.ID()),
 		slog.String("msg", string(l.mid)),
@@ -101,6 +103,16 @@ func (l *line) attrs(o route.Outcome) []slog.Attr {
 		attrs = append(attrs, slog.String("code", string(o.Err.Code)), slog.String("err", o.Err.Message))
 	}
 	return attrs
+}
+
+// withoutQuery is an address up to its question mark: people put tokens behind
+// it.
+func withoutQuery(to []byte) string {
+	before, _, cut := bytes.Cut(to, []byte("?"))
+	if cut {
+		return string(before) + "?…"
+	}
+	return string(to)
 }
 
 // nobody is the peer of a request that has none.
