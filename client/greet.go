@@ -119,12 +119,10 @@ func (c *Client) exchange(tr transport, g *greeting, m *message.Message) (*sessi
 		}
 		in.Reset()
 		if decode(frame, &in) == nil && string(in.Rmid) == string(m.Mid) {
-			switch in.EffectiveVerb() {
-			case message.VerbReply:
-				return parseNews(in.Body)
-			case message.VerbError:
+			if in.EffectiveVerb() == message.VerbError {
 				return nil, message.DecodeError(in.Body)
 			}
+			return parseNews(in.Body)
 		}
 		if len(g.early) == maxEarly {
 			c.stats.dropped.Add(1)
