@@ -113,7 +113,7 @@ func TestNodeAlone(t *testing.T) {
 	t.Parallel()
 	p := open(t, "alone", natsplane.Config{Store: t.TempDir()})
 	keepertest.TestStore(t, func(t *testing.T) (a, b keeper.Store) {
-		cfg := natskv.Config{Bucket: fmt.Sprint("suite_", serial.Add(1)), Secret: secret}
+		cfg := natskv.Config{Bucket: fmt.Sprint("suite_", serial.Add(1))}
 		return newStore(t, p.JetStream, cfg), newStore(t, p.JetStream, cfg)
 	})
 }
@@ -277,7 +277,9 @@ func TestThreeNodes(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := newStore(t, nodes[1].JetStream, cfg).Ready(t.Context()); err != nil {
+		grow := cfg
+		grow.Secret = ""
+		if err := newStore(t, nodes[1].JetStream, grow).Ready(t.Context()); err != nil {
 			return err
 		}
 		stream, err := js.Stream(t.Context(), "KV_trio")
