@@ -16,12 +16,10 @@ import (
 
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/edge"
-	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/route"
-	"github.com/ropewalk/ropewalk/service"
 )
 
 // Changes tells what came of a new configuration; see [Node.Reload].
@@ -87,14 +85,10 @@ func (n *Node) reload(cfg Config, who audit.Who) (Changes, error) {
 
 // reloadFromSource answers node:/reload.
 func (n *Node) reloadFromSource(ctx context.Context) (Changes, error) {
-	var by audit.Who
-	if p, ok := service.FromContext(ctx).Peer.(*exchange.Peer); ok {
-		by = who(p)
-	}
 	cfg, err := n.cfg.Source(ctx)
 	if err == nil {
 		var c Changes
-		if c, err = n.reload(cfg, by); err == nil {
+		if c, err = n.reload(cfg, nodeapi.Caller(ctx)); err == nil {
 			return c, nil
 		}
 	}

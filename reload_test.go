@@ -219,6 +219,9 @@ func TestReloadByCall(t *testing.T) {
 		t.Error(err)
 	}
 	broken.Store(false)
+	if _, err := c.Call(t.Context(), "node:/middleware/remove", nodeapi.Remove{Stage: "call", Name: "log"}); err != nil {
+		t.Error(err)
+	}
 	if err := n.SetPermissions(policy.Config{Preset: "standard"}); err != nil {
 		t.Fatal(err)
 	}
@@ -232,11 +235,13 @@ func TestReloadByCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := false
-	for e, err := range audit.Read(bytes.NewReader(text)) {
-		found = found || err == nil && e.Kind == audit.KindConfig && e.Who.Client == c.ID() && strings.Contains(e.Detail, "calls.strategy")
-	}
-	if !found {
-		t.Errorf("the audit log is %s", text)
+	for kind, part := range map[audit.Kind]string{audit.KindConfig: "calls.strategy", audit.KindMiddleware: `removed "log", stage call`} {
+		found := false
+		for e, err := range audit.Read(bytes.NewReader(text)) {
+			found = found || err == nil && e.Kind == kind && e.Who.Client == c.ID() && e.Who.IP == "127.0.0.1" && strings.Contains(e.Detail, part)
+		}
+		if !found {
+			t.Errorf("there is no %s in the audit log: %s", kind, text)
+		}
 	}
 }

@@ -251,7 +251,10 @@ func (s *sessions) Revoke(ctx context.Context, r keeper.Revocation) error {
 	if err := s.keeper.Revoke(ctx, r); err != nil {
 		return err
 	}
-	s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Done, Detail: fmt.Sprintf("revoked session %q subject %q all %t", r.Session, r.Subject, r.All)})
+	s.note(audit.Event{
+		Kind: audit.KindSession, Outcome: audit.Done, Who: nodeapi.Caller(ctx),
+		Detail: fmt.Sprintf("revoked session %q subject %q all %t", r.Session, r.Subject, r.All),
+	})
 	return nil
 }
 

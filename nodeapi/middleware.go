@@ -3,7 +3,9 @@ package nodeapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -23,6 +25,15 @@ func (h *api) stages() Stages {
 		warnings = []string{}
 	}
 	return Stages{Stages: s.List(), Warnings: warnings}
+}
+
+// changed answers a change, and notes it.
+func (h *api) changed(ctx context.Context, err error, what string, stage route.Stage, name string) (Stages, error) {
+	h.note(ctx, audit.KindMiddleware, fmt.Sprintf("%s %q, stage %s", what, name, stage), err)
+	if err != nil {
+		return Stages{}, err
+	}
+	return h.stages(), nil
 }
 
 // Place says where in a stage a middleware goes: before or after another, or,
@@ -68,10 +79,7 @@ func (h *api) insert(ctx context.Context, in Insert) (Stages, error) {
 	if err != nil {
 		return Stages{}, err
 	}
-	if err := h.Exchange.Stack().Insert(in.Stage, entry, pos); err != nil {
-		return Stages{}, err
-	}
-	return h.stages(), nil
+	return h.changed(ctx, h.Exchange.Stack().Insert(in.Stage, entry, pos), "inserted", in.Stage, entry.Name)
 }
 
 // Remove is the input of node:/middleware/remove.
@@ -84,10 +92,7 @@ func (h *api) remove(ctx context.Context, in Remove) (Stages, error) {
 	if err := h.allowed(ctx); err != nil {
 		return Stages{}, err
 	}
-	if err := h.Exchange.Stack().Remove(in.Stage, in.Name); err != nil {
-		return Stages{}, err
-	}
-	return h.stages(), nil
+	return h.changed(ctx, h.Exchange.Stack().Remove(in.Stage, in.Name), "removed", in.Stage, in.Name)
 }
 
 // Move is the input of node:/middleware/move.
@@ -105,10 +110,7 @@ func (h *api) move(ctx context.Context, in Move) (Stages, error) {
 	if err != nil {
 		return Stages{}, err
 	}
-	if err := h.Exchange.Stack().Move(in.Stage, in.Name, pos); err != nil {
-		return Stages{}, err
-	}
-	return h.stages(), nil
+	return h.changed(ctx, h.Exchange.Stack().Move(in.Stage, in.Name, pos), "moved", in.Stage, in.Name)
 }
 
 // Set is the input of node:/middleware/set.
@@ -122,8 +124,5 @@ func (h *api) set(ctx context.Context, in Set) (Stages, error) {
 	if err := h.allowed(ctx); err != nil {
 		return Stages{}, err
 	}
-	if err := h.Exchange.Stack().SetState(in.Stage, in.Name, in.State); err != nil {
-		return Stages{}, err
-	}
-	return h.stages(), nil
+	return h.changed(ctx, h.Exchange.Stack().SetState(in.Stage, in.Name, in.State), "set the state of", in.Stage, in.Name)
 }

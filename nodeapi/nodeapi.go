@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/message"
@@ -50,6 +51,8 @@ type Host struct {
 	// SetDraining has the node take no new calls from others, or take them
 	// again.
 	SetDraining func(on bool)
+	// Audit is told what callers have changed; nil is a log that keeps nothing.
+	Audit *audit.Log
 	// Reload reads the configuration again; nil if the node does not know from
 	// where.
 	Reload func(ctx context.Context) (Changes, error)

@@ -2,7 +2,9 @@ package nodeapi
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/mesh"
 )
 
@@ -74,6 +76,7 @@ func (h *api) drain(ctx context.Context, in Drain) (Drained, error) {
 			return Drained{}, err
 		}
 		h.SetDraining(*in.On)
+		h.note(ctx, audit.KindNode, fmt.Sprintf("draining: %t", *in.On), nil)
 	}
 	x := h.Exchange
 	return Drained{

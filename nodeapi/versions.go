@@ -3,6 +3,7 @@ package nodeapi
 import (
 	"context"
 
+	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -28,7 +29,9 @@ func (h *api) setVersions(ctx context.Context, in SetVersions) (Versions, error)
 	if in.Service == Name || in.Service == clientName {
 		return nil, message.NewError(message.CodeInvalidInput, in.Service+": is not split by versions", "Name a service that has versions.")
 	}
-	if err := h.Strategies.SetWeights(in.Service, in.Weights); err != nil {
+	err := h.Strategies.SetWeights(in.Service, in.Weights)
+	h.note(ctx, audit.KindNode, "shares of the versions of "+in.Service, err)
+	if err != nil {
 		return nil, err
 	}
 	return h.Strategies.Weights(), nil
