@@ -31,6 +31,7 @@ func errWrong() error {
 // errWait says when to come back.
 func errWait(wait time.Duration) error {
 	e := message.NewError(message.CodeRateLimited, "there were too many wrong tries", "Wait before the next.")
+	e.Retryable = false // by a person, not by a program that makes it worse
 	e.RetryAfter = max(wait.Round(100*time.Millisecond), 100*time.Millisecond)
 	return e
 }
