@@ -167,6 +167,9 @@ func passing(tb testing.TB) map[string]route.Middleware {
 		"rate/user":    middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByUser}),
 		"rate/route":   middleware.RateLimit(middleware.RateConfig{Rate: 1e9, By: middleware.RateByRoute}),
 		"retry":        middleware.Retry(nil, nil, middleware.RetryConfig{Except: []string{"b:/"}}),
+		"breaker":      middleware.Breaker(nil, nil, middleware.BreakerConfig{}),
+		"hedge":        middleware.Hedge(nil, nil, middleware.HedgeConfig{}),
+		"limit/adapt":  middleware.Limit(nil, middleware.LimitConfig{Calls: 10, Adapt: middleware.Adapt{Max: 10}}),
 		"fallback": middleware.Fallback(nil, nil, middleware.FallbackConfig{Routes: map[string]middleware.FallbackRoute{
 			"b:/x": {Value: []byte("1")},
 		}}),
