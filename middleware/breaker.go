@@ -201,9 +201,10 @@ func Breaker(log *slog.Logger, m *BreakerMetrics, cfg BreakerConfig) route.Middl
 // calls are let through as trials: if they succeed the circuit is closed again.
 //
 // It fits the stage call, inside of the retries, so that each try counts and
-// goes past servers that fail. Calls of the node itself always pass. It costs a
-// mutex and a look-up twice a call, and a clock; what is chosen by an address
-// with wildcards is chosen before, and not again.
+// goes past servers that fail; outside of them it does the same. Calls of the
+// node itself always pass. What is chosen by an address with wildcards is chosen
+// before, and not again. It costs a mutex three times a call, some look-ups, and
+// a clock.
 func (b *CircuitBreaker) Middleware() route.Middleware {
 	return func(next route.Handler) route.Handler {
 		gates := []route.Gate{b} // one slice for all requests
