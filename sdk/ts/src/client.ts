@@ -3,6 +3,7 @@ import { Emitter } from "./emitter.js";
 import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
 import { answer, gathered, type Gathered, type WireAnswer } from "./gather.js";
 import { watchHints } from "./hints.js";
+import { Identity, type Session, type SessionEvent } from "./identity.js";
 import type { Line } from "./line.js";
 import { Link, type LinkOwner, type State, type Welcome } from "./link.js";
 import { encode, encodeBody, type Decoded, type Framing, type Message } from "./message.js";
@@ -39,6 +40,8 @@ export interface Events {
   node: NodeInfo;
   /** Somebody sent this client a message. */
   message: Incoming;
+  /** Something became of the client's session. */
+  session: SessionEvent;
   /**
    * Something failed that no promise tells: the connection, a service that the node refused, a handler with a bug.
    * Without a listener it goes to the console.
@@ -54,6 +57,7 @@ export class Rope extends Emitter<Events> {
   readonly #framing: Framing;
   readonly #calls = new Map<string, Pending>();
   readonly #services = new Services();
+  readonly #identity: Identity;
   // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
   // crypto.randomUUID: pages that came by plain HTTP do not have it.
   readonly #prefix = Math.random().toString(36).slice(2, 10);
@@ -83,6 +87,18 @@ export class Rope extends Emitter<Events> {
       report: (err) => this.#report(err),
       stopped: (s) => this.#services.all.delete(s),
     };
+    this.#identity = new Identity({
+      token: options.token, cookie: options.cookie ?? false, refresh: options.refresh ?? true, store: options.store ?? "none",
+      host: urls[0]!.host, backoff: options.backoff ?? {},
+    }, {
+      call: (m, take) => this.#about(m, take),
+      ask: (m, line) => this.#greet(m, line),
+      line: () => this.#link.line,
+      tell: (e) => void this.emit("session", e),
+      changed: () => {
+        for (const s of this.#services.all) if (this.#link.open) s.again();
+      },
+    });
     this.#link = new Link({
       urls,
       home,
@@ -127,6 +143,42 @@ export class Rope extends Emitter<Events> {
   /** The transport of the present or last connection. */
   get transport(): "websocket" | "stream" | "poll" | undefined {
     return this.#link.kind;
+  }
+
+  /** Who the client is; undefined: nobody. While there is no connection it is what it was on the last. */
+  get session(): Session | undefined {
+    return this.#identity.session;
+  }
+
+  /** Opens the session on another connection, so it is as secret as a password; "" if the client knows none. */
+  get token(): string {
+    return this.#identity.token;
+  }
+
+  /** Has `fn` called at each change of the session; returns what ends that. */
+  onSession(fn: (event: SessionEvent) => void): () => void {
+    return this.on("session", fn);
+  }
+
+  /**
+   * Has the client be who a token says, on this connection and later ones. If the node refuses it, with
+   * `unauthenticated`, nothing changes.
+   */
+  openSession(token: string): Promise<Session | undefined> {
+    return this.#identity.open(token);
+  }
+
+  /** Has the session last longer, as long as the node allows. */
+  refreshSession(): Promise<Session | undefined> {
+    return this.#identity.refresh();
+  }
+
+  /**
+   * Logs out; with `everywhere` all sessions of the same subject end, on all nodes. The client is nobody from then on,
+   * also if the option token is a function, until it is logged in again.
+   */
+  closeSession({ everywhere = false }: { everywhere?: boolean | undefined } = {}): Promise<void> {
+    return this.#identity.close(everywhere);
   }
 
   /** Resolves when there is a connection; rejects when there will be none. Nothing needs to wait for it. */
@@ -225,6 +277,7 @@ export class Rope extends Emitter<Events> {
 
   #owner(): LinkOwner {
     return {
+      greet: (line) => this.#identity.greet(line),
       state: (state) => void this.emit("state", state),
       up: (welcome) => this.#up(welcome),
       farewell: (line) => this.#farewell(line),
@@ -246,12 +299,7 @@ export class Rope extends Emitter<Events> {
   }
 
   #message(verb: "call" | "send", to: string, body: unknown, o: MessageOptions): Message {
-    const { token } = this.#options;
-    return {
-      verb, to, mid: this.#mid(), headers: o.headers, type: o.type,
-      token: typeof token === "function" ? token() : token,
-      body: encodeBody(body),
-    };
+    return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, body: encodeBody(body) };
   }
 
   #mid(): string {
@@ -278,6 +326,23 @@ export class Rope extends Emitter<Events> {
 
   #closedError(): RopewalkError {
     return this.#final ?? new RopewalkError("not_ready", "the client was closed", { hint: "Make a new one with connect." });
+  }
+
+  /** Calls the node about the session. That does no harm twice. */
+  async #about(m: Message, take: (m: Decoded, line: Line) => void): Promise<void> {
+    const options = { timeout: this.#options.timeout ?? defaultTimeout, idempotent: true };
+    const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, this.#count, options);
+    p.onReply = take;
+    this.#begin(p, options);
+    await p.done;
+  }
+
+  /** Calls the node by a connection that is not in use yet. */
+  async #greet(m: Message, line: Line): Promise<Decoded> {
+    const mid = this.#mid();
+    const timeout = (this.#options.connectTimeout ?? 10_000) / 1000;
+    const got = await line.ask(encode({ ...m, mid, timeout }, this.#framing), mid);
+    return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
   }
 
   /** Sends a message that means something on this connection only, and waits for its answer. */
@@ -326,6 +391,9 @@ export class Rope extends Emitter<Events> {
   #up(welcome: Welcome): Promise<unknown> {
     const { id } = this.node;
     this.#welcome = welcome;
+    const { greeted } = this.#link.line!;
+    if (greeted) greeted();
+    else this.#identity.unknown();
     const announced = Promise.all([...this.#services.all].map((s) => s.announce())); // first: others may wait for these paths
     this.#outbox.flush();
     if (this.node.id !== id) this.emit("node", this.node);
@@ -349,6 +417,7 @@ export class Rope extends Emitter<Events> {
   #down(err: RopewalkError, final: boolean): void {
     if (!final) return this.#report(err);
     this.#unwatch();
+    this.#identity.end();
     const asked = this.#closing;
     this.#final = asked ? undefined : err;
     this.#outbox.fail(this.#closedError());
@@ -372,6 +441,10 @@ export class Rope extends Emitter<Events> {
         return this.#link.drain(line);
       case "nodes":
         return this.#link.learn(line, (m.body as Welcome | undefined)?.nodes);
+      case "session":
+        return this.#identity.told(m.body, line);
+      case "unserve":
+        return this.#unserved(line, m);
       default: // a verb of a later version
     }
   }
@@ -387,6 +460,15 @@ export class Rope extends Emitter<Events> {
     if (call) return call.answer(line, m);
     // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
     if (err.code !== "canceled" && err.code !== "deadline_exceeded") this.#report(err);
+  }
+
+  #unserved(line: Line, m: Decoded): void {
+    if (line !== this.#link.line) return; // it is served elsewhere by now
+    for (const s of this.#services.all) {
+      if (!s.bar(m.to ?? "")) continue;
+      const { code, message: why, hint } = fromWire(m.body);
+      this.#report(new RopewalkError(code, `the node does not let this client serve ${m.to} any more: ${why}`, { hint, path: m.to, remote: true }));
+    }
   }
 
   #received(line: Line, m: Decoded): void {

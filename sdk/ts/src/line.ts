@@ -1,3 +1,4 @@
+import type { RopewalkError } from "./error.js";
 import { HTTPTransport } from "./http.js";
 import { decode, type Decoded } from "./message.js";
 import type { Place } from "./roster.js";
@@ -6,6 +7,8 @@ import { dialWebSocket } from "./websocket.js";
 
 /** What a line tells its owner. */
 export interface LineOwner {
+  /** Says who the client is, before anything else is sent; undefined: there is nothing to say. */
+  greet(line: Line): Promise<() => void> | undefined;
   /** The node's first message. */
   welcome(line: Line, m: Decoded): void;
   message(line: Line, m: Decoded): void;
@@ -17,6 +20,8 @@ export interface LineOwner {
 
 // How long an answer to a probe may take.
 const probeTimeout = 8_000;
+// How many messages are kept until the node knows who the client is.
+const maxEarly = 1024;
 // How long a goodbye may take.
 const byeTimeout = 5_000;
 
@@ -34,6 +39,10 @@ export class Line implements Sink {
   #opened!: () => void;
   #resolve!: (end: End) => void;
   #move!: () => void;
+  /** The welcome has come. */
+  welcomed = false;
+  /** What is to be done when the connection is in use, after the node has heard who the client is. */
+  greeted: (() => void) | undefined;
   /** Resolves when the welcome has come, or at the end. */
   readonly opened = new Promise<void>((r) => { this.#opened = r; });
   /** Resolves at the end. */
@@ -50,6 +59,8 @@ export class Line implements Sink {
   draining = false;
   #over = false;
   #busy = 0; // calls that were sent or are being answered by it
+  #asked: { mid: string; done: (m: Decoded) => void } | undefined;
+  readonly #early: Decoded[] = []; // what came while it was not open
   #leaving = false; // as soon as it is not busy
   #left = false;
   #heard = 0;
@@ -73,6 +84,14 @@ export class Line implements Sink {
   /** Sends a frame; only while it is open. */
   send(frame: string | Uint8Array<ArrayBuffer>): void {
     this.#transport!.send(frame);
+  }
+
+  /** Sends a call before the connection is in use, and resolves with the answer. */
+  ask(frame: string | Uint8Array<ArrayBuffer>, mid: string): Promise<Decoded> {
+    return new Promise((done) => {
+      this.#asked = { mid, done };
+      this.send(frame);
+    });
   }
 
   /** Bytes that wait for the network. */
@@ -140,13 +159,30 @@ export class Line implements Sink {
     } catch (err) {
       return this.#owner.badFrame(err);
     }
-    if (m.verb !== "welcome") return this.#owner.message(this, m);
-    if (this.since !== undefined) return;
+    if (m.verb !== "welcome") {
+      if (this.since !== undefined) return this.#owner.message(this, m);
+      if (this.#asked && m.rmid === this.#asked.mid) this.#asked.done(m);
+      else if (this.#early.length < maxEarly) this.#early.push(m);
+      return;
+    }
+    if (this.welcomed) return;
+    this.welcomed = true;
+    const greeting = this.#owner.greet(this);
+    if (!greeting) return this.#begin(m);
+    greeting.then((then) => {
+      this.greeted = then;
+      this.#begin(m);
+    }, (error: RopewalkError) => this.drop({ code: error.code === "shutting_down" ? 1001 : 1006, reason: error.message, error }));
+  }
+
+  #begin(m: Decoded): void {
+    if (this.#over) return;
     clearTimeout(this.#timer);
     this.since = Date.now();
     this.open = true;
     this.#tick = setInterval(() => this.#check(), Math.min(this.#target.silence, probeTimeout) / 2);
     this.#owner.welcome(this, m);
+    for (const early of this.#early.splice(0)) this.#owner.message(this, early);
     this.#opened();
   }
 

@@ -23,7 +23,7 @@ export interface Welcome {
 }
 
 /** What the link tells its owner. */
-export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
+export interface LinkOwner extends Pick<LineOwner, "greet" | "message" | "badFrame" | "probe"> {
   state(state: State): void;
   /** There is a connection for new messages. Resolves when all that is served is announced there. */
   up(welcome: Welcome): Promise<unknown>;
@@ -186,6 +186,10 @@ export class Link implements LineOwner {
     this.#owner.probe(line);
   }
 
+  greet(line: Line): Promise<() => void> | undefined {
+    return this.#owner.greet(line);
+  }
+
   welcome(line: Line, m: Decoded): void {
     const { kind, place } = line;
     const welcome = (m.body ?? {}) as Welcome;
@@ -240,7 +244,7 @@ export class Link implements LineOwner {
       await line.opened;
       if (line.since !== undefined) return this.#stay(line);
       end = await line.ended;
-      if (this.#ending() || verdict(end) === "no") return { end };
+      if (line.welcomed || this.#ending() || verdict(end) === "no") return { end };
       blocked = end.unreachable === true;
     }
     this.#misses++;

@@ -3,7 +3,7 @@ import { RopewalkError } from "./error.js";
 /** The verbs of docs/reference/wire.md. */
 export type Verb =
   | "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain"
-  | "nodes";
+  | "nodes" | "session";
 
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";
@@ -19,6 +19,8 @@ export interface Envelope {
   timeout?: number | undefined;
   type?: string | undefined;
   token?: string | undefined;
+  /** Of a request the session of its caller, of a reply what is to become of that. */
+  session?: unknown;
   strategy?: unknown;
   ack?: boolean | undefined;
 }
@@ -60,9 +62,9 @@ const lineFeed = 10;
 // Left: our field; right: its short name on the wire, which is what we write. The long names of UMF are read too.
 const fields = [
   ["verb", "vrb"], ["to", "to"], ["from", "frm"], ["mid", "mid"], ["rmid", "rmid"], ["headers", "hdr"],
-  ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["strategy", "str"], ["ack", "ack"],
+  ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["session", "ses"], ["strategy", "str"], ["ack", "ack"],
 ] as const;
-const longNames: Record<string, string> = { aut: "authorization", ack: "acknowledge" };
+const longNames: Record<string, string> = { aut: "authorization", ack: "acknowledge", ses: "ses" };
 
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
 export function encodeBody(body: unknown): Encoded | undefined {

@@ -34,6 +34,8 @@ export class Pending implements Outgoing {
   from = "";
   /** Takes the parts. */
   onPart: ((body: unknown) => void) | undefined;
+  /** Takes the reply, before anything that comes after it. */
+  onReply: ((m: Decoded, line: Line) => void) | undefined;
 
   constructor(desk: Desk, message: Message, order: number, options: MessageOptions) {
     this.message = message;
@@ -75,7 +77,10 @@ export class Pending implements Outgoing {
     if (m.fault !== undefined) {
       return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));
     }
-    if (m.verb !== "part") return this.#settle(() => this.#resolve(m));
+    if (m.verb !== "part") {
+      this.onReply?.(m, line);
+      return this.#settle(() => this.#resolve(m));
+    }
     this.#parts++;
     try {
       this.onPart?.(m.body);

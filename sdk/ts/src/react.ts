@@ -7,7 +7,7 @@ import {
   createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore,
   type ReactElement, type ReactNode,
 } from "react";
-import type { CallOptions, Incoming, Rope, RopewalkError, State, StreamOptions } from "./index.js";
+import type { CallOptions, Incoming, Rope, RopewalkError, Session, State, StreamOptions } from "./index.js";
 
 const Context = createContext<Rope | undefined>(undefined);
 
@@ -47,6 +47,14 @@ export function useConnection(): Connection {
   const [error, setError] = useState<RopewalkError>();
   useEffect(() => rope.on("error", setError), [rope]);
   return { state, id, node, error };
+}
+
+/** Who the client is, kept up to date; undefined: nobody. */
+export function useSession(): Session | undefined {
+  const rope = useRope();
+  const subscribe = useCallback((changed: () => void) => rope.on("session", changed), [rope]);
+  const read = (): Session | undefined => rope.session;
+  return useSyncExternalStore(subscribe, read, read);
 }
 
 /** What {@link useCall} tells. */

@@ -1,4 +1,5 @@
 import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { mergePatch, readSession, wirePatch, type Session, type SessionPatch } from "./identity.js";
 import type { Line } from "./line.js";
 import { encodeBody, type Decoded, type Message } from "./message.js";
 import { parseAddress, Routes, type Address } from "./pattern.js";
@@ -22,6 +23,13 @@ export interface Context<Part = unknown> {
   readonly headers: Readonly<Record<string, string>>;
   /** The application's word. */
   readonly type: string;
+  /** The caller's session, as far as this service may see it; undefined for nobody. */
+  readonly session: Session | undefined;
+  /**
+   * Has the caller's session changed when the handler replies; one that fails changes nothing. Of several changes the
+   * later go over the earlier. The service needs the permission "session" of the node; without it nothing changes.
+   */
+  changeSession(patch: SessionPatch): void;
   /** When the caller stops waiting, in milliseconds of Date.now(); undefined for a send, which nobody waits for. */
   readonly deadline: number | undefined;
 }
@@ -78,6 +86,8 @@ export class Service {
   readonly #announcements: { to: string; info: object }[] = [];
   readonly #concurrency: number;
   readonly #runs = new Map<string, { readonly line: Line; readonly abort: AbortController }>();
+  readonly #barred = new Set<string>(); // what the node has taken back
+  #lacking = false; // it has refused something
   #idle: (() => void)[] = [];
   #resolve!: () => void;
   #reject!: (err: unknown) => void;
@@ -125,15 +135,31 @@ export class Service {
 
   /** @internal Tells the node of all paths, on each new connection. */
   async announce(): Promise<void> {
+    this.#lacking = false;
     try {
-      await Promise.all(this.#announcements.map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+      await Promise.all(this.#announcements.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
       this.#resolve();
     } catch (err) {
       const { code } = err as RopewalkError;
       if (code === "connection_lost" || code === "shutting_down") return; // the next connection brings another try
+      this.#lacking = true;
       this.#reject(err);
       if (code !== "canceled") this.#host.report(err as RopewalkError);
     }
+  }
+
+  /** @internal The node has taken a path back: it is not announced until the session changes. Says whether it is ours. */
+  bar(to: string): boolean {
+    const ours = this.#announcements.some((a) => a.to === to);
+    if (ours) this.#barred.add(to);
+    return ours;
+  }
+
+  /** @internal The session is another one: what was refused or taken back may be served now. */
+  again(): void {
+    if (!this.#barred.size && !this.#lacking) return;
+    this.#barred.clear();
+    void this.announce();
   }
 
   /** @internal Runs the handler of a call or send, if one of ours fits. */
@@ -158,8 +184,11 @@ export class Service {
 
   async #run(m: Decoded, line: Line, address: Address, handler: Handler, params: Record<string, string>): Promise<void> {
     const id = m.mid ?? "";
+    let patch: SessionPatch | undefined;
     const answer = (verb: "part" | "reply" | "error", body: unknown): void => {
-      if (m.verb === "call") this.#host.post({ verb, rmid: id, body: encodeBody(body) }, line);
+      if (m.verb !== "call") return;
+      const session = verb === "reply" && patch ? wirePatch(patch) : undefined;
+      this.#host.post({ verb, rmid: id, body: encodeBody(body), session }, line);
     };
     if (this.#runs.size >= this.#concurrency) {
       return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
@@ -179,6 +208,7 @@ export class Service {
     try {
       const ctx: Context = {
         signal, send, params, from: m.from ?? "", to: m.to ?? "", headers: m.headers ?? {}, type: m.type ?? "",
+        session: readSession(m.session), changeSession: (p) => { patch = mergePatch(patch ?? {}, p); },
         method: address.method, path: address.path, query: address.query,
         deadline: m.timeout === undefined ? undefined : Date.now() + m.timeout * 1000,
       };

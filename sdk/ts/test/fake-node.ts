@@ -15,6 +15,7 @@ export interface Wire {
   str?: unknown;
   cty?: string;
   aut?: string;
+  ses?: unknown;
   typ?: string;
   ack?: boolean;
   seq?: number;
