@@ -36,6 +36,17 @@ var serviceName = regexp.MustCompile(`^[\pL\d][\pL\d._-]{0,99}$`)
 // placeInFile is an origin that is file:line:column.
 var placeInFile = regexp.MustCompile(`^(.+):(\d+):(\d+)$`)
 
+// login checks how people log in, if they are to.
+func (c *checker) login() {
+	if reflect.ValueOf(c.cfg.Login).IsZero() {
+		return
+	}
+	for _, err := range c.cfg.Login.Check() {
+		e := message.AsError(err)
+		c.add("login."+e.Path, e.Message, e.Hint)
+	}
+}
+
 // check returns a [config.Error] with all that is wrong with the values of cfg.
 func check(cfg *ropewalk.Config, report *config.Report) error {
 	c := &checker{cfg: cfg, report: report}
@@ -48,10 +59,7 @@ func check(cfg *ropewalk.Config, report *config.Report) error {
 	c.calls()
 	c.mesh()
 	c.policy("permissions.")
-	for _, err := range cfg.Login.Check() {
-		e := message.AsError(err)
-		c.add("login."+e.Path, e.Message, e.Hint)
-	}
+	c.login()
 	for i, m := range cfg.Middleware {
 		c.middleware("middleware["+strconv.Itoa(i)+"]", m)
 	}
