@@ -36,7 +36,7 @@ func (p *poller) wind(wait time.Duration) {
 		return
 	}
 	next := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
-	_, _, _ = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.beatfd), 0, uintptr(unsafe.Pointer(&next)), 0, 0, 0)
+	unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.beatfd), 0, uintptr(unsafe.Pointer(&next)), 0, 0, 0) //nolint:errcheck // both are good
 }
 
 func (p *poller) onBeat() {

@@ -116,6 +116,9 @@ func (m *Mesh) Attach(node string, ours bool, line Line) (*End, error) {
 	return e, nil
 }
 
+// LineRefused counts a connection for a line whose other end was refused.
+func (m *Mesh) LineRefused() { m.metrics.linesRefuse.Inc() }
+
 // Received is given what came over the line: one message at a time, valid until
 // it returns. It does not block.
 func (e *End) Received(data []byte) {

@@ -19,6 +19,7 @@ type metrics struct {
 	packetsLine prometheus.Counter
 	linesLost   prometheus.Counter
 	linesFailed prometheus.Counter
+	linesRefuse prometheus.Counter
 	lost        *prometheus.CounterVec
 }
 
@@ -40,6 +41,7 @@ func newMetrics(r prometheus.Registerer, mesh *Mesh) *metrics {
 	m.packetsLine = counter("packets_line_total", "Packets and cards that went to other nodes over a direct line.")
 	m.linesLost = counter("lines_lost_total", "Direct lines to other nodes that broke or were given up while the nodes were in reach.")
 	m.linesFailed = counter("lines_failed_total", "Attempts to make a direct line to another node that failed.")
+	m.linesRefuse = counter("lines_refused_total", "Connections for a direct line whose other end was refused: it has another secret, or is no node.")
 	m.malformed = counter("packets_malformed_total", "Packets or frames that could not be read.")
 	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "ropewalk", Subsystem: "mesh", Name: "links_lost_total", Help: "Links to other nodes that ended, by reason.",

@@ -51,16 +51,15 @@ func TestStrangers(t *testing.T) {
 			if res.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatal(res.Status)
 			}
-			got := ""
 			for i, m := range test.say {
 				c.say(t, []byte(m))
 				if i < len(test.say)-1 {
-					if got = c.hear(t); len(got) != 33 || got[0] != 'c' {
+					if got := c.hear(t); len(got) != 33 || got[0] != 'c' {
 						t.Fatalf("the challenge is %q", got)
 					}
 				}
 			}
-			if got = c.hear(t); got != test.want {
+			if got := c.hear(t); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -58,10 +58,10 @@ func TestSecret(t *testing.T) {
 	}
 	a.send(t, "x")
 	eventually(t, "the backplane", func() bool { return b.received() == 1 })
-	if err := testutil.GatherAndCompare(b.reg, strings.NewReader(`# HELP ropewalk_mesh_line_greetings_refused_total Connections for a direct line whose other end was refused: it has another secret, or is no node.
-# TYPE ropewalk_mesh_line_greetings_refused_total counter
-ropewalk_mesh_line_greetings_refused_total 1
-`), "ropewalk_mesh_line_greetings_refused_total"); err != nil {
+	if err := testutil.GatherAndCompare(b.reg, strings.NewReader(`# HELP ropewalk_mesh_lines_refused_total Connections for a direct line whose other end was refused: it has another secret, or is no node.
+# TYPE ropewalk_mesh_lines_refused_total counter
+ropewalk_mesh_lines_refused_total 1
+`), "ropewalk_mesh_lines_refused_total"); err != nil {
 		t.Error(err)
 	}
 	for _, s := range []*spot{a, b} {

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/mesh"
 )
@@ -43,22 +41,19 @@ type Config struct {
 	Local func() bool
 	// Logger. Default: slog.Default().
 	Logger *slog.Logger
-	// Registry takes the metrics. Default: they are not registered.
-	Registry prometheus.Registerer
 }
 
 // Lines makes lines over an [edge.Server]. Make one with [New], give its Peering
 // to the configuration of the server, and the server to Use. All methods may be
 // called from any goroutine.
 type Lines struct {
-	cfg     Config
-	self    id
-	key     []byte
-	log     *slog.Logger
-	refused prometheus.Counter
-	server  atomic.Pointer[edge.Server]
-	mesh    atomic.Pointer[mesh.Mesh]
-	warned  atomic.Int64 // when it was warned of strangers last, in Unix nanoseconds
+	cfg    Config
+	self   id
+	key    []byte
+	log    *slog.Logger
+	server atomic.Pointer[edge.Server]
+	mesh   atomic.Pointer[mesh.Mesh]
+	warned atomic.Int64 // when it was warned of strangers last, in Unix nanoseconds
 }
 
 // New makes Lines. Errors are in the configuration.
@@ -73,19 +68,7 @@ func New(cfg Config) (*Lines, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	l := &Lines{
-		cfg: cfg, self: self, key: []byte(cfg.Key), log: cfg.Logger,
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "ropewalk", Subsystem: "mesh", Name: "line_greetings_refused_total",
-			Help: "Connections for a direct line whose other end was refused: it has another secret, or is no node.",
-		}),
-	}
-	if cfg.Registry != nil {
-		if err := cfg.Registry.Register(l.refused); err != nil {
-			return nil, err
-		}
-	}
-	return l, nil
+	return &Lines{cfg: cfg, self: self, key: []byte(cfg.Key), log: cfg.Logger}, nil
 }
 
 // Peering is what the server has to be made with.
@@ -178,7 +161,9 @@ func isLoopback(addr string) bool {
 
 // refuse counts that somebody was refused, and tells of it now and then.
 func (l *Lines) refuse(remote string, err error) {
-	l.refused.Inc()
+	if m := l.mesh.Load(); m != nil {
+		m.LineRefused()
+	}
 	now := time.Now().UnixNano()
 	last := l.warned.Load()
 	if now-last < int64(warnEach) || !l.warned.CompareAndSwap(last, now) {

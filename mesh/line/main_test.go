@@ -151,7 +151,7 @@ const goodKey = "what all nodes of the mesh know"
 func start(t testing.TB, net *ropewalktest.Network, name string, change ...func(*spot)) *spot {
 	t.Helper()
 	s := &spot{id: strings.Repeat(name, 32), reg: prometheus.NewRegistry()}
-	s.cfg = line.Config{ID: s.id, Key: goodKey, Local: func() bool { return true }, Registry: s.reg}
+	s.cfg = line.Config{ID: s.id, Key: goodKey, Local: func() bool { return true }}
 	s.cfg.Logger = slog.New(slog.NewTextHandler(&s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.cfg.Addr = func() string {
 		if s.proxy != nil {
@@ -184,7 +184,7 @@ func start(t testing.TB, net *ropewalktest.Network, name string, change ...func(
 	if net != nil {
 		s.plane.Backplane = net.Node()
 		s.mesh, err = mesh.Start(t.Context(), mesh.Config{
-			ID: s.id, Name: name, Backplane: &s.plane, Table: route.NewTable(), Handler: s, Lines: s.lines, Logger: s.cfg.Logger,
+			ID: s.id, Name: name, Backplane: &s.plane, Table: route.NewTable(), Handler: s, Lines: s.lines, Logger: s.cfg.Logger, Registry: s.reg,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -173,8 +173,7 @@ type unwanted struct{ error }
 
 // fail ends a greeting that has gone wrong.
 func (t *talk) fail(err error) {
-	var fine unwanted
-	if errors.As(err, &fine) {
+	if _, fine := errors.AsType[unwanted](err); fine {
 		t.close(edge.CloseNormal, err)
 		return
 	}
