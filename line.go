@@ -24,7 +24,7 @@ func (n *Node) makeLines(cfg *edge.Config) error {
 		return nil
 	}
 	l, err := line.New(line.Config{
-		ID: n.id, Key: plane.LineKey(), Addr: n.lineAddr, Local: n.local, Logger: n.log, Registry: n.registry,
+		ID: n.id, Key: plane.LineKey(), Addr: n.lineAddr, Local: n.local, Logger: n.log,
 	})
 	if err != nil {
 		return err
