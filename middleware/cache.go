@@ -319,7 +319,7 @@ func (e *cached) parted(f *flight) {
 
 // landed implements lander.
 func (e *cached) landed(f *flight) share {
-	rec, keep := &f.rec, e.route.keep
+	rec, keep := f.rec, e.route.keep
 	how := shareAll
 	if err := rec.err; err != nil {
 		keep = 0

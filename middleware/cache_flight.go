@@ -101,7 +101,7 @@ type flight struct {
 	large     bool           // there were more parts than room
 	on        *route.Request // of the try that is under way
 	by        route.Endpoint // who has answered, if somebody said so
-	rec       record         // changes only while it is open
+	rec       *record        // changes only while it is open; outlives the flight, which holds requests
 	finishers []route.Finisher
 	timer     *time.Timer
 }
@@ -119,7 +119,7 @@ type rider struct {
 // newFlight makes a flight that is to be begun at once. Others may join before
 // that, and leave, but it does not end.
 func newFlight(to lander, room int, log *slog.Logger) *flight {
-	return &flight{to: to, room: room, log: log, live: 1}
+	return &flight{to: to, room: room, log: log, live: 1, rec: new(record)}
 }
 
 // flightGrace is how much later than its call a flight ends, so that an answer
@@ -293,7 +293,7 @@ func (f *flight) end(b route.Body, err *message.Error) error {
 		defer f.mu.Unlock()
 		return f.over
 	}
-	rec := &f.rec
+	rec := f.rec
 	if err != nil {
 		f.over, rec.err = err, err
 		rec.size += recordCost + len(err.Message) + len(err.Hint) + len(err.Details)

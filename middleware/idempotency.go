@@ -353,7 +353,7 @@ func (e *keyed) landed(f *flight) share {
 	}
 	e.size = recordCost
 	if !f.large && f.rec.size <= k.answer {
-		e.rec, e.size = &f.rec, f.rec.size+recordCost
+		e.rec, e.size = f.rec, f.rec.size+recordCost
 	}
 	o := k.owners[e.of]
 	e.until = time.Now().Add(k.keep)
