@@ -127,7 +127,9 @@ func (s *sessions) happened(p *exchange.Peer, e keeper.Event) {
 	case keeper.Ending:
 		p.TellSession(exchange.SessionNews{Event: newsEnding, Session: e.Session.Wire(false)})
 	case keeper.Changed:
-		p.SetSession(e.Session)
+		if e.Session.Revision <= was.Revision || !p.ReplaceSession(was, e.Session) {
+			return // it has changed it itself meanwhile
+		}
 		p.TellSession(exchange.SessionNews{Event: newsChanged, Session: e.Session.Wire(false)})
 	case keeper.Expired:
 		s.out(p, was, newsEnded, "its time is over")
