@@ -39,7 +39,7 @@ type CacheConfig struct {
 	// forgotten. These may have wildcards; a {name} that the called route has,
 	// too, stands for its value.
 	Invalidates map[string][]string `json:"invalidates,omitempty"`
-	// Entries is how many answers are kept; those that were not asked for for
+	// Entries is how many answers are kept; those that were not used for
 	// the longest are forgotten first. Default: 10000.
 	Entries int `json:"entries,omitempty"`
 	// Bytes is how much they may take, all together. Default: 67108864.
