@@ -1,6 +1,7 @@
 import { Emitter } from "./emitter.js";
 import { RopewalkError } from "./error.js";
 import { type Gathered } from "./gather.js";
+import { type Session, type SessionEvent } from "./identity.js";
 import { type State } from "./link.js";
 import type { CallOptions, ConnectOptions, GatherOptions, SendOptions, StreamOptions } from "./options.js";
 import { Service, type Handler, type Route, type ServeOptions } from "./serve.js";
@@ -29,6 +30,8 @@ export interface Events {
     node: NodeInfo;
     /** Somebody sent this client a message. */
     message: Incoming;
+    /** Something became of the client's session. */
+    session: SessionEvent;
     /**
      * Something failed that no promise tells: the connection, a service that the node refused, a handler with a bug.
      * Without a listener it goes to the console.
@@ -50,6 +53,26 @@ export declare class Rope extends Emitter<Events> {
     get node(): NodeInfo;
     /** The transport of the present or last connection. */
     get transport(): "websocket" | "stream" | "poll" | undefined;
+    /** Who the client is; undefined: nobody. While there is no connection it is what it was on the last. */
+    get session(): Session | undefined;
+    /** Opens the session on another connection, so it is as secret as a password; "" if the client knows none. */
+    get token(): string;
+    /** Has `fn` called at each change of the session; returns what ends that. */
+    onSession(fn: (event: SessionEvent) => void): () => void;
+    /**
+     * Has the client be who a token says, on this connection and later ones. If the node refuses it, with
+     * `unauthenticated`, nothing changes.
+     */
+    openSession(token: string): Promise<Session | undefined>;
+    /** Has the session last longer, as long as the node allows. */
+    refreshSession(): Promise<Session | undefined>;
+    /**
+     * Logs out; with `everywhere` all sessions of the same subject end, on all nodes. The client is nobody from then on,
+     * also if the option token is a function, until it is logged in again.
+     */
+    closeSession({ everywhere }?: {
+        everywhere?: boolean | undefined;
+    }): Promise<void>;
     /** Resolves when there is a connection; rejects when there will be none. Nothing needs to wait for it. */
     ready(): Promise<void>;
     /** Calls a path and resolves with the body of the reply. */

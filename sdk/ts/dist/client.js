@@ -3,6 +3,7 @@ import { Emitter } from "./emitter.js";
 import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
 import { answer, gathered } from "./gather.js";
 import { watchHints } from "./hints.js";
+import { Identity } from "./identity.js";
 import { Link } from "./link.js";
 import { encode, encodeBody } from "./message.js";
 import { Outbox } from "./outbox.js";
@@ -17,6 +18,7 @@ export class Rope extends Emitter {
     #framing;
     #calls = new Map();
     #services = new Services();
+    #identity;
     // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
     // crypto.randomUUID: pages that came by plain HTTP do not have it.
     #prefix = Math.random().toString(36).slice(2, 10);
@@ -45,6 +47,20 @@ export class Rope extends Emitter {
             report: (err) => this.#report(err),
             stopped: (s) => this.#services.all.delete(s),
         };
+        this.#identity = new Identity({
+            token: options.token, cookie: options.cookie ?? false, refresh: options.refresh ?? true, store: options.store ?? "none",
+            host: urls[0].host, backoff: options.backoff ?? {},
+        }, {
+            call: (m, take) => this.#about(m, take),
+            ask: (m, line) => this.#greet(m, line),
+            line: () => this.#link.line,
+            tell: (e) => void this.emit("session", e),
+            changed: () => {
+                for (const s of this.#services.all)
+                    if (this.#link.open)
+                        s.again();
+            },
+        });
         this.#link = new Link({
             urls,
             home,
@@ -83,6 +99,36 @@ export class Rope extends Emitter {
     /** The transport of the present or last connection. */
     get transport() {
         return this.#link.kind;
+    }
+    /** Who the client is; undefined: nobody. While there is no connection it is what it was on the last. */
+    get session() {
+        return this.#identity.session;
+    }
+    /** Opens the session on another connection, so it is as secret as a password; "" if the client knows none. */
+    get token() {
+        return this.#identity.token;
+    }
+    /** Has `fn` called at each change of the session; returns what ends that. */
+    onSession(fn) {
+        return this.on("session", fn);
+    }
+    /**
+     * Has the client be who a token says, on this connection and later ones. If the node refuses it, with
+     * `unauthenticated`, nothing changes.
+     */
+    openSession(token) {
+        return this.#identity.open(token);
+    }
+    /** Has the session last longer, as long as the node allows. */
+    refreshSession() {
+        return this.#identity.refresh();
+    }
+    /**
+     * Logs out; with `everywhere` all sessions of the same subject end, on all nodes. The client is nobody from then on,
+     * also if the option token is a function, until it is logged in again.
+     */
+    closeSession({ everywhere = false } = {}) {
+        return this.#identity.close(everywhere);
     }
     /** Resolves when there is a connection; rejects when there will be none. Nothing needs to wait for it. */
     ready() {
@@ -180,6 +226,7 @@ export class Rope extends Emitter {
     }
     #owner() {
         return {
+            greet: (line) => this.#identity.greet(line),
             state: (state) => void this.emit("state", state),
             up: (welcome) => this.#up(welcome),
             farewell: (line) => this.#farewell(line),
@@ -199,12 +246,7 @@ export class Rope extends Emitter {
         return new Pending(this.#desk, message, this.#count, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
     }
     #message(verb, to, body, o) {
-        const { token } = this.#options;
-        return {
-            verb, to, mid: this.#mid(), headers: o.headers, type: o.type,
-            token: typeof token === "function" ? token() : token,
-            body: encodeBody(body),
-        };
+        return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, body: encodeBody(body) };
     }
     #mid() {
         return `${this.#prefix}-${(++this.#count).toString(36)}`;
@@ -230,6 +272,21 @@ export class Rope extends Emitter {
     }
     #closedError() {
         return this.#final ?? new RopewalkError("not_ready", "the client was closed", { hint: "Make a new one with connect." });
+    }
+    /** Calls the node about the session. That does no harm twice. */
+    async #about(m, take) {
+        const options = { timeout: this.#options.timeout ?? defaultTimeout, idempotent: true };
+        const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, this.#count, options);
+        p.onReply = take;
+        this.#begin(p, options);
+        await p.done;
+    }
+    /** Calls the node by a connection that is not in use yet. */
+    async #greet(m, line) {
+        const mid = this.#mid();
+        const timeout = (this.#options.connectTimeout ?? 10_000) / 1000;
+        const got = await line.ask(encode({ ...m, mid, timeout }, this.#framing), mid);
+        return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
     }
     /** Sends a message that means something on this connection only, and waits for its answer. */
     async #ask(m, line) {
@@ -276,6 +333,11 @@ export class Rope extends Emitter {
     #up(welcome) {
         const { id } = this.node;
         this.#welcome = welcome;
+        const { greeted } = this.#link.line;
+        if (greeted)
+            greeted();
+        else
+            this.#identity.unknown();
         const announced = Promise.all([...this.#services.all].map((s) => s.announce())); // first: others may wait for these paths
         this.#outbox.flush();
         if (this.node.id !== id)
@@ -300,6 +362,7 @@ export class Rope extends Emitter {
         if (!final)
             return this.#report(err);
         this.#unwatch();
+        this.#identity.end();
         const asked = this.#closing;
         this.#final = asked ? undefined : err;
         this.#outbox.fail(this.#closedError());
@@ -323,6 +386,10 @@ export class Rope extends Emitter {
                 return this.#link.drain(line);
             case "nodes":
                 return this.#link.learn(line, m.body?.nodes);
+            case "session":
+                return this.#identity.told(m.body, line);
+            case "unserve":
+                return this.#unserved(line, m);
             default: // a verb of a later version
         }
     }
@@ -339,6 +406,16 @@ export class Rope extends Emitter {
         // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
         if (err.code !== "canceled" && err.code !== "deadline_exceeded")
             this.#report(err);
+    }
+    #unserved(line, m) {
+        if (line !== this.#link.line)
+            return; // it is served elsewhere by now
+        for (const s of this.#services.all) {
+            if (!s.bar(m.to ?? ""))
+                continue;
+            const { code, message: why, hint } = fromWire(m.body);
+            this.#report(new RopewalkError(code, `the node does not let this client serve ${m.to} any more: ${why}`, { hint, path: m.to, remote: true }));
+        }
     }
     #received(line, m) {
         if (this.#services.send(m, line))

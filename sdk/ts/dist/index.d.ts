@@ -8,6 +8,7 @@ export type { Backoff } from "./close.js";
 export type { Emitter } from "./emitter.js";
 export { RopewalkError, type Code, type ErrorInfo } from "./error.js";
 export type { Answer, Asked, Gathered } from "./gather.js";
+export type { Session, SessionEvent, SessionPatch, TokenStore } from "./identity.js";
 export type { State } from "./link.js";
 export { bytes, type Bytes, type Framing } from "./message.js";
 export type { CallOptions, Candidates, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions, } from "./options.js";

@@ -3,6 +3,8 @@ import type { Place } from "./roster.js";
 import type { End, Sink, Target, TransportKind } from "./transport.js";
 /** What a line tells its owner. */
 export interface LineOwner {
+    /** Says who the client is, before anything else is sent; undefined: there is nothing to say. */
+    greet(line: Line): Promise<() => void> | undefined;
     /** The node's first message. */
     welcome(line: Line, m: Decoded): void;
     message(line: Line, m: Decoded): void;
@@ -18,6 +20,10 @@ export declare class Line implements Sink {
     readonly id: number;
     readonly kind: TransportKind;
     readonly place: Place;
+    /** The welcome has come. */
+    welcomed: boolean;
+    /** What is to be done when the connection is in use, after the node has heard who the client is. */
+    greeted: (() => void) | undefined;
     /** Resolves when the welcome has come, or at the end. */
     readonly opened: Promise<void>;
     /** Resolves at the end. */
@@ -37,6 +43,8 @@ export declare class Line implements Sink {
     }, timeout: number, owner: LineOwner);
     /** Sends a frame; only while it is open. */
     send(frame: string | Uint8Array<ArrayBuffer>): void;
+    /** Sends a call before the connection is in use, and resolves with the answer. */
+    ask(frame: string | Uint8Array<ArrayBuffer>, mid: string): Promise<Decoded>;
     /** Bytes that wait for the network. */
     buffered(): number;
     /** Something that was sent, or came, by this connection will be answered by it. */

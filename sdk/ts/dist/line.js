@@ -3,6 +3,8 @@ import { decode } from "./message.js";
 import { dialWebSocket } from "./websocket.js";
 // How long an answer to a probe may take.
 const probeTimeout = 8_000;
+// How many messages are kept until the node knows who the client is.
+const maxEarly = 1024;
 // How long a goodbye may take.
 const byeTimeout = 5_000;
 let count = 0;
@@ -18,6 +20,10 @@ export class Line {
     #opened;
     #resolve;
     #move;
+    /** The welcome has come. */
+    welcomed = false;
+    /** What is to be done when the connection is in use, after the node has heard who the client is. */
+    greeted;
     /** Resolves when the welcome has come, or at the end. */
     opened = new Promise((r) => { this.#opened = r; });
     /** Resolves at the end. */
@@ -34,6 +40,8 @@ export class Line {
     draining = false;
     #over = false;
     #busy = 0; // calls that were sent or are being answered by it
+    #asked;
+    #early = []; // what came while it was not open
     #leaving = false; // as soon as it is not busy
     #left = false;
     #heard = 0;
@@ -56,6 +64,13 @@ export class Line {
     /** Sends a frame; only while it is open. */
     send(frame) {
         this.#transport.send(frame);
+    }
+    /** Sends a call before the connection is in use, and resolves with the answer. */
+    ask(frame, mid) {
+        return new Promise((done) => {
+            this.#asked = { mid, done };
+            this.send(frame);
+        });
     }
     /** Bytes that wait for the network. */
     buffered() {
@@ -121,15 +136,36 @@ export class Line {
         catch (err) {
             return this.#owner.badFrame(err);
         }
-        if (m.verb !== "welcome")
-            return this.#owner.message(this, m);
-        if (this.since !== undefined)
+        if (m.verb !== "welcome") {
+            if (this.since !== undefined)
+                return this.#owner.message(this, m);
+            if (this.#asked && m.rmid === this.#asked.mid)
+                this.#asked.done(m);
+            else if (this.#early.length < maxEarly)
+                this.#early.push(m);
+            return;
+        }
+        if (this.welcomed)
+            return;
+        this.welcomed = true;
+        const greeting = this.#owner.greet(this);
+        if (!greeting)
+            return this.#begin(m);
+        greeting.then((then) => {
+            this.greeted = then;
+            this.#begin(m);
+        }, (error) => this.drop({ code: error.code === "shutting_down" ? 1001 : 1006, reason: error.message, error }));
+    }
+    #begin(m) {
+        if (this.#over)
             return;
         clearTimeout(this.#timer);
         this.since = Date.now();
         this.open = true;
         this.#tick = setInterval(() => this.#check(), Math.min(this.#target.silence, probeTimeout) / 2);
         this.#owner.welcome(this, m);
+        for (const early of this.#early.splice(0))
+            this.#owner.message(this, early);
         this.#opened();
     }
     heard() {

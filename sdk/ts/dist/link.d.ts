@@ -26,7 +26,7 @@ export interface Welcome {
     nodes?: readonly NodeRef[];
 }
 /** What the link tells its owner. */
-export interface LinkOwner extends Pick<LineOwner, "message" | "badFrame" | "probe"> {
+export interface LinkOwner extends Pick<LineOwner, "greet" | "message" | "badFrame" | "probe"> {
     state(state: State): void;
     /** There is a connection for new messages. Resolves when all that is served is announced there. */
     up(welcome: Welcome): Promise<unknown>;
@@ -80,5 +80,6 @@ export declare class Link implements LineOwner {
     message(line: Line, m: Decoded): void;
     badFrame(cause: unknown): void;
     probe(line: Line): void;
+    greet(line: Line): Promise<() => void> | undefined;
     welcome(line: Line, m: Decoded): void;
 }

@@ -146,6 +146,9 @@ export class Link {
     probe(line) {
         this.#owner.probe(line);
     }
+    greet(line) {
+        return this.#owner.greet(line);
+    }
     welcome(line, m) {
         const { kind, place } = line;
         const welcome = (m.body ?? {});
@@ -200,7 +203,7 @@ export class Link {
             if (line.since !== undefined)
                 return this.#stay(line);
             end = await line.ended;
-            if (this.#ending() || verdict(end) === "no")
+            if (line.welcomed || this.#ending() || verdict(end) === "no")
                 return { end };
             blocked = end.unreachable === true;
         }

@@ -1,5 +1,5 @@
 /** The verbs of docs/reference/wire.md. */
-export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes";
+export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes" | "session";
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";
 /** The envelope of a message. Times are in seconds, as on the wire. */
@@ -13,6 +13,8 @@ export interface Envelope {
     timeout?: number | undefined;
     type?: string | undefined;
     token?: string | undefined;
+    /** Of a request the session of its caller, of a reply what is to become of that. */
+    session?: unknown;
     strategy?: unknown;
     ack?: boolean | undefined;
 }

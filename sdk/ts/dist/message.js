@@ -12,9 +12,9 @@ const lineFeed = 10;
 // Left: our field; right: its short name on the wire, which is what we write. The long names of UMF are read too.
 const fields = [
     ["verb", "vrb"], ["to", "to"], ["from", "frm"], ["mid", "mid"], ["rmid", "rmid"], ["headers", "hdr"],
-    ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["strategy", "str"], ["ack", "ack"],
+    ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["session", "ses"], ["strategy", "str"], ["ack", "ack"],
 ];
-const longNames = { aut: "authorization", ack: "acknowledge" };
+const longNames = { aut: "authorization", ack: "acknowledge", ses: "ses" };
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
 export function encodeBody(body) {
     if (body instanceof Uint8Array)

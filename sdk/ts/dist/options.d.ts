@@ -1,11 +1,27 @@
 import type { Backoff } from "./close.js";
 import type { Answer } from "./gather.js";
+import type { TokenStore } from "./identity.js";
 import type { Framing } from "./message.js";
 import type { TransportKind, WebSocketLike } from "./transport.js";
 /** Options of connect. Times are in milliseconds. */
 export interface ConnectOptions {
-    /** Sent with every message as its authorization; a function is asked for each message. */
-    token?: string | (() => string) | undefined;
+    /**
+     * Who the client is: a token, or another credential that the nodes know. It goes ahead of everything else on each
+     * connection, in a message and never in a URL; a token that a node gives instead replaces it. A function is asked when
+     * the client connects and has no token of the session that it had, when the node refuses what it gave before, and when
+     * the time of a session is over; if it fails, the client tries again as if the node were not there.
+     */
+    token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
+    /** A cookie of the page says who the client is, so the node is asked who that is. Default false. */
+    cookie?: boolean | undefined;
+    /** Whether to refresh the session when the node warns that it ends soon. Default true. */
+    refresh?: boolean | undefined;
+    /**
+     * Where the token is kept, so that the session goes on when the page is loaded again: `session`, until the tab is
+     * closed; `local`, until it is logged out, in all tabs. Any script of the page's origin can read it there, also one
+     * that does not belong, so prefer a cookie that scripts cannot see. Default `none`: nowhere but in memory.
+     */
+    store?: TokenStore | undefined;
     /** How messages are laid out: `split` (the default), or `json`, which is readable in a browser's developer tools. */
     framing?: Framing | undefined;
     /** The transports to use, best first. Default: `websocket`, `stream`, `poll`. */

@@ -19,6 +19,8 @@ export declare class Pending implements Outgoing {
     from: string;
     /** Takes the parts. */
     onPart: ((body: unknown) => void) | undefined;
+    /** Takes the reply, before anything that comes after it. */
+    onReply: ((m: Decoded, line: Line) => void) | undefined;
     constructor(desk: Desk, message: Message, order: number, options: MessageOptions);
     get wantsAnswer(): boolean;
     ready(): void;

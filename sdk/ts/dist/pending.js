@@ -22,6 +22,8 @@ export class Pending {
     from = "";
     /** Takes the parts. */
     onPart;
+    /** Takes the reply, before anything that comes after it. */
+    onReply;
     constructor(desk, message, order, options) {
         this.message = message;
         this.order = order;
@@ -62,8 +64,10 @@ export class Pending {
         if (m.fault !== undefined) {
             return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));
         }
-        if (m.verb !== "part")
+        if (m.verb !== "part") {
+            this.onReply?.(m, line);
             return this.#settle(() => this.#resolve(m));
+        }
         this.#parts++;
         try {
             this.onPart?.(m.body);

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { type ReactElement, type ReactNode } from "react";
-import type { CallOptions, Incoming, Rope, RopewalkError, State, StreamOptions } from "./index.js";
+import type { CallOptions, Incoming, Rope, RopewalkError, Session, State, StreamOptions } from "./index.js";
 /** Gives a client to the hooks below it. Who made the client closes it. */
 export declare function RopeProvider(props: {
     rope: Rope;
@@ -27,6 +27,8 @@ export interface Connection {
 }
 /** The state of the connection, kept up to date. */
 export declare function useConnection(): Connection;
+/** Who the client is, kept up to date; undefined: nobody. */
+export declare function useSession(): Session | undefined;
 /** What {@link useCall} tells. */
 export interface CallState<Out> {
     /** The last reply; it stays while the next call is under way. */

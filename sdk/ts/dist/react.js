@@ -30,6 +30,13 @@ export function useConnection() {
     useEffect(() => rope.on("error", setError), [rope]);
     return { state, id, node, error };
 }
+/** Who the client is, kept up to date; undefined: nobody. */
+export function useSession() {
+    const rope = useRope();
+    const subscribe = useCallback((changed) => rope.on("session", changed), [rope]);
+    const read = () => rope.session;
+    return useSyncExternalStore(subscribe, read, read);
+}
 /**
  * Calls an address when the component appears and whenever the address or the input changes; what is under way is
  * canceled then, and when the component goes. Inputs are compared as JSON.

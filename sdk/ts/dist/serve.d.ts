@@ -1,4 +1,5 @@
 import { RopewalkError } from "./error.js";
+import { type Session, type SessionPatch } from "./identity.js";
 import type { Line } from "./line.js";
 import { type Decoded, type Message } from "./message.js";
 /** What a handler is told beside its input. */
@@ -20,6 +21,13 @@ export interface Context<Part = unknown> {
     readonly headers: Readonly<Record<string, string>>;
     /** The application's word. */
     readonly type: string;
+    /** The caller's session, as far as this service may see it; undefined for nobody. */
+    readonly session: Session | undefined;
+    /**
+     * Has the caller's session changed when the handler replies; one that fails changes nothing. Of several changes the
+     * later go over the earlier. The service needs the permission "session" of the node; without it nothing changes.
+     */
+    changeSession(patch: SessionPatch): void;
     /** When the caller stops waiting, in milliseconds of Date.now(); undefined for a send, which nobody waits for. */
     readonly deadline: number | undefined;
 }

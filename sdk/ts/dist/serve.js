@@ -1,4 +1,5 @@
 import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { mergePatch, readSession, wirePatch } from "./identity.js";
 import { encodeBody } from "./message.js";
 import { parseAddress, Routes } from "./pattern.js";
 /** A service that this client offers. It is offered again after each reconnect, until it is stopped. */
@@ -11,6 +12,8 @@ export class Service {
     #announcements = [];
     #concurrency;
     #runs = new Map();
+    #barred = new Set(); // what the node has taken back
+    #lacking = false; // it has refused something
     #idle = [];
     #resolve;
     #reject;
@@ -55,18 +58,34 @@ export class Service {
     }
     /** @internal Tells the node of all paths, on each new connection. */
     async announce() {
+        this.#lacking = false;
         try {
-            await Promise.all(this.#announcements.map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+            await Promise.all(this.#announcements.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
             this.#resolve();
         }
         catch (err) {
             const { code } = err;
             if (code === "connection_lost" || code === "shutting_down")
                 return; // the next connection brings another try
+            this.#lacking = true;
             this.#reject(err);
             if (code !== "canceled")
                 this.#host.report(err);
         }
+    }
+    /** @internal The node has taken a path back: it is not announced until the session changes. Says whether it is ours. */
+    bar(to) {
+        const ours = this.#announcements.some((a) => a.to === to);
+        if (ours)
+            this.#barred.add(to);
+        return ours;
+    }
+    /** @internal The session is another one: what was refused or taken back may be served now. */
+    again() {
+        if (!this.#barred.size && !this.#lacking)
+            return;
+        this.#barred.clear();
+        void this.announce();
     }
     /** @internal Runs the handler of a call or send, if one of ours fits. */
     handle(m, address, line) {
@@ -90,9 +109,12 @@ export class Service {
     }
     async #run(m, line, address, handler, params) {
         const id = m.mid ?? "";
+        let patch;
         const answer = (verb, body) => {
-            if (m.verb === "call")
-                this.#host.post({ verb, rmid: id, body: encodeBody(body) }, line);
+            if (m.verb !== "call")
+                return;
+            const session = verb === "reply" && patch ? wirePatch(patch) : undefined;
+            this.#host.post({ verb, rmid: id, body: encodeBody(body), session }, line);
         };
         if (this.#runs.size >= this.#concurrency) {
             return answer("error", toWire(new RopewalkError("overloaded", "the service has too many calls to answer", { retryable: true })));
@@ -111,6 +133,7 @@ export class Service {
         try {
             const ctx = {
                 signal, send, params, from: m.from ?? "", to: m.to ?? "", headers: m.headers ?? {}, type: m.type ?? "",
+                session: readSession(m.session), changeSession: (p) => { patch = mergePatch(patch ?? {}, p); },
                 method: address.method, path: address.path, query: address.query,
                 deadline: m.timeout === undefined ? undefined : Date.now() + m.timeout * 1000,
             };

@@ -46,12 +46,12 @@ describe("call", () => {
     } else expect(got).toEqual(body);
   });
 
-  it("passes headers, type, strategy and token on", async () => {
-    const { rope, conn } = await start({}, { token: () => "t1" });
+  it("passes headers, type and strategy on", async () => {
+    const { rope, conn } = await start();
     const options: CallOptions = { headers: { traceparent: "00-1" }, type: "order", strategy: { by: "sticky", key: "k" } };
     rope.call("x:/", 1, options).catch(() => {});
     expect(await conn.take("call")).toMatchObject({
-      hdr: { traceparent: "00-1" }, typ: "order", str: { by: "sticky", key: "k" }, aut: "t1",
+      hdr: { traceparent: "00-1" }, typ: "order", str: { by: "sticky", key: "k" },
     });
   });
 

@@ -3,7 +3,7 @@ import { act, StrictMode, useState, type ReactElement } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { connect, type Rope, type WebSocketLike } from "../src/index.js";
-import { RopeProvider, useCall, useConnection, useMessages, useRope, useStream } from "../src/react.js";
+import { RopeProvider, useCall, useConnection, useMessages, useRope, useSession, useStream } from "../src/react.js";
 
 (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
 
@@ -166,4 +166,19 @@ it("says what is missing without a provider", () => {
   const log = vi.spyOn(console, "error").mockImplementation(() => {});
   expect(() => act(() => root.render(<View />))).toThrow(/RopeProvider/);
   log.mockRestore();
+});
+
+it("useSession tells who the client is", async () => {
+  function Me(): ReactElement {
+    const session = useSession();
+    return <p>{session ? `${session.subject} ${String(session.public["role"])}` : "nobody"}</p>;
+  }
+  await show(<Me />);
+  await welcome();
+  expect(box.textContent).toBe("nobody");
+  const session = { id: "s1", subject: "anna", public: { role: "editor" } };
+  await Socket.last.get({ vrb: "session", bdy: { event: "changed", session, token: "t1" } });
+  expect(box.textContent).toBe("anna editor");
+  await Socket.last.get({ vrb: "session", bdy: { event: "revoked" } });
+  expect(box.textContent).toBe("nobody");
 });
