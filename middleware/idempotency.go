@@ -125,11 +125,11 @@ func (m *IdempotencyMetrics) count(result string) {
 //
 // It fits the stage call, inside of retry, and the stage serve, where also
 // those have the same answers who call by way of another node. A gather that
-// has a key asks one server only, and a server on another node is not slowed down
-// for a caller that takes its parts slowly. A call without a key costs nothing; one with
-// a key a copy of its body, a timer, two hashes and a mutex. A panic is written
-// to log ([slog.Default] if nil). An invalid configuration panics; see
-// [IdempotencyConfig.Validate].
+// has a key asks one server only, and a server on another node is not slowed
+// down for a caller that takes its parts slowly. A call without a key costs
+// nothing; one with a key a copy of its body, a timer, two hashes and a mutex. A
+// panic is written to log ([slog.Default] if nil). An invalid configuration
+// panics; see [IdempotencyConfig.Validate].
 func Idempotency(log *slog.Logger, m *IdempotencyMetrics, cfg IdempotencyConfig) route.Middleware {
 	must(cfg.Validate())
 	k := &keyring{
