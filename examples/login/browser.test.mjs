@@ -15,6 +15,8 @@ browser.setDefaultTimeout(20_000);
 async function open() {
   const page = await browser.newPage();
   const sockets = [];
+  page.on("pageerror", (error) => console.error("the page fails:", error));
+  page.on("console", (message) => console.error("the page says:", message.text()));
   page.on("websocket", (socket) => sockets.push(socket));
   const devtools = await browser.newCDPSession(page);
   await devtools.send("WebAuthn.enable");

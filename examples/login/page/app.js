@@ -1,33 +1,26 @@
 import { connect } from "./ropewalk.min.js";
 
-// One connection for all that happens here: who logs in, and out, does not connect anew.
-const rope = connect();
+// One connection for all that happens here: who logs in, and out, does not connect anew. The token stays in this tab, so
+// that loading the page again is no log-out.
+const rope = connect({ store: "session" });
 const at = (id) => document.getElementById(id);
 
 /** Runs what a button does, and shows what goes wrong. */
 function on(id, event, action) {
   at(id).addEventListener(event, async (e) => {
     e.preventDefault();
-    at("problem").textContent = "";
-    at("done").textContent = "";
-    at("notes").replaceChildren();
+    for (const place of ["problem", "done", "notes"]) at(place).replaceChildren();
+    const button = e.submitter ?? e.currentTarget;
+    button.disabled = true;
     try {
       await action();
     } catch (error) {
       const wait = error.retryAfter ? ` Try again in ${Math.ceil(error.retryAfter / 1000)} s.` : "";
       at("problem").textContent = [error.message, error.hint].filter(Boolean).join(". ") + wait;
+    } finally {
+      button.disabled = false;
     }
-    await show();
   });
-}
-
-/** Shows who is here. */
-async function show() {
-  const me = await rope.call("login:/me");
-  const role = me.claims?.role ? `, ${me.claims.role}` : "";
-  at("who").textContent = me.authenticated ? `You are ${me.claims.name}${role}.` : "You are not logged in.";
-  at("login").hidden = me.authenticated;
-  at("account").hidden = !me.authenticated;
 }
 
 on("login", "submit", async () => {
@@ -50,18 +43,44 @@ on("add-passkey", "click", async () => {
 });
 
 on("promote", "click", () => rope.call("notes:/promote"));
-on("logout", "click", () => rope.call("login:/logout"));
-on("everywhere", "click", () => rope.call("login:/logout", { everywhere: true }));
+on("logout", "click", () => rope.closeSession());
+on("everywhere", "click", () => rope.closeSession({ everywhere: true }));
+on("read", "click", async () => at("notes").replaceChildren(...(await rope.call("notes:/read")).map((text) => item(text))));
 
-on("read", "click", async () => {
-  const items = (await rope.call("notes:/read")).map((text) => {
-    const item = document.createElement("li");
-    item.textContent = text;
-    return item;
-  });
-  at("notes").replaceChildren(...items);
+function item(...what) {
+  const li = document.createElement("li");
+  li.append(...what);
+  return li;
+}
+
+const clock = (time) => new Date(time).toLocaleTimeString();
+
+/** Shows who is here, and by which connection. */
+function show() {
+  const { session } = rope;
+  const { name, role } = session?.public ?? {};
+  const somebody = Boolean(session?.subject);
+  at("who").textContent = somebody ? `You are ${name}${role ? `, ${role}` : ""}.` : "You are not logged in.";
+  at("until").textContent = somebody && session.expires ? `Until ${clock(session.expires)}, if nothing happens.` : "";
+  at("login").hidden = somebody;
+  at("account").hidden = !somebody;
+  at("line").dataset.state = rope.state;
+  at("line").textContent = rope.state === "connected" ? `Connected to ${rope.node.name} as ${rope.id}` : rope.state;
+}
+
+/** Says in words what became of the session. */
+function words({ kind, session, reason, error }) {
+  if (kind === "changed") return session?.subject ? `${at("who").textContent} Session ${session.id.slice(0, 8)}` : "You are nobody.";
+  if (kind === "ending") return `Your session ends soon${error ? ` (${error.message})` : ""}.`;
+  return `${kind === "revoked" ? "Somebody ended your session" : "Your session is over"}${reason ? `: ${reason}` : ""}.`;
+}
+
+rope.onSession((event) => {
+  show();
+  if (event.kind !== "changed" && event.kind !== "ending") at("notes").replaceChildren();
+  const line = item(Object.assign(document.createElement("time"), { textContent: clock(Date.now()) }), words(event));
+  line.dataset.kind = event.kind;
+  at("events").prepend(line);
 });
-
-await show();
-// Somebody may end this session elsewhere.
-setInterval(() => void show().catch(() => {}), 1000);
+rope.on("state", show);
+show();
