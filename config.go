@@ -199,8 +199,8 @@ type Calls struct {
 type Middleware struct {
 	// Stage is where it stands: inbound, call, serve, deliver or outbound.
 	Stage string `json:"stage"`
-	// Kind is which: recover, deadline, log, metrics, trace, limit, rate-limit,
-	// retry or secret.
+	// Kind is which, such as log or rate-limit; docs/reference/middleware.md has
+	// all of them.
 	Kind string `json:"kind"`
 	// Name tells two of a kind apart. Default: the kind.
 	Name string `json:"name,omitempty"`
