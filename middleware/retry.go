@@ -112,7 +112,7 @@ func (m *RetryMetrics) count(code message.Code) {
 // It fits the stage call, inside of everything that counts or logs calls. It
 // costs three mutexes, and for a call that goes to another node, or through a
 // connection and is idempotent, a copy of its body; with a time of one try also
-// a timer and two allocations. An invalid configuration panics; see
+// a timer, and always a copy of the request and its body. An invalid configuration panics; see
 // [RetryConfig.Validate].
 func Retry(log *slog.Logger, m *RetryMetrics, cfg RetryConfig) route.Middleware {
 	must(cfg.Validate())
@@ -177,11 +177,14 @@ func (r *retrier) applies(req *route.Request) bool {
 
 // try hands the request over.
 func (r *retrier) try(ctx context.Context, req *route.Request, res route.Responder, c route.Repeater, t route.Retrier, idempotent bool) {
-	if !c.Try(ctx, req, t) {
-		return
-	}
 	if r.most > 0 && (idempotent || allIdempotent(req.Match())) {
-		res = newTimedTry(res, r.most)
+		a := beginTimedTry(ctx, req, res, c, t, r.most)
+		if a == nil {
+			return
+		}
+		res = a
+	} else if !c.Try(ctx, req, t) {
+		return
 	}
 	defer handed(c, req, idempotent) // also after a panic
 	r.next.Handle(ctx, req, res)

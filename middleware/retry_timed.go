@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,11 +16,19 @@ import (
 //
 //	open ──Part──► begun ──Reply, Fail──► over
 //	  └────────────Reply, Fail, the time──► over
+//
+// The time may be over while somebody has the request and is changing it. So the
+// try has a copy for the next one, and a gate that tells it the server.
 type timedTry struct {
 	route.Responder
 
-	state atomic.Uint32
-	timer *time.Timer
+	retrier route.Retrier
+	spare   *route.Request
+	state   atomic.Uint32
+	timer   *time.Timer
+
+	mu     sync.Mutex
+	server route.Endpoint
 }
 
 const (
@@ -28,12 +37,32 @@ const (
 	tryOver
 )
 
-// newTimedTry begins a try.
-func newTimedTry(res route.Responder, most time.Duration) *timedTry {
-	a := &timedTry{Responder: res}
+// beginTimedTry begins a try of a request; nil if that is finished.
+func beginTimedTry(ctx context.Context, req *route.Request, res route.Responder, c route.Repeater, t route.Retrier, most time.Duration) *timedTry {
+	a := &timedTry{Responder: res, retrier: t, spare: req.Again()}
+	if !c.Try(ctx, a.spare, a) {
+		return nil
+	}
+	req.Guard(a)
 	a.timer = time.AfterFunc(most, a.expire)
 	res.OnFinish(a)
 	return a
+}
+
+// Admit implements route.Gate: all servers are welcome.
+func (a *timedTry) Admit(req *route.Request, _ route.Responder) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.server = req.Server
+	return nil
+}
+
+// Failed implements route.Retrier. The request is the copy: nobody else has it.
+func (a *timedTry) Failed(ctx context.Context, req *route.Request, res route.Repeater, err *message.Error) bool {
+	a.mu.Lock()
+	req.Server = a.server
+	a.mu.Unlock()
+	return a.retrier.Failed(ctx, req, res, err)
 }
 
 // Unwrap lets others find the call.
@@ -112,4 +141,6 @@ var (
 	_ route.Responder = (*timedTry)(nil)
 	_ route.Patient   = (*timedTry)(nil)
 	_ route.Finisher  = (*timedTry)(nil)
+	_ route.Gate      = (*timedTry)(nil)
+	_ route.Retrier   = (*timedTry)(nil)
 )
