@@ -2,7 +2,7 @@ import { connect } from "./ropewalk.min.js";
 
 // One connection for all that happens here: who logs in, and out, does not connect anew. The token stays in this tab, so
 // that loading the page again is no log-out.
-const rope = connect({ store: "session" });
+const rope = connect("/", { store: "session" });
 const at = (id) => document.getElementById(id);
 
 /** Runs what a button does, and shows what goes wrong. */
