@@ -126,23 +126,47 @@ type beat struct {
 func (s *Server) Repeat(wait time.Duration, f func() time.Duration) <-chan struct{} {
 	s.lifeMu.Lock()
 	defer s.lifeMu.Unlock()
-	if !s.serving || len(s.pollers) == 0 {
+	if s.stopped || s.serving && len(s.pollers) == 0 {
 		return nil
 	}
 	b := &beat{wait: wait, do: f, over: make(chan struct{})}
-	if err := s.pollers[0].repeat(b); err != nil {
+	switch {
+	case s.serving:
+		if err := s.pollers[0].repeat(b); err != nil {
+			return nil
+		}
+	case s.beat != nil:
 		return nil
+	default:
+		s.beat = b
 	}
 	return b.over
+}
+
+// startBeat begins what Repeat was called for before there was a poller.
+func (s *Server) startBeat() {
+	if b := s.beat; b != nil && (len(s.pollers) == 0 || s.pollers[0].repeat(b) != nil) {
+		close(b.over)
+	}
+}
+
+// serves tells whether Serve has been called, and nothing has ended it.
+func (s *Server) serves() bool {
+	s.lifeMu.Lock()
+	defer s.lifeMu.Unlock()
+	return s.serving && !s.stopped
 }
 
 // Dial makes a connection to the listener of another server, at HOST:PORT, with
 // the sub-protocol of [Peering]. Its Handler gets it with [Conn.Data] being data,
 // perhaps before Dial returns. Dial blocks until the handshake is done, or ctx
-// has ended.
+// has ended. It is an error before Serve was called.
 func (s *Server) Dial(ctx context.Context, addr string, data any) error {
 	if s.peering == nil {
 		return errors.New("edge: this server has no peers")
+	}
+	if !s.serves() {
+		return errors.New("edge: this server does not serve yet, or any more")
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)

@@ -38,8 +38,10 @@ func TestPeers(t *testing.T) {
 			limits := edge.Limits{Frame: 1000, PerIP: 1, Leave: time.Hour, FramesPerSecond: 1, PendingFrames: 1}
 			a, b := start(t, peers(from, driver, limits), clients), start(t, peers(to, driver, limits), clients)
 			data := new(int)
-			if err := a.Dial(t.Context(), b.Addrs()[0].String(), data); err != nil {
-				t.Fatal(err)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for a.Dial(t.Context(), b.Addrs()[0].String(), data) != nil { // until it serves
+				<-tick.C
 			}
 			c, accepted := from.waitOpen(t), to.waitOpen(t)
 			if c.Data() != data || accepted.Data() != nil || c.Listener() != "peers" || accepted.Listener() != "peers" {
@@ -81,6 +83,7 @@ func TestPeers(t *testing.T) {
 func TestDialIsRefused(t *testing.T) {
 	t.Parallel()
 	a := start(t, peers(newRecorder(), edge.DriverAuto, edge.Limits{}), newRecorder())
+	a.dial(t, &websocket.DialOptions{}) // so that it serves
 	alone := start(t, edge.Config{Listeners: []edge.ListenerConfig{{}}}, newRecorder())
 	if err := a.Dial(t.Context(), alone.Addrs()[0].String(), nil); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("dialed a server without peers: %v", err)
@@ -179,14 +182,13 @@ func TestFlushComesBeforeWriting(t *testing.T) {
 func TestRepeat(t *testing.T) {
 	t.Parallel()
 	n := start(t, edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverGoroutine}}}, newRecorder())
-	if n.Repeat(time.Millisecond, func() time.Duration { return 0 }) != nil {
-		t.Error("repeats without a poller")
+	if over := n.Repeat(time.Millisecond, func() time.Duration { return 0 }); over != nil { // before it serves it does not know yet
+		receive(t, over, "a server without a poller")
 	}
 	if _, err := edge.New(edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverPoller}}}, newRecorder()); err != nil {
 		t.Skip("there is no poller here")
 	}
 	n = start(t, edge.Config{Listeners: []edge.ListenerConfig{{Driver: edge.DriverPoller}}}, newRecorder())
-	n.dial(t, nil) // so that it serves
 	begun, times := time.Now(), 0
 	over := n.Repeat(5*time.Millisecond, func() time.Duration {
 		if times++; times == 5 {
@@ -199,7 +201,9 @@ func TestRepeat(t *testing.T) {
 		t.Errorf("%d times in %v", times, took)
 	}
 	over = n.Repeat(time.Hour, func() time.Duration { return 0 }) // there is room for it again
-	receive(t, n.Repeat(time.Hour, func() time.Duration { return 0 }), "a second one, which is refused")
+	if second := n.Repeat(time.Hour, func() time.Duration { return 0 }); second != nil {
+		receive(t, second, "a second one, which is refused")
+	}
 	if err := n.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -54,6 +54,7 @@ type Server struct {
 	told     bool          // empty is
 
 	lifeMu  sync.Mutex
+	beat    *beat // that Repeat was called for before Serve
 	serving bool
 	stopped bool
 }
@@ -151,6 +152,7 @@ func (s *Server) start() error {
 	if err := s.startPollers(); err != nil {
 		return err
 	}
+	s.startBeat()
 	s.web.start()
 	for i, l := range s.listeners {
 		if err := l.serve(i); err != nil {
