@@ -56,9 +56,11 @@ type grammar struct {
 	Reload     reloadCmd     `cmd:"" group:"look" help:"Have a node read its configuration again."`
 	Audit      auditCmd      `cmd:"" group:"look" help:"Read the audit log of a node."`
 	Versions   versionsCmd   `cmd:"" group:"look" help:"List and change how calls are split among versions of services."`
+	Sessions   sessionsCmd   `cmd:"" group:"look" help:"List and end sessions; tell who you are for a node."`
 	Policy     policyCmd     `cmd:"" group:"look" help:"Test and explain who may do what."`
 	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
 
+	Token      tokenCmd      `cmd:"" group:"more" help:"Make, show and check tokens."`
 	Login      loginCmd      `cmd:"" group:"more" help:"Hash passwords; look after users."`
 	Config     configCmd     `cmd:"" group:"more" help:"Check a configuration file; print the reference."`
 	Completion completionCmd `cmd:"" group:"more" help:"Print a script that completes commands in a shell."`

@@ -40,7 +40,7 @@ func TestCall(t *testing.T) {
 		{"content type", []string{"echo:/", "hello", "--content-type", "text/plain"}, "", exitOK, `{"type":"reply","contentType":"text/plain","body":"aGVsbG8="}` + "\n", nil},
 		{"raw", []string{"echo:/parts?n=1", "hello\n", "--content-type", "text/plain", "--raw"}, "", exitOK, "hello\n", nil},
 		{"strategy", []string{"math:/decimal/mul", `{"a":1,"b":1}`, "--strategy", `{"by":"sticky","key":"k"}`}, "", exitOK, `{"type":"reply","body":1}` + "\n", nil},
-		{"options", []string{"echo:/", "1", "--header", "a=b=c", "--header", "d=e,f", "--timeout", "5s", "--idempotent", "--token", "t"}, "", exitOK, `{"type":"reply","body":1}` + "\n", nil},
+		{"options", []string{"echo:/", "1", "--header", "a=b=c", "--header", "d=e,f", "--timeout", "5s", "--idempotent", "--authorization", "t"}, "", exitOK, `{"type":"reply","body":1}` + "\n", nil},
 		{"error", []string{"math:/decimal/div", `{"a":1,"b":0}`}, "", exitFailed, `{"type":"error","error":{"code":"invalid_input","message":"there is no such number for 1 and 0","hint":`, []string{"error: there is no such number", "(invalid_input)\n  Take smaller"}},
 		{"nobody", []string{"math:/decimal/mull", `{"a":1,"b":0}`}, "", exitFailed, `{"type":"error","error":{"code":"n`, []string{"math:/decimal/mul"}},
 		{"bad address", []string{"math:x"}, "", exitFailed, `{"type":"error","error":{"code":"bad_address"`, []string{"(bad_address)"}},

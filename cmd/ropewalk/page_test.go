@@ -59,7 +59,8 @@ a reply or an error.
 | variable | does |
 | --- | --- |
 | ` + "`ROPEWALK_URL`" + ` | the node to talk to, if there is no --url; several are separated by commas |
-| ` + "`ROPEWALK_TOKEN`" + ` | what proves who asks, if there is no --token |
+| ` + "`ROPEWALK_TOKEN`" + ` | who you are for the node, if there is no --token |
+| ` + "`ROPEWALK_AUTHORIZATION`" + ` | what is sent with each call, if there is no --authorization |
 | ` + "`ROPEWALK_MESH_SECRET`" + ` | the secret that the nodes of a mesh share, for dev and serve |
 | ` + "`NO_COLOR`" + ` | no colours; there are none anyway where the output is not a terminal |
 | any other ` + "`ROPEWALK_…`" + ` | sets a field of the configuration of a node; see [config.md](config.md) |

@@ -140,8 +140,8 @@ func TestMiddleware(t *testing.T) {
 		t.Errorf("the secret is shown\n%s", o.out)
 	}
 	wantText(t, ask(t, url, "", "call", "echo:/", "1").err, "(unauthenticated)")
-	wantCode(t, ask(t, url, "", "call", "echo:/", "1", "--token", "hunter2"), exitOK)
-	wantCode(t, ask(t, url, "", "middleware", "remove", "call", "secret", "--token", "hunter2"), exitOK)
+	wantCode(t, ask(t, url, "", "call", "echo:/", "1", "--authorization", "hunter2"), exitOK)
+	wantCode(t, ask(t, url, "", "middleware", "remove", "call", "secret", "--authorization", "hunter2"), exitOK)
 	o = ask(t, url, "", "middleware", "remove", "call", "nothing")
 	wantCode(t, o, exitFailed)
 	wantText(t, o.err, "nothing")
