@@ -11,6 +11,7 @@ function on(id, event, action) {
     e.preventDefault();
     for (const place of ["problem", "done", "notes"]) at(place).replaceChildren();
     const button = e.submitter ?? e.currentTarget;
+    button.closest(".card").append(at("problem")); // an error is shown where it came from
     button.disabled = true;
     try {
       await action();
@@ -64,6 +65,7 @@ function show() {
   at("until").textContent = somebody && session.expires ? `Until ${clock(session.expires)}, if nothing happens.` : "";
   at("login").hidden = somebody;
   at("account").hidden = !somebody;
+  at("promote").hidden = role === "editor";
   at("line").dataset.state = rope.state;
   at("line").textContent = rope.state === "connected" ? `Connected to ${rope.node.name} as ${rope.id}` : rope.state;
 }
