@@ -309,10 +309,9 @@ const (
 	syncAgain = 500 * time.Millisecond
 )
 
-// sync tells one node what was revoked, and takes what it tells in turn, until it
-// has heard all or is gone.
+// sync tells one node what was revoked, until it has heard all or is gone.
 func (s *sessions) sync(ctx context.Context, node string, list []keeper.Revocation) {
-	for first := true; first || len(list) > 0; first = false {
+	for len(list) > 0 {
 		batch := list[:min(len(list), syncBatch)]
 		err := s.tell(ctx, node, batch)
 		if err == nil {
@@ -328,7 +327,6 @@ func (s *sessions) sync(ctx context.Context, node string, list []keeper.Revocati
 			return
 		case <-time.After(syncAgain):
 		}
-		first = true
 	}
 }
 

@@ -159,31 +159,35 @@ func (c *Call) recheckNow(p *Peer) {
 	if g == nil {
 		return
 	}
-	if err := c.recheck(g, p, p.Session()); err != nil {
-		p.x.metrics.refused(err.Code)
-		_ = c.Fail(err)
+	if refusal := c.recheck(g, p, p.Session()); refusal != nil {
+		p.x.metrics.refused(refusal.Code)
+		_ = c.Fail(refusal)
 	}
+}
+
+// settledAddress returns where the call goes, if that is known and it is not over.
+func (c *Call) settledAddress() (message.Address, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil || !c.settled {
+		return message.Address{}, false
+	}
+	return c.state.req.Address, true
 }
 
 // recheck asks again whether the peer may call what it has called.
 func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
-	c.mu.Lock()
-	if c.over != nil || !c.settled {
-		c.mu.Unlock()
-		return nil // over, or it will be asked for with the new session
+	a, settled := c.settledAddress()
+	if !settled { // over, or it looks itself when it is
+		return nil
 	}
-	a := c.state.req.Address
-	c.mu.Unlock()
 	if !a.HasWildcard() {
 		if a.Name == clientScheme {
 			return nil // it has been sent
 		}
 		return g.Permits(p, s, ActCall, a)
 	}
-	targets, err := c.x.expand(c.x.meant(a))
-	if err != nil {
-		return nil // nobody is there whom it might reach
-	}
+	targets, _ := c.x.expand(c.x.meant(a)) // none: nobody is there whom it might reach
 	for _, t := range targets {
 		each := a
 		each.Name, each.Path = t.Name, t.Path
@@ -249,7 +253,11 @@ func (c *Call) change(a answer, patch *session.Patch) error {
 	p, ok := c.asker.(*Peer)
 	x := c.x
 	if _, visits := c.asker.(*FarNode); visits { // the caller's node sees to it
-		a.patch, _ = json.Marshal(patch)
+		b, err := json.Marshal(patch)
+		if err != nil {
+			return c.Fail(err)
+		}
+		a.patch = b
 		return c.end(a, errAnswered)
 	}
 	if !ok || x.cfg.Sessions == nil {

@@ -167,7 +167,7 @@ func TestWarnings(t *testing.T) {
 		{route.StageCall, "idempotency trace", []string{"do not show what idempotency answers"}},
 		{route.StageCall, "hedge metrics", []string{"counts each try of hedge"}},
 		{route.StageCall, "hedge retry", []string{"what passes hedge is not tried again"}},
-		{route.StageCall, "cache retry", []string{"what passes cache is not tried again"}},
+		{route.StageCall, "cache retry", nil},
 		{route.StageCall, "hedge deadline", []string{"no longer time than the node's own"}},
 		{route.StageCall, "in-order deadline", []string{"the time a call waits in in-order"}},
 		{route.StageCall, "limit shed", []string{"has waited in the queue of limit first"}},

@@ -57,7 +57,7 @@ var orderRules = []orderRule{
 	{KindIdempotency, []string{KindHedge}, "the second try of %s waits for the answer of the first"},
 	// These have a call answered for several, or by one of two: no try of theirs
 	// can be taken back.
-	{KindRetry, []string{KindHedge, KindCache, KindIdempotency}, "what passes %s is not tried again"},
+	{KindRetry, []string{KindHedge}, "what passes %s is not tried again"},
 	// What strangers send is not for the log.
 	{KindSecret, []string{KindLogBodies}, "%s writes down whatever strangers send"},
 }

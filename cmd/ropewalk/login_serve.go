@@ -8,6 +8,7 @@ import (
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/login"
 	_ "github.com/ropewalk/ropewalk/login/drivers" // of the databases that user tables may be in
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session/keeper"
 )
 
@@ -26,7 +27,10 @@ func (n *runningNode) logIn(ctx context.Context, cfg *login.Config) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("login.%w", err)
+		if e := message.AsError(err); e.Path != "" {
+			return fmt.Errorf("login.%s: %w", e.Path, err)
+		}
+		return fmt.Errorf("login: %w", err)
 	}
 	n.closers = append(n.closers, l.Close)
 	ctx, cancel := context.WithTimeout(ctx, loginStart)
