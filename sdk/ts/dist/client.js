@@ -246,7 +246,7 @@ export class Rope extends Emitter {
         return new Pending(this.#desk, message, this.#count, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
     }
     #message(verb, to, body, o) {
-        return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, body: encodeBody(body) };
+        return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, token: o.authorization, body: encodeBody(body) };
     }
     #mid() {
         return `${this.#prefix}-${(++this.#count).toString(36)}`;

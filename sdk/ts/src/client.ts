@@ -299,7 +299,7 @@ export class Rope extends Emitter<Events> {
   }
 
   #message(verb: "call" | "send", to: string, body: unknown, o: MessageOptions): Message {
-    return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, body: encodeBody(body) };
+    return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, token: o.authorization, body: encodeBody(body) };
   }
 
   #mid(): string {

@@ -75,6 +75,8 @@ export interface MessageOptions {
   headers?: Readonly<Record<string, string>> | undefined;
   /** A word for the application. */
   type?: string | undefined;
+  /** Sent along, for a middleware `secret`. It does not say who the client is: that is the option `token` of connect. */
+  authorization?: string | undefined;
   /** Takes the message back: the promise rejects with `canceled`, and the node is told. */
   signal?: AbortSignal | undefined;
   /** How long to wait for the answer, in milliseconds, with the time spent waiting for a connection. */

@@ -46,12 +46,12 @@ describe("call", () => {
     } else expect(got).toEqual(body);
   });
 
-  it("passes headers, type and strategy on", async () => {
+  it("passes headers, type, authorization and strategy on", async () => {
     const { rope, conn } = await start();
-    const options: CallOptions = { headers: { traceparent: "00-1" }, type: "order", strategy: { by: "sticky", key: "k" } };
+    const options: CallOptions = { headers: { traceparent: "00-1" }, type: "order", authorization: "a1", strategy: { by: "sticky", key: "k" } };
     rope.call("x:/", 1, options).catch(() => {});
     expect(await conn.take("call")).toMatchObject({
-      hdr: { traceparent: "00-1" }, typ: "order", str: { by: "sticky", key: "k" },
+      hdr: { traceparent: "00-1" }, typ: "order", str: { by: "sticky", key: "k" }, aut: "a1",
     });
   });
 

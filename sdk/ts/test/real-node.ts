@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, createServer as createTCP, type AddressInfo, type Socket } from "node:net";
@@ -13,6 +13,14 @@ export class RealNode {
   #process: ChildProcess | undefined;
   #port = 0;
 
+  /** With a configuration of its own, beside the service echo. By default everybody may do everything. */
+  constructor(readonly config: object = { permissions: { preset: "dev" } }) {}
+
+  /** Runs the program with the configuration, and returns what it prints. */
+  run(...args: string[]): string {
+    return execFileSync(inject("program"), [...args, "--config", join(this.#dir, "config.json")], { encoding: "utf8" }).trim();
+  }
+
   get url(): string {
     return `ws://127.0.0.1:${this.#port}/`;
   }
@@ -24,7 +32,7 @@ export class RealNode {
   /** Starts it; on the same port as before if it ran before. */
   async start(): Promise<this> {
     const config = join(this.#dir, "config.json");
-    writeFileSync(config, JSON.stringify({ services: { echo: { kind: "echo" } } }));
+    writeFileSync(config, JSON.stringify({ services: { echo: { kind: "echo" } }, ...this.config }));
     const p = this.#process = spawn(inject("program"), ["serve", "--listen", `127.0.0.1:${this.#port}`, "--name", "test", "--config", config],
       { stdio: ["ignore", "pipe", "ignore"] });
     for await (const line of createInterface({ input: p.stdout! })) {
