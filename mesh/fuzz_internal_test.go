@@ -62,6 +62,7 @@ func FuzzReceived(f *testing.F) {
 	f.Add(byte(kindAck), []byte{0})
 	f.Add(byte(kindPong), make([]byte, pingLen))
 	f.Add(byte(kindLeave), []byte{})
+	f.Add(byte(kindCut), []byte{})
 	f.Add(byte(200), []byte{})
 	f.Fuzz(func(t *testing.T, kind byte, rest []byte) {
 		m, err := Start(t.Context(), Config{

@@ -161,8 +161,10 @@ func (n *Node) cutOff() {
 func (e *End) fell(reason string) {
 	m, n := e.mesh, e.node
 	now := time.Now()
-	m.metrics.linesLost.Inc()
-	m.log.Info("a direct line to a node is lost; the backplane takes over", "node", n.Card().Name, "id", n.text, "reason", reason)
+	if n.Card().State == Alive && !m.draining.Load() { // else one of them stops
+		m.metrics.linesLost.Inc()
+		m.log.Info("a direct line to a node is lost; the backplane takes over", "node", n.Card().Name, "id", n.text, "reason", reason)
+	}
 	m.mu.Lock()
 	if now.Sub(e.since) > 4*n.redial { // it was worth having
 		n.redial = 0

@@ -181,6 +181,9 @@ func start(t testing.TB, net *ropewalktest.Network, name string, change ...func(
 	s.lines.Use(s.server)
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(context.Background()) }()
+	eventually(t, "it serves", func() bool { // nobody listens at port 1
+		return !strings.Contains(s.server.Dial(t.Context(), "127.0.0.1:1", nil).Error(), "does not serve yet")
+	})
 	if net != nil {
 		s.plane.Backplane = net.Node()
 		s.mesh, err = mesh.Start(t.Context(), mesh.Config{
