@@ -18,6 +18,8 @@ import (
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
+	"github.com/ropewalk/ropewalk/login"
+	_ "github.com/ropewalk/ropewalk/login/drivers" // so that there is a database
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/ropewalktest"
 	"github.com/ropewalk/ropewalk/route"
@@ -240,6 +242,11 @@ func metricsPage(t *testing.T) string {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	newNode(t, ropewalk.Config{Registry: reg, Backplane: ropewalktest.NewNetwork(1).Node()})
+	people, err := login.New(login.Config{Users: login.Users{Driver: login.DriverSQLite, DSN: "users.db"}}, login.Env{Registry: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = people.Close() })
 	for _, k := range middleware.Kinds() {
 		if _, err := middleware.New(k.Name, "", json.RawMessage(least[k.Name]), middleware.Env{Registry: reg}); err != nil {
 			t.Errorf("%s: %v", k.Name, err)
