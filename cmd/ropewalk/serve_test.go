@@ -35,7 +35,7 @@ func TestServeContract(t *testing.T) {
 // answers a call.
 func TestServeFinishesCalls(t *testing.T) {
 	t.Parallel()
-	p := launch(t, t.TempDir(), nil, "serve", "--listen", "127.0.0.1:0")
+	p := launch(t, t.TempDir(), nil, "serve", "--preset", "dev", "--listen", "127.0.0.1:0")
 	url := p.serveURL()
 	s := launch(t, t.TempDir(), at(url), "hello", "--pace", "40ms")
 	s.line("serving report:/long")
@@ -62,7 +62,7 @@ func TestServeFinishesCalls(t *testing.T) {
 
 func TestServeSecondSignal(t *testing.T) {
 	t.Parallel()
-	p := launch(t, t.TempDir(), nil, "serve", "--listen", "127.0.0.1:0")
+	p := launch(t, t.TempDir(), nil, "serve", "--preset", "dev", "--listen", "127.0.0.1:0")
 	url := p.serveURL()
 	s := launch(t, t.TempDir(), at(url), "hello", "--pace", "1h")
 	s.line("serving report:/long")
