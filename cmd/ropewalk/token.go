@@ -32,7 +32,7 @@ has a token is who it says, so keep it like a password.
 Examples:
 
   ropewalk token new --subject anna --claim role=editor --config ropewalk.jsonc > anna.token
-  ropewalk call drafts:/1 --token-file anna.token
+  ropewalk call drafts:/ --token-file anna.token
   ropewalk token check --file anna.token --config ropewalk.jsonc`
 }
 
