@@ -76,8 +76,8 @@ export interface LoginOptions {
   origins: string[];
   /** The file of the user table. */
   users: string;
-  /** HOST:PORT of a node to join. */
-  join?: string;
+  /** Field "mesh" of the configuration, without the secret. */
+  mesh?: { cluster: string; join?: string[]; store?: string | undefined };
   /** Field "sessions" of the configuration. */
   sessions?: object;
 }
@@ -86,7 +86,6 @@ export interface LoginOptions {
 export interface LoginNode {
   node: Process;
   port: number;
-  cluster: string;
   /** Adds a user with the password of all. */
   add(user: string, claims?: object): void;
 }
@@ -100,13 +99,13 @@ const rules = [
 ];
 
 /** "ropewalk serve" with a configuration that has a user table. */
-export async function startLogin({ name, origins, users, join: at, sessions }: LoginOptions): Promise<LoginNode> {
+export async function startLogin({ name, origins, users, mesh, sessions }: LoginOptions): Promise<LoginNode> {
   const dir = mkdtempSync(join(inject("scratch"), "login-"));
   const file = join(dir, "ropewalk.jsonc");
   writeFileSync(file, JSON.stringify({
     name,
     listeners: { main: { address: "127.0.0.1:0", advertise: "none" } }, // browsers come by the site
-    mesh: { cluster: "127.0.0.1:0", join: at ? [at] : undefined, secret: "only the nodes of this test know it" },
+    mesh: mesh && { ...mesh, secret: "only the nodes of this test know it" },
     sessions,
     login: {
       users: { driver: "sqlite", dsn: users, create: true },
@@ -115,14 +114,33 @@ export async function startLogin({ name, origins, users, join: at, sessions }: L
     permissions: { preset: "closed", rules },
   }));
   const node = new Process(["serve", "--config", file], dir);
-  const [, url = "", cluster = ""] = await node.says(/ready \S+ (http:\S+) cluster (\S+)/);
+  const [, url = ""] = await node.says(/ready \S+ (http:\S+)/);
   return {
-    node, cluster, port: Number(new URL(url).port),
+    node, port: Number(new URL(url).port),
     add: (user, claims = {}) => {
       const args = ["login", "user", "add", user, "--public", JSON.stringify(claims), "--config", file];
       execFileSync(inject("program"), args, { input: password + "\n" });
     },
   };
+}
+
+/** Two nodes of one mesh. Sessions are in tokens, or the nodes keep them together. */
+export async function startTwo(form: "token" | "server", options: Omit<LoginOptions, "name">): Promise<[LoginNode, LoginNode]> {
+  const [a, b] = await Promise.all([freeAddress(), freeAddress()]) as [string, string];
+  const start = (name: string, cluster: string, other: string): Promise<LoginNode> => {
+    const store = form === "server" ? mkdtempSync(join(inject("scratch"), "store-")) : undefined;
+    return startLogin({ ...options, name, mesh: { cluster, join: [other], store }, sessions: { form } });
+  };
+  return Promise.all([start("pier", a, b), start("quay", b, a)]);
+}
+
+/** HOST:PORT where nobody listens. */
+async function freeAddress(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return `127.0.0.1:${port}`;
 }
 
 /** Another process that logs in and serves the notes: what examples/login does in Go. */
