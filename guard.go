@@ -20,26 +20,36 @@ type guard struct {
 
 // Permits implements exchange.Guard.
 func (g *guard) Permits(p route.Peer, s *session.Session, act string, a message.Address) *message.Error {
-	verb, err := policy.ParseVerb(act)
+	ask, err := askOf(p, act, a)
 	if err != nil { // the exchange knows no others
 		return message.AsError(err)
-	}
-	ask := policy.Ask{Verb: verb, Address: a, Listener: p.Listener()}
-	if peer, ok := p.(*exchange.Peer); ok {
-		ask.IP = peer.IP()
 	}
 	d := g.Check(s, ask)
 	if d.Allowed {
 		return nil
 	}
 	refusal := d.Error(s, ask)
-	if verb != policy.Session { // which nobody asked for
-		g.audit.Record(audit.Event{
-			Kind: audit.KindAccess, Outcome: audit.Refused, Verb: act, Address: a.String(), Rule: d.By(), Code: refusal.Code,
-			Who: audit.Who{Subject: s.Subject, Session: s.ID, Client: p.ID(), IP: ask.IP},
-		})
-	}
+	g.audit.Record(audit.Event{
+		Kind: audit.KindAccess, Outcome: audit.Refused, Verb: act, Address: a.String(), Rule: d.By(), Code: refusal.Code,
+		Who: audit.Who{Subject: s.Subject, Session: s.ID, Client: p.ID(), IP: ask.IP},
+	})
 	return refusal
+}
+
+// Might implements exchange.Guard.
+func (g *guard) Might(p route.Peer, s *session.Session, act string, a message.Address) bool {
+	ask, err := askOf(p, act, a)
+	return err == nil && g.Check(s, ask).Allowed
+}
+
+// askOf is what the rules are asked for a peer.
+func askOf(p route.Peer, act string, a message.Address) (policy.Ask, error) {
+	verb, err := policy.ParseVerb(act)
+	ask := policy.Ask{Verb: verb, Address: a, Listener: p.Listener()}
+	if peer, ok := p.(*exchange.Peer); ok {
+		ask.IP = peer.IP()
+	}
+	return ask, err
 }
 
 // host is an address without its port.

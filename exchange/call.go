@@ -90,19 +90,20 @@ type Call struct {
 type callState struct {
 	owners  atomic.Int32
 	checked uint32 // Peer.checks when it was asked whether the call is permitted
+	granted bool   // and whether it may change or watch another node; guarded by Call.mu
 	req     route.Request
 	leg     leg    // used when the server is not in this process and nobody wrapped the Call
 	origin  origin // of a call that came from another node
 
 	// Guarded by Call.mu.
-	onDeadline func()         // nil: fail with CodeDeadlineExceeded
-	server     route.Endpoint // who was chosen; nil: nobody yet
-	try        try
-	backlog    *backlog // parts from another node that wait; nil: none
-	from       []byte   // address of the server, made when first needed
-	finishers  []route.Finisher
-	inline     [4]route.Finisher
-	fromRoom   [48]byte // of the usual from
+	gathering *gathering     // nil: it asks one server
+	server    route.Endpoint // who was chosen; nil: nobody yet
+	try       try
+	backlog   *backlog // parts from another node that wait; nil: none
+	from      []byte   // address of the server, made when first needed
+	finishers []route.Finisher
+	inline    [4]route.Finisher
+	fromRoom  [48]byte // of the usual from
 }
 
 // release gives up one of the two ownerships.
@@ -170,13 +171,18 @@ func (c *Call) isOver() bool {
 	return c.over != nil
 }
 
-// gathers has f decide what happens at the deadline of a gather.
-func (c *Call) gathers(f func()) {
+// gathers has g decide what happens at the deadline, and when the caller loses a
+// permission. It returns an error if that has happened since g was made.
+func (c *Call) gathers(g *gathering) *message.Error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over == nil {
-		c.settled, c.state.onDeadline = true, f
+	if open := c.over == nil; !open {
+		c.mu.Unlock()
+		return nil
 	}
+	c.settled, c.state.gathering = true, g
+	checked := c.state.checked
+	c.mu.Unlock()
+	return c.checkedAgain(g.peer, checked)
 }
 
 // Expire implements wheel.Expirer: the deadline has come.
@@ -186,10 +192,10 @@ func (c *Call) Expire() {
 		c.mu.Unlock()
 		return
 	}
-	f := c.state.onDeadline
+	g := c.state.gathering
 	c.mu.Unlock()
-	if f != nil {
-		f()
+	if g != nil {
+		g.expire()
 		return
 	}
 	_ = c.Fail(&message.Error{
@@ -374,19 +380,41 @@ func (c *Call) OnFinish(f route.Finisher) {
 }
 
 // note keeps what routing found out, where answers from any goroutine may read
-// it.
-func (c *Call) note(pattern string, server route.Endpoint) {
+// it. It returns an error if the caller has lost the permission meanwhile, as
+// when the call has waited in a queue: then nobody may be asked.
+func (c *Call) note(pattern string, server route.Endpoint) *message.Error {
 	c.mu.Lock()
-	if c.over != nil {
+	switch over := c.over; {
+	case refusal(over):
 		c.mu.Unlock()
-		return
+		return over
+	case over != nil: // its caller has left, and perhaps others wait for the answer
+		c.mu.Unlock()
+		return nil //nolint:nilerr // see above
 	}
 	c.settled, c.route, c.state.server, c.state.from = true, pattern, server, nil
 	checked := c.state.checked
 	c.mu.Unlock()
-	if p, ok := c.asker.(*Peer); ok && p.checks.Load() != checked { // between the check and here
-		c.recheckNow(p)
+	switch a := c.asker.(type) {
+	case *Peer:
+		return c.checkedAgain(a, checked)
+	case legAsker:
+		return c.checkedAgain(a.g.peer, checked)
 	}
+	return nil
+}
+
+// refusal tells whether an error says that somebody may not do something.
+func refusal(e *message.Error) bool {
+	return e != nil && (e.Code == message.CodeForbidden || e.Code == message.CodeUnauthenticated)
+}
+
+// checkedAgain asks again if something has changed since the call was checked.
+func (c *Call) checkedAgain(p *Peer, checked uint32) *message.Error {
+	if p == nil || p.x.cfg.Guard == nil || p.checks.Load() == checked {
+		return nil
+	}
+	return c.recheck(p.x.cfg.Guard, p, p.Session())
 }
 
 // callOf returns the Call behind a Responder that middleware may have wrapped,

@@ -137,7 +137,11 @@ func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Respo
 		return
 	}
 	if c := callOf(res); c != nil {
-		c.note(req.Route, server)
+		if err := c.note(req.Route, server); err != nil {
+			x.metrics.refused(err.Code)
+			_ = res.Fail(err)
+			return
+		}
 	}
 	if far, ok := server.(*farServer); ok {
 		far.handle(req, res, tried)

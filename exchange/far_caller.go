@@ -136,7 +136,7 @@ func (x *Exchange) arrive(ctx context.Context, req *route.Request, res route.Res
 	req.Matched(match)
 	req.Chosen(match.Endpoints[0])
 	if c := callOf(res); c != nil {
-		c.note(req.Route, req.Server)
+		_ = c.note(req.Route, req.Server) // its caller's node checks it
 	}
 	x.serve.Handle(ctx, req, res)
 }

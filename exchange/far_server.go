@@ -42,11 +42,31 @@ func (s *farServer) handle(req *route.Request, res route.Responder, tried []rout
 	n := Note{Server: s.id}
 	if s.id == s.node.place.Node && req.Address.Name == nodeScheme {
 		// Only here is it known what the caller may do.
-		n.Granted = s.node.x.Allowed(req.Peer, message.VerbCall, req.Address) == nil
+		n.Granted = s.node.x.grant(req, res)
 	}
 	l := s.node.asks.legOf(req, res, &s.inFlight)
 	l.req, l.server, l.tried, l.trusted = req, s, tried, true
 	s.node.ask(l, n, req, res)
+}
+
+// grant tells whether the caller of a path of another node may change or watch
+// that. If so it is asked again with the call.
+func (x *Exchange) grant(req *route.Request, res route.Responder) bool {
+	p, ok := req.Peer.(*Peer)
+	if !ok || x.cfg.Guard == nil {
+		return x.Allowed(req.Peer, message.VerbCall, req.Address) == nil
+	}
+	if !x.cfg.Guard.Might(p, p.Session(), ActAdmin, req.Address) {
+		return false
+	}
+	if c := callOf(res); c != nil {
+		c.mu.Lock()
+		if c.over == nil {
+			c.state.granted = true
+		}
+		c.mu.Unlock()
+	}
+	return true
 }
 
 // ask sends a call or send to the other node. Unlike a send to a connection of

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 const (
@@ -27,7 +28,9 @@ const (
 // canceled and the call gets its one reply.
 type gathering struct {
 	call    *Call
-	peer    *Peer // who asks; nil in the process
+	peer    *Peer           // who asks; nil in the process
+	asked   message.Address // perhaps with wildcards
+	checked uint32          // Peer.checks when it was asked whom it may ask
 	sel     route.Selection
 	targets []route.Target
 
@@ -65,8 +68,11 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		return
 	}
 	x.metrics.gathers.Inc()
-	g := &gathering{call: callOf(res), sel: sel, targets: targets, state: route.NewGather(sel, targets)}
+	g := &gathering{call: callOf(res), asked: req.Address, sel: sel, targets: targets, state: route.NewGather(sel, targets)}
 	g.room = maxGatherBytes
+	if g.call != nil {
+		g.checked = g.call.state.checked
+	}
 	if p, ok := req.Peer.(*Peer); ok {
 		if err := p.mayGather(len(targets)); err != nil {
 			_ = res.Fail(err)
@@ -84,18 +90,21 @@ func (x *Exchange) gather(req *route.Request, res route.Responder, sel route.Sel
 		t := &targets[i]
 		g.room -= len(t.Endpoint.ID()) + len(t.Node()) + len(t.Name) + len(t.Path) + answerRoom
 	}
-	if g.call != nil {
-		g.call.gathers(g.expire)
-	}
 	g.parts = make([][]byte, len(targets))
 	g.legs = make([]*Call, len(targets))
 	for i := range targets {
 		g.legs[i] = x.newLeg(req, &targets[i], legAsker{g: g, res: res, i: i})
 	}
+	if g.call != nil {
+		if err := g.call.gathers(g); err != nil {
+			_ = res.Fail(err)
+		}
+	}
 	res.OnFinish(g)
 	for _, c := range g.legs {
-		if c.isOver() { // the gather was canceled meanwhile
-			break
+		if c.isOver() { // the gather was canceled meanwhile, or may not ask this one any more
+			x.release(c.state)
+			continue
 		}
 		c.dispatch(x.calls)
 	}
@@ -119,9 +128,10 @@ func (p *Peer) mayGather(servers int) *message.Error {
 
 // newLeg makes the call to one server of a gather. It is not refused when the
 // node drains: the gather it belongs to is work in flight.
-func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call {
+func (x *Exchange) newLeg(req *route.Request, t *route.Target, from legAsker) *Call {
 	x.active.Add(1)
 	c := x.newCall(&req.Message, from, req.Peer, req.Received)
+	c.state.checked = from.g.checked
 	to := &c.state.req
 	to.SetSession(req.Session())
 	to.Message.Strategy = nil
@@ -131,6 +141,29 @@ func (x *Exchange) newLeg(req *route.Request, t *route.Target, from asker) *Call
 	to.Deadline = req.Deadline
 	to.Matched(t.Match())
 	return c
+}
+
+// recheck ends the legs to servers that the caller may not ask any more. It
+// returns an error if none is left.
+func (g *gathering) recheck(guard Guard, s *session.Session) *message.Error {
+	refused := make([]*message.Error, len(g.legs))
+	left := 0
+	for i := range g.legs {
+		a := g.asked
+		a.Name, a.Path = g.targets[i].Name, g.targets[i].Path
+		if refused[i] = guard.Permits(g.peer, s, ActCall, a); refused[i] == nil {
+			left++
+		}
+	}
+	if left == 0 {
+		return refused[0]
+	}
+	for i, err := range refused {
+		if err != nil {
+			_ = g.legs[i].Fail(err)
+		}
+	}
+	return nil
 }
 
 // legAsker takes the answers of one leg.
@@ -247,15 +280,19 @@ func (g *gathering) expire() {
 }
 
 // Finished implements route.Finisher: nobody waits for the legs any more.
-func (g *gathering) Finished(route.Outcome) {
+func (g *gathering) Finished(out route.Outcome) {
 	g.mu.Lock()
 	g.done, g.settled = true, true
 	g.mu.Unlock()
 	if g.peer != nil {
 		g.peer.gathering.Add(-int64(len(g.targets)))
 	}
+	why := &message.Error{Code: message.CodeCanceled, Message: "the gather is over"}
+	if refusal(out.Err) { // then legs that are still in a queue must not go on
+		why = out.Err
+	}
 	for _, c := range g.legs {
-		_ = c.Fail(&message.Error{Code: message.CodeCanceled, Message: "the gather is over"})
+		_ = c.Fail(why)
 	}
 }
 

@@ -33,12 +33,15 @@ type Guard interface {
 	// address, which has no wildcards unless act is ActServe; else an error with
 	// CodeForbidden or CodeUnauthenticated.
 	Permits(p route.Peer, s *session.Session, act string, a message.Address) *message.Error
+	// Might is Permits where nobody has asked for it: a refusal is nobody's fault
+	// and is not written down.
+	Might(p route.Peer, s *session.Session, act string, a message.Address) bool
 }
 
 // Sessions changes the sessions of connections.
 type Sessions interface {
 	// Change makes of p's session what a handler wants and tells p. It may
-	// block; for one peer it is called one at a time.
+	// block; p's session is locked meanwhile, see Peer.LockSession.
 	Change(ctx context.Context, p *Peer, patch session.Patch) error
 	// Used tells that p makes use of its session, which has an idle time. It is
 	// called for each message and must not block.
@@ -159,43 +162,32 @@ func (c *Call) recheckNow(p *Peer) {
 	if g == nil {
 		return
 	}
-	if refusal := c.recheck(g, p, p.Session()); refusal != nil {
-		p.x.metrics.refused(refusal.Code)
-		_ = c.Fail(refusal)
+	if err := c.recheck(g, p, p.Session()); err != nil {
+		p.x.metrics.refused(err.Code)
+		_ = c.Fail(err)
 	}
-}
-
-// settledAddress returns where the call goes, if that is known and it is not over.
-func (c *Call) settledAddress() (message.Address, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over != nil || !c.settled {
-		return message.Address{}, false
-	}
-	return c.state.req.Address, true
 }
 
 // recheck asks again whether the peer may call what it has called.
 func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
-	a, settled := c.settledAddress()
-	if !settled { // over, or it looks itself when it is
-		return nil
+	c.mu.Lock()
+	if open := c.over == nil; !open || !c.settled {
+		c.mu.Unlock()
+		return nil // over, or it will be asked for with the new session
 	}
-	if !a.HasWildcard() {
-		if a.Name == clientScheme {
-			return nil // it has been sent
-		}
-		return g.Permits(p, s, ActCall, a)
+	a, all, granted := c.state.req.Address, c.state.gathering, c.state.granted
+	c.mu.Unlock()
+	if all != nil {
+		return all.recheck(g, s)
 	}
-	targets, _ := c.x.expand(c.x.meant(a)) // none: nobody is there whom it might reach
-	for _, t := range targets {
-		each := a
-		each.Name, each.Path = t.Name, t.Path
-		if err := g.Permits(p, s, ActCall, each); err != nil {
-			return err
-		}
+	if leg, ok := c.asker.(legAsker); ok {
+		a.Instance, a.Sub = leg.g.asked.Instance, leg.g.asked.Sub
 	}
-	return nil
+	err := g.Permits(p, s, ActCall, a)
+	if err == nil && granted {
+		err = g.Permits(p, s, ActAdmin, a)
+	}
+	return err
 }
 
 // calls returns the calls that the peer has in flight.
@@ -263,24 +255,53 @@ func (c *Call) change(a answer, patch *session.Patch) error {
 	if !ok || x.cfg.Sessions == nil {
 		return c.end(a, errAnswered)
 	}
-	if c.isOver() {
-		return errAnswered
+	c.mu.Lock()
+	if c.over != nil {
+		over := c.over
+		c.mu.Unlock()
+		return over
 	}
+	asker := c.state.req.Session()
+	c.mu.Unlock()
 	a = a.own()
 	if !x.lane.Go("exchange session change", func(ctx context.Context) {
-		p.changing.Lock()
-		err := x.cfg.Sessions.Change(ctx, p, *patch)
-		p.changing.Unlock()
-		if err != nil {
+		if err := x.changeSession(ctx, p, asker, patch); err != nil {
 			_ = c.Fail(executed(message.AsError(err)))
 			return
 		}
 		_ = c.end(a, errAnswered)
 	}) {
-		return c.Fail(errShuttingDown)
+		return c.Fail(executed(errShuttingDown))
 	}
 	return nil
 }
+
+// changeSession does what a handler wants of the session of p, which was asker's
+// when it called. What was meant for one user is not done to another.
+func (x *Exchange) changeSession(ctx context.Context, p *Peer, asker *session.Session, patch *session.Patch) error {
+	p.LockSession()
+	defer p.UnlockSession()
+	now := p.Session()
+	if asker.Authenticated() && (now.Subject != asker.Subject || now.Issuer != asker.Issuer) {
+		if patch.End && now.Anonymous() {
+			return nil
+		}
+		return message.NewError(message.CodeConflict, "the session was not changed: it is not the one that the call was made in any more",
+			"Wait for the answers of calls that change the session before you open, close or change it.")
+	}
+	return x.cfg.Sessions.Change(ctx, p, *patch)
+}
+
+// LockSession waits until nobody else changes p's session: who makes a new one of
+// the one that p has holds the lock meanwhile.
+func (p *Peer) LockSession() { p.changing.Lock() }
+
+// TryLockSession is LockSession that does not wait; it reports whether p's
+// session is locked now.
+func (p *Peer) TryLockSession() bool { return p.changing.TryLock() }
+
+// UnlockSession lets others change p's session.
+func (p *Peer) UnlockSession() { p.changing.Unlock() }
 
 // patchOf reads what a server wants of its caller's session. A server that is
 // not trusted with sessions, or talks nonsense, wants nothing.
@@ -302,7 +323,7 @@ func (x *Exchange) trusts(p *Peer, a message.Address) bool {
 		return false
 	}
 	a.Instance, a.Sub = "", ""
-	return x.cfg.Guard.Permits(p, p.Session(), ActSession, a) == nil
+	return x.cfg.Guard.Might(p, p.Session(), ActSession, a)
 }
 
 // Held is what a connection may send while it is not known yet who is there.
@@ -315,6 +336,7 @@ const (
 type hold struct {
 	queue []*message.Message
 	bytes int
+	over  bool // there was too much, and the connection is closed
 }
 
 // Hold keeps what the peer sends until Release: it came with something that
@@ -325,17 +347,24 @@ func (p *Peer) Hold() { p.held.Store(new(hold)) }
 // keep takes a message while the peer is on hold, and reports whether it did.
 func (p *Peer) keep(m *message.Message) bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	h := p.held.Load()
-	if h == nil {
+	switch {
+	case h == nil:
+		p.mu.Unlock()
 		return false
+	case h.over:
+		p.mu.Unlock()
+		return true
+	}
+	if h.bytes += m.Size(); len(h.queue) >= heldMessages || h.bytes > heldBytes {
+		h.over, h.queue = true, nil
+		p.mu.Unlock()
+		p.link.Close(CloseSlowConsumer, "too many messages before it is known who is there")
+		return true
 	}
 	c := m.Clone()
 	h.queue = append(h.queue, &c)
-	h.bytes += len(c.Body)
-	if len(h.queue) > heldMessages || h.bytes > heldBytes {
-		p.link.Close(CloseSlowConsumer, "too many messages before it is known who is there")
-	}
+	p.mu.Unlock()
 	return true
 }
 
@@ -344,7 +373,11 @@ func (p *Peer) Release() {
 	for {
 		p.mu.Lock()
 		h := p.held.Load()
-		if h == nil || len(h.queue) == 0 {
+		if h == nil || h.over { // who has lost messages is as good as gone
+			p.mu.Unlock()
+			return
+		}
+		if len(h.queue) == 0 {
 			p.held.Store(nil)
 			p.mu.Unlock()
 			return

@@ -163,7 +163,11 @@ func (x *Exchange) pick(sel route.Selection, req *route.Request, res route.Respo
 }
 
 // Settle implements route.Settler.
-func (c *Call) Settle(pattern string, server route.Endpoint) { c.note(pattern, server) }
+func (c *Call) Settle(pattern string, server route.Endpoint) {
+	if err := c.note(pattern, server); err != nil {
+		_ = c.Fail(err)
+	}
+}
 
 var (
 	_ route.Repeater = (*Call)(nil)

@@ -37,6 +37,9 @@ func (m *Message) CloneEnvelope(dst *Message, buf []byte) {
 	dst.ownEnvelope(buf[:0])
 }
 
+// Size is the number of bytes of all fields, which is what a Clone takes.
+func (m *Message) Size() int { return m.envelopeLen() + len(m.Body) }
+
 // envelopeLen is the number of bytes of all fields but the body.
 func (m *Message) envelopeLen() int {
 	return len(m.To) + len(m.From) + len(m.Mid) + len(m.Rmid) + len(m.Headers) + len(m.Timestamp) +

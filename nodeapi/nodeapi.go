@@ -111,7 +111,14 @@ type none struct{}
 // others say.
 func (h *api) allowed(ctx context.Context) error {
 	req := service.FromContext(ctx)
-	return h.Exchange.Allowed(req.Peer, message.VerbCall, req.Address)
+	err := h.Exchange.Allowed(req.Peer, message.VerbCall, req.Address)
+	if _, here := req.Peer.(*exchange.Peer); err != nil && !here { // its own node does not know what it wanted
+		h.Audit.Record(audit.Event{
+			Kind: audit.KindAccess, Outcome: audit.Refused, Verb: exchange.ActAdmin, Address: req.Address.String(),
+			Who: Caller(ctx), Code: message.CodeOf(err),
+		})
+	}
+	return err
 }
 
 // Info is the answer of node:/info.

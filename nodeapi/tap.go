@@ -102,6 +102,9 @@ func (h *api) tap(ctx context.Context, in Tap, send func(Tapped) error) (TapEnd,
 		case <-h.Exchange.Draining(): // which would wait for the watcher
 			return TapEnd{}, message.NewError(message.CodeShuttingDown, "the node is stopping", "Tap it again when it is back.")
 		case m := <-t.queue:
+			if err := h.allowed(ctx); err != nil { // any more
+				return TapEnd{}, err
+			}
 			m.Missed += t.missed.Swap(0)
 			if err := send(m); err != nil {
 				return TapEnd{}, err
