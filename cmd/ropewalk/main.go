@@ -1,3 +1,8 @@
+// Go would wake the program once a second to see whether it may use more or
+// fewer CPUs now. It asks when it starts; a node at rest should rest.
+
+//go:debug updatemaxprocs=0
+
 // Command ropewalk is the node, and the tool to look at nodes and to talk to
 // them. Each verb is a file; docs/reference/cli.md is the reference.
 package main
