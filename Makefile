@@ -78,7 +78,7 @@ test-console: console/node_modules/.package-lock.json ## check, build and test t
 	cd console && $(NPM) run check && $(NPM) test
 
 .PHONY: test-e2e
-test-e2e: console/node_modules/.package-lock.json ## the page, in Chromium
+test-e2e: console/node_modules/.package-lock.json ## the pages, in Chromium
 	@scripts/chromium
 	cd console && CHROMIUM="$$(../scripts/chromium)" $(NPM) run e2e
 	CHROMIUM="$$(scripts/chromium)" $(GO) test -count=1 -timeout 5m -run Browser ./examples/login

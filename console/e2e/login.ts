@@ -6,12 +6,14 @@ import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BrowserContext, CDPSession, Locator, Page, WebSocket } from "playwright-core";
 import { inject } from "vitest";
-import { connect, type Rope } from "../../sdk/ts/dist/index.js";
+import { connect, type Rope, type RopewalkError } from "../../sdk/ts/dist/index.js";
 import { Process } from "./process";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const types: Readonly<Record<string, string>> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
+/** One of the notes. */
+export const note = "The night watch has the key.";
 /** The password of all users here. */
 export const password = "correct horse battery";
 
@@ -94,7 +96,7 @@ export interface LoginNode {
 const rules = [
   { name: "everybody may log in", verbs: ["call"], addresses: ["login:/**", "node:/session/**"] },
   { name: "users may be promoted", verbs: ["call"], addresses: ["notes:/promote"], when: "session.authenticated" },
-  { name: "editors read", verbs: ["call"], addresses: ["notes:/read"], when: "claims.role == 'editor'" },
+  { name: "editors read", verbs: ["call"], addresses: ["notes:/read", "notes:/watch"], when: "claims.role == 'editor'" },
   { name: "clerks serve notes", verbs: ["serve", "session"], addresses: ["notes:/**"], when: "claims.role == 'clerk'" },
 ];
 
@@ -146,12 +148,27 @@ async function freeAddress(): Promise<string> {
 /** Another process that logs in and serves the notes: what examples/login does in Go. */
 export async function serveNotes(port: number, user: string): Promise<Rope> {
   const rope = connect(`ws://127.0.0.1:${port}`);
+  rope.on("error", () => {}); // that it may not serve any more is what a test wants
   await rope.call("login:/password", { user, password });
   await rope.serve("notes", {
-    "/read": () => ["The rope is 300 fathoms long.", "The night watch has the key."],
+    "/read": () => ["The rope is 300 fathoms long.", note],
+    "/watch": async function* (_, { signal }) {
+      yield note;
+      await new Promise((done) => signal.addEventListener("abort", done));
+    },
     "/promote": (_, ctx) => ctx.changeSession({ set: { role: "editor" } }),
   }).ready;
   return rope;
+}
+
+/** Another process that logs in and watches the notes, until it may not; `code` is the error that tells it. */
+export async function watchNotes(port: number, user: string): Promise<{ code: Promise<string> }> {
+  const rope = connect(`ws://127.0.0.1:${port}`);
+  await rope.call("login:/password", { user, password });
+  const parts = rope.stream("notes:/watch", undefined, { timeout: 60_000 })[Symbol.asyncIterator]();
+  await parts.next();
+  const code = parts.next().then(() => "", (err: RopewalkError) => err.code).finally(() => void rope.close());
+  return { code };
 }
 
 /** A tab with the page, and an authenticator that says yes to everything. */
@@ -199,17 +216,12 @@ export class Tab {
     await this.page.click("#login .primary");
   }
 
-  /** Asks for the notes, and is refused; resolves with the reason. */
-  async refused(): Promise<string> {
+  /** Asks for the notes, and resolves with what comes of it: them, or an error. */
+  async read(): Promise<string> {
     await this.page.click("#read");
-    await this.says("#problem", /\S/);
-    return this.page.innerText("#problem");
-  }
-
-  /** Asks for the notes, and gets them. */
-  async reads(): Promise<void> {
-    await this.page.click("#read");
-    await this.says("#notes", "The night watch has the key.");
+    const found = this.page.locator("#notes:not(:empty), #problem:not(:empty)");
+    await found.waitFor();
+    return found.innerText();
   }
 
   /** The connection, as the page shows it: another one has another id. */
