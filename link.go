@@ -116,7 +116,7 @@ func (h *conns) Closed(c *edge.Conn, _ error) {
 	if p, ok := c.Data().(*peer); ok {
 		p.Gone()
 		if h.sessions != nil {
-			h.sessions.leave(p.Peer)
+			h.sessions.unwatch(p.Peer)
 		}
 	}
 }

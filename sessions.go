@@ -3,16 +3,15 @@ package ropewalk
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/internal/lane"
-	"github.com/ropewalk/ropewalk/mesh"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/session"
@@ -39,14 +38,17 @@ type sessions struct {
 	audit  *audit.Log
 	lane   *lane.Lane
 
-	mu   sync.Mutex
-	live map[*exchange.Peer]*keeper.Live
+	pause atomic.Int64 // until when uses are not written down, because the store is out of reach; in ns
+
+	mu     sync.Mutex
+	live   map[*exchange.Peer]*keeper.Live
+	untold map[string]*untold // by node
 }
 
 func newSessions(n *Node, k *keeper.Keeper, log *audit.Log) *sessions {
 	s := &sessions{
 		node: n, keeper: k, audit: log, lane: lane.New(context.Background(), n.log),
-		live: make(map[*exchange.Peer]*keeper.Live),
+		live: make(map[*exchange.Peer]*keeper.Live), untold: make(map[string]*untold),
 	}
 	k.OnRevoked(s.spread)
 	return s
@@ -72,6 +74,8 @@ func (s *sessions) arrive(p *peer, credential string) {
 
 // Open implements nodeapi.Sessions.
 func (s *sessions) Open(ctx context.Context, p *exchange.Peer, credential string) (string, error) {
+	p.LockSession()
+	defer p.UnlockSession()
 	next, err := s.keeper.Open(ctx, credential)
 	if err != nil {
 		s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Refused, Who: who(p), Code: message.CodeOf(err), Detail: message.AsError(err).Message})
@@ -84,37 +88,59 @@ func (s *sessions) Open(ctx context.Context, p *exchange.Peer, credential string
 	return "", nil
 }
 
-// enter has p be somebody from now on.
+// enter has p be somebody from now on. p's session is locked.
 func (s *sessions) enter(p *exchange.Peer, next *session.Session) {
-	if next.Anonymous() {
-		s.leave(p)
-		p.SetSession(next)
-		return
-	}
 	p.SetSession(next) // first: it may have been revoked already
-	s.mu.Lock()
-	l := s.live[p]
-	if l == nil {
-		l = s.keeper.Track(next, func(e keeper.Event) { s.happened(p, e) })
-		s.live[p] = l
-	} else {
-		l.Set(next)
-	}
-	s.mu.Unlock()
-	if p.Closed() { // before it was known who it is
-		s.leave(p)
+	s.watch(p, next)
+}
+
+// goOn has next take the place of the session that p had when next was made of it.
+// It fails if that has ended meanwhile: it must not begin again. p's session is
+// locked, so that only what happens to it elsewhere can have changed it.
+func (s *sessions) goOn(p *exchange.Peer, was, next *session.Session) error {
+	for {
+		now := p.Session()
+		if now != was && now.ID != was.ID {
+			return errEnded
+		}
+		if now.Held && now.ID == next.ID && now.Revision >= next.Revision {
+			return nil // it has heard of the change, or of a later one
+		}
+		if p.ReplaceSession(now, next) {
+			s.watch(p, next)
+			return nil
+		}
 	}
 }
 
-// leave ends to look after p's session.
-func (s *sessions) leave(p *exchange.Peer) {
+var errEnded = message.NewError(message.CodeUnauthenticated, "the session has ended meanwhile", "Log in again.")
+
+// watch looks after p's session, which is next.
+func (s *sessions) watch(p *exchange.Peer, next *session.Session) {
+	if !next.Anonymous() {
+		s.mu.Lock()
+		if l := s.live[p]; l != nil {
+			l.Set(next)
+		} else {
+			s.live[p] = s.keeper.Track(next, func(e keeper.Event) { s.happened(p, e) })
+		}
+		s.mu.Unlock()
+	}
+	s.unwatch(p)
+}
+
+// unwatch ends to look after p if it has no session any more, or is gone. Who
+// gives it one does so before watch.
+func (s *sessions) unwatch(p *exchange.Peer) {
 	s.mu.Lock()
-	t := s.live[p]
+	l := s.live[p]
+	if l == nil || !p.Closed() && !p.Session().Anonymous() {
+		s.mu.Unlock()
+		return
+	}
 	delete(s.live, p)
 	s.mu.Unlock()
-	if t != nil {
-		t.Stop()
-	}
+	l.Stop()
 }
 
 // happened is told what comes of the session of a connection. It must not block.
@@ -132,6 +158,9 @@ func (s *sessions) happened(p *exchange.Peer, e keeper.Event) {
 		}
 		p.TellSession(exchange.SessionNews{Event: newsChanged, Session: e.Session.Wire(false)})
 	case keeper.Expired:
+		if !was.Held && !was.Expired(time.Now()) {
+			return // it is just being made to last longer
+		}
 		s.out(p, was, newsEnded, "its time is over")
 	case keeper.Revoked:
 		s.out(p, was, newsRevoked, e.Why)
@@ -140,25 +169,33 @@ func (s *sessions) happened(p *exchange.Peer, e keeper.Event) {
 
 // out has p be nobody.
 func (s *sessions) out(p *exchange.Peer, was *session.Session, event, reason string) {
-	if !p.ReplaceSession(was, session.Anonymous()) {
-		return
+	for !p.ReplaceSession(was, session.Anonymous()) {
+		if now := p.Session(); now.ID != was.ID {
+			return
+		} else if was = now; event == newsEnded && !now.Held && !now.Expired(time.Now()) {
+			return
+		}
 	}
-	s.leave(p)
+	s.unwatch(p)
 	p.TellSession(exchange.SessionNews{Event: event, Reason: reason})
 	s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Done, Who: whoIs(p, was), Detail: event})
 }
 
 // Change implements exchange.Sessions.
 func (s *sessions) Change(ctx context.Context, p *exchange.Peer, patch session.Patch) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
 	was := p.Session()
 	if patch.End {
-		return s.Leave(ctx, p, false)
+		return s.logOut(ctx, p, false)
 	}
 	next, token, err := s.keeper.Change(ctx, was, patch)
 	if err != nil {
 		return err
 	}
-	s.enter(p, next)
+	if err := s.goOn(p, was, next); err != nil {
+		return err
+	}
 	p.TellSession(exchange.SessionNews{Event: newsChanged, Session: next.Wire(false), Token: token})
 	switch {
 	case next.Subject == was.Subject:
@@ -172,6 +209,8 @@ func (s *sessions) Change(ctx context.Context, p *exchange.Peer, patch session.P
 
 // Refresh implements nodeapi.Sessions.
 func (s *sessions) Refresh(ctx context.Context, p *exchange.Peer) (string, error) {
+	p.LockSession()
+	defer p.UnlockSession()
 	was := p.Session()
 	if was.Anonymous() {
 		return "", errNobody
@@ -180,14 +219,20 @@ func (s *sessions) Refresh(ctx context.Context, p *exchange.Peer) (string, error
 	if err != nil {
 		return "", err
 	}
-	s.enter(p, next)
-	return token, nil
+	return token, s.goOn(p, was, next)
 }
 
 var errNobody = message.NewError(message.CodeUnauthenticated, "this connection has no session", "Log in, or open a session with a token first.")
 
 // Leave implements nodeapi.Sessions.
 func (s *sessions) Leave(ctx context.Context, p *exchange.Peer, everywhere bool) error {
+	p.LockSession()
+	defer p.UnlockSession()
+	return s.logOut(ctx, p, everywhere)
+}
+
+// logOut ends p's session, which is locked, or all of its subject.
+func (s *sessions) logOut(ctx context.Context, p *exchange.Peer, everywhere bool) error {
 	was := p.Session()
 	if was.Anonymous() {
 		return nil
@@ -248,95 +293,6 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
-// Revoke implements nodeapi.Sessions.
-func (s *sessions) Revoke(ctx context.Context, r keeper.Revocation) error {
-	if err := s.keeper.Revoke(ctx, r); err != nil {
-		return err
-	}
-	s.note(audit.Event{
-		Kind: audit.KindSession, Outcome: audit.Done, Who: nodeapi.Caller(ctx),
-		Detail: fmt.Sprintf("revoked session %q subject %q all %t", r.Session, r.Subject, r.All),
-	})
-	return nil
-}
-
-// Merge implements nodeapi.Sessions. What is new is passed on: who told it may
-// not reach everybody.
-func (s *sessions) Merge(list []keeper.Revocation) {
-	if news := s.keeper.Merge(list); len(news) > 0 {
-		s.spread(news)
-	}
-}
-
-// spread tells the other nodes of what was revoked here.
-func (s *sessions) spread(news []keeper.Revocation) {
-	s.lane.Go("session.spread", func(ctx context.Context) {
-		var nodes sync.WaitGroup
-		for _, id := range s.node.otherNodes() {
-			nodes.Go(func() { s.sync(ctx, id, news) })
-		}
-		nodes.Wait()
-	})
-}
-
-// follow exchanges with each node that joins what was revoked before, until ctx
-// ends.
-func (s *sessions) follow(ctx context.Context, m *mesh.Mesh) {
-	known := make(map[string]bool)
-	for {
-		_, changed := m.Changes()
-		here := make(map[string]bool)
-		for _, id := range s.node.otherNodes() {
-			here[id] = true
-			if !known[id] {
-				s.lane.Go("session.sync", func(ctx context.Context) { s.sync(ctx, id, s.keeper.Revocations()) })
-			}
-		}
-		known = here
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-	}
-}
-
-const (
-	// syncBatch is how many revocations go in one message.
-	syncBatch = 2000
-	// syncAgain is how long to wait before a node that did not answer is told
-	// again, as long as it is there.
-	syncAgain = 500 * time.Millisecond
-)
-
-// sync tells one node what was revoked, until it has heard all or is gone.
-func (s *sessions) sync(ctx context.Context, node string, list []keeper.Revocation) {
-	for len(list) > 0 {
-		batch := list[:min(len(list), syncBatch)]
-		err := s.tell(ctx, node, batch)
-		if err == nil {
-			list = list[len(batch):]
-			continue
-		}
-		if ctx.Err() != nil || !slices.Contains(s.node.otherNodes(), node) {
-			return // it will be told everything when it is back
-		}
-		s.node.log.Warn("another node has not heard yet which sessions were ended; it is told again", "node", node, "err", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(syncAgain):
-		}
-	}
-}
-
-func (s *sessions) tell(ctx context.Context, node string, list []keeper.Revocation) error {
-	ctx, cancel := context.WithTimeout(ctx, openTime)
-	defer cancel()
-	_, err := Call[nodeapi.Revocations](ctx, s.node, node+"@node:/session/revocations", nodeapi.Revocations{Revocations: list})
-	return err
-}
-
 // note writes into the audit log.
 func (s *sessions) note(e audit.Event) { s.audit.Record(e) }
 
@@ -360,30 +316,37 @@ var (
 // Used implements exchange.Sessions: a session that ends when it is not used is
 // used.
 func (s *sessions) Used(p *exchange.Peer, v *session.Session, now time.Time) {
-	if !s.keeper.Stale(v, now) {
+	if !s.keeper.Stale(v, now) || now.UnixNano() < s.pause.Load() || !p.TryLockSession() {
 		return
 	}
-	s.lane.Go("session.touch", func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, openTime)
-		defer cancel()
-		next, token, err := s.keeper.Touch(ctx, v)
-		if err != nil || next == v || !p.ReplaceSession(v, next) {
-			return // who it is will be asked again with the next message
-		}
-		s.enter(p, next)
-		if token != "" {
-			p.TellSession(exchange.SessionNews{Event: newsChanged, Session: next.Wire(false), Token: token})
-		}
-	})
+	if !s.lane.Go("session.touch", func(ctx context.Context) {
+		defer p.UnlockSession()
+		s.touch(ctx, p, v)
+	}) {
+		p.UnlockSession()
+	}
 }
 
-// RevokeSessions ends sessions before their time, on all nodes. Other nodes know
-// of it within seconds.
-func (n *Node) RevokeSessions(ctx context.Context, r keeper.Revocation) error {
-	if n.sessions == nil {
-		return message.NewError(message.CodeUnimplemented, "this node has no sessions", "")
+// touchAgain is how long uses are not written down after the store was out of
+// reach.
+const touchAgain = time.Second
+
+// touch has v, which p has used, last longer. What fails is tried again with a
+// later message.
+func (s *sessions) touch(ctx context.Context, p *exchange.Peer, v *session.Session) {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	if p.Session() != v {
+		return // it has changed since
 	}
-	return n.sessions.Revoke(ctx, r)
+	next, token, err := s.keeper.Touch(ctx, v)
+	if message.CodeOf(err) == message.CodeServiceDown {
+		s.pause.Store(time.Now().Add(touchAgain).UnixNano())
+	}
+	if err != nil || next == v || s.goOn(p, v, next) != nil || token == "" {
+		return
+	}
+	p.TellSession(exchange.SessionNews{Event: newsChanged, Session: next.Wire(false), Token: token})
 }
 
 // Record writes an event into the node's audit log. It does not block.
