@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // TestFullList has no room for another revocation: who asks for one is told, and
@@ -30,5 +31,23 @@ func TestFullList(t *testing.T) {
 	news := k.Merge([]Revocation{{Session: "a", Until: until}, {Session: "d", Until: until}})
 	if len(news) != 1 || news[0].Session != "a" || len(k.Revocations()) != 2 {
 		t.Errorf("merged %+v into %+v", news, k.Revocations())
+	}
+}
+
+// Who is to lose all sessions loses them, however many others log out.
+func TestFullListHasRoomForSubjects(t *testing.T) {
+	t.Parallel()
+	l := list{max: 20, marks: make(map[name]mark)}
+	now := time.Now()
+	until := now.Add(time.Hour)
+	for range 20 {
+		l.add([]Revocation{{Session: session.NewID(), Until: until}}, now)
+	}
+	if n := len(l.all()); n != 18 {
+		t.Errorf("%d sessions are in the list", n)
+	}
+	news, left := l.add([]Revocation{{Subject: "eve", Before: now, Until: until}, {All: true, Before: now, Until: until}}, now)
+	if len(news) != 2 || left != 0 {
+		t.Errorf("%d were taken, %d were not", len(news), left)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 const (
 	// MaxRevocations bounds the list of revocations: 20 a second for half a day.
-	// One takes some 150 bytes.
+	// One takes some 150 bytes. A tenth is for those of a subject or of all.
 	MaxRevocations = 1_000_000
 	// leeway is how long a revocation outlives the last session that it may be
 	// about: clocks of nodes differ.
@@ -139,7 +139,7 @@ func (l *list) add(rs []Revocation, now time.Time) (news []Revocation, left int)
 			if m = old.join(m); m == old {
 				continue
 			}
-		} else if len(l.marks) >= l.max {
+		} else if len(l.marks) >= l.room(n) {
 			left++
 			continue
 		}
@@ -148,6 +148,15 @@ func (l *list) add(rs []Revocation, now time.Time) (news []Revocation, left int)
 	}
 	l.n.Store(int64(len(l.marks)))
 	return news, left
+}
+
+// room is how many marks there may be when n comes: people who log in and out all
+// the time must not take the place of who is thrown out.
+func (l *list) room(n name) int {
+	if n.kind == 's' {
+		return l.max - l.max/10
+	}
+	return l.max
 }
 
 func (n name) with(m mark) Revocation {
