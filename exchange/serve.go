@@ -192,7 +192,7 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 			return nil
 		}
 		return message.NewError(message.CodeForbidden, "the node of the caller does not allow it to "+verb.String()+" "+a.String(),
-			"Each node decides by ropewalk.Config.Allow what its own connections may do.")
+			"Each node decides what its own connections may do: see \"permissions\" in the configuration of the one that the caller is connected to.")
 	}
 	if peer, ok := p.(*Peer); ok && x.cfg.Guard != nil {
 		if err := x.cfg.Guard.Permits(peer, peer.Session(), acts[verb], a); err != nil {
@@ -202,7 +202,7 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 	}
 	if x.cfg.Allow == nil {
 		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",
-			"The node decides with ropewalk.Config.Allow who may serve, broadcast, and change or watch the node itself.")
+			"The node decides who may serve, broadcast, and change or watch the node itself: by \"permissions\" in its configuration, or ropewalk.Config.Allow.")
 	}
 	return x.cfg.Allow(p, verb, a)
 }

@@ -26,7 +26,7 @@ type member struct {
 // joined starts one more node and waits until it is ready.
 func joined(t *testing.T, args ...string) *member {
 	t.Helper()
-	p := launch(t, t.TempDir(), nil, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	p := launch(t, t.TempDir(), nil, append([]string{"serve", "--preset", "dev", "--listen", "127.0.0.1:0"}, args...)...)
 	words := strings.Fields(p.line("ready "))
 	if len(words) != 5 || words[3] != "cluster" {
 		t.Fatalf("ready line %q", words)

@@ -200,7 +200,7 @@ func TestTap(t *testing.T) {
 			t.Errorf("line %q", l)
 		}
 	}
-	wantText(t, p.out.all.String(), "set, not shown", `"name":"ann"`)
+	wantText(t, p.out.all.String(), "[redacted]", `"name":"ann"`)
 	if all := p.out.all.String() + q.out.all.String(); strings.Contains(all, "hunter2") || strings.Contains(q.out.all.String(), "ann") {
 		t.Errorf("a body is shown\n%s", all)
 	}
@@ -364,7 +364,7 @@ func TestCompletion(t *testing.T) {
 		"ropewalk middleware in":             "insert",
 		"ropewalk call --tim":                "--timeout",
 		"ropewalk bench call --in":           "--in-flight",
-		"ropewalk --json config ":            "check doc",
+		"ropewalk --json config ":            "show check doc",
 		"ropewalk call math:/x --idempot":    "--idempotent",
 		"ropewalk gather --json --url x --m": "--majority",
 	} {
