@@ -151,6 +151,30 @@ func TestPeersFramesAreNotMasked(t *testing.T) {
 	}
 }
 
+// TestPingsOfStrangers has somebody who is a peer, and has yet to show which, send
+// many pings and read nothing: each would make a frame that waits.
+func TestPingsOfStrangers(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	r.mute = true
+	waiting := make(chan int, 1)
+	r.onFrame = func(c *edge.Conn, _ []byte) { frames, _ := c.Pending(); waiting <- frames }
+	cfg := peers(r, edge.DriverAuto, edge.Limits{})
+	cfg.Peering.PendingFrames = 1 << 20
+	n := start(t, cfg, newRecorder())
+	c, err := net.Dial("tcp", n.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "+peerProtocol+"\r\n\r\n"+
+		strings.Repeat("\x89\x00", 10_000)+"\x82\x01x")
+	if got := <-waiting; got > 2 {
+		t.Errorf("%d frames wait", got)
+	}
+}
+
 // TestFlushComesBeforeWriting wants Peering.Flush to be called in time for what
 // it sends to leave together with the rest.
 func TestFlushComesBeforeWriting(t *testing.T) {

@@ -178,6 +178,9 @@ func (c *Conn) message(op opcode, packed bool, payload []byte) bool {
 func (c *Conn) controlFrame(op opcode, payload []byte) {
 	switch op {
 	case opPing:
+		if frames, _ := c.Pending(); c.peering != nil && frames > 0 {
+			return // RFC 6455 lets us; the list is long, and strangers would fill it
+		}
 		c.control(newControl(opPong, payload))
 	case opClose:
 		code, reason, bad := readClose(payload)

@@ -62,6 +62,11 @@ type Card struct {
 	// LineAddr is where nodes can make lines to this one, as HOST:PORT; "" if they
 	// cannot.
 	LineAddr string `json:"lineAddr,omitempty"`
+	// LineWord is what who makes a line to this node has to know besides the secret
+	// of the mesh: at random, and told to nobody but nodes. So nobody else gets a
+	// line where the mesh has no secret because only its machine can reach it, but
+	// the listeners can be reached from elsewhere through a proxy.
+	LineWord string `json:"lineWord,omitempty"`
 	// Clients and Routes are how many there are.
 	Clients int `json:"clients,omitempty"`
 	Routes  int `json:"routes,omitempty"`
@@ -152,7 +157,7 @@ func (c *Card) check() error {
 		return fmt.Errorf("the state %.64q of node %s", c.State, c.ID)
 	case len(c.URLs) > maxURLs || len(c.Labels) > maxLabel:
 		return fmt.Errorf("too many labels or addresses of node %s", c.ID)
-	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.LineAddr) > maxText || len(c.Hears)%message.TagLen != 0,
+	case len(c.Version) > maxText || len(c.Addr) > maxText || len(c.LineAddr) > maxText || len(c.LineWord) > maxText || len(c.Hears)%message.TagLen != 0,
 		strings.ContainsFunc(c.Version+c.Addr+c.LineAddr, unsafeRune):
 		return fmt.Errorf("a field of the card of node %s", c.ID)
 	}

@@ -66,6 +66,9 @@ type End struct {
 	heard atomic.Int64 // see Mesh.since
 }
 
+// LineWord is that of this node's card.
+func (m *Mesh) LineWord() string { return m.lineWord }
+
 // Wants tells whether Attach would take a line to a node now: the error is what
 // Attach would return.
 func (m *Mesh) Wants(node string, ours bool) error {

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,6 +136,7 @@ type Mesh struct {
 	sending   []*packet // of who flushes, used again
 	cards     cards
 	lineAddr  string // where others can make lines to this node
+	lineWord  string // see Card.LineWord
 
 	connected atomic.Bool
 	draining  atomic.Bool
@@ -185,6 +187,9 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		flusher:   newFlusher(),
 		refused:   make(map[nodeID]struct{}),
 		renewed:   make(chan struct{}),
+	}
+	if cfg.Lines != nil {
+		m.lineWord = rand.Text()
 	}
 	m.metrics = newMetrics(cfg.Registry, m)
 	m.connected.Store(true)
@@ -323,7 +328,7 @@ func (m *Mesh) Card() Card {
 	c := Card{
 		Protocol: Protocol, ID: m.cfg.ID, Name: m.cfg.Name, Version: m.cfg.Version, State: Alive, Started: m.started,
 		Labels: maps.Clone(m.cfg.Labels), URLs: m.cfg.URLs(), Addr: m.plane.Addr(), Clients: m.cfg.Clients(),
-		Routes: int(m.routes.Load()), Hears: m.hears(), LineAddr: m.lineAddr,
+		Routes: int(m.routes.Load()), Hears: m.hears(), LineAddr: m.lineAddr, LineWord: m.lineWord,
 	}
 	if m.cfg.MaxFrame != DefaultMaxFrame {
 		c.Frame = m.cfg.MaxFrame

@@ -60,7 +60,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 		return cmp.Or(cmp.Compare(lost(a), lost(b)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	for i := range list {
-		list[i].Hears, list[i].Frame, list[i].Card.State = "", 0, list[i].State
+		list[i].Hears, list[i].LineWord, list[i].Frame, list[i].Card.State = "", "", 0, list[i].State
 	}
 	return list
 }

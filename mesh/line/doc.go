@@ -13,8 +13,11 @@
 //	  packets of the mesh               ◄─────────►  packets of the mesh
 //
 // A proof is an HMAC-SHA256 with a key that is made of the secret, over who proves,
-// both ids and both nonces. The secret and the key never travel, and what was
-// recorded proves nothing later, or to another node, or the other way round.
+// the word on the card of who accepts, both ids and both nonces. The secret, the
+// key and the word never travel here, and what was recorded proves nothing later,
+// or to another node, or the other way round. Cards only travel over the backplane
+// and over lines: where the mesh has no secret, and everybody knows the key, a
+// stranger who gets to a listener through a proxy does not know the word.
 // What is said afterwards is neither encrypted nor signed, as that of the
 // backplane is without TLS: a mesh with TLS has no lines.
 package line

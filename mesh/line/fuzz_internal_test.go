@@ -48,9 +48,11 @@ func TestProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	others := map[string]greeting{
-		"dialer": {id{9}, base.accepter, base.dialed, base.accepted}, "accepter": {base.dialer, id{9}, base.dialed, base.accepted},
-		"nonce of who dials": {base.dialer, base.accepter, nonce{9}, base.accepted}, "nonce of who accepts": {base.dialer, base.accepter, base.dialed, nonce{9}},
-		"turned round": {base.accepter, base.dialer, base.accepted, base.dialed},
+		"dialer": {id{9}, base.accepter, base.dialed, base.accepted, ""}, "accepter": {base.dialer, id{9}, base.dialed, base.accepted, ""},
+		"nonce of who dials":   {base.dialer, base.accepter, nonce{9}, base.accepted, ""},
+		"nonce of who accepts": {base.dialer, base.accepter, base.dialed, nonce{9}, ""},
+		"turned round":         {base.accepter, base.dialer, base.accepted, base.dialed, ""},
+		"word":                 {base.dialer, base.accepter, base.dialed, base.accepted, "x"},
 	}
 	for name, g := range others {
 		if g.proves(key, dials, proof) == nil {

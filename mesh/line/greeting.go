@@ -66,12 +66,15 @@ func newNonce() (n nonce) {
 type greeting struct {
 	dialer, accepter id
 	dialed, accepted nonce // of either
+
+	word string // of who accepts: it is on his card, and never said on a line
 }
 
 // proof is what a side has to say to show that it knows the key.
 func (g *greeting) proof(key []byte, side string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte("ropewalk line v1 " + side + "\n"))
+	h.Write([]byte(g.word + "\n"))
 	h.Write(g.dialer[:])
 	h.Write(g.accepter[:])
 	h.Write(g.dialed[:])

@@ -2,7 +2,10 @@ package line_test
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"slices"
@@ -155,5 +158,37 @@ func TestGarbageOnALine(t *testing.T) {
 	eventually(t, "a line", func() bool { return a.direct() && b.direct() })
 	if a.logs.count("panic")+b.logs.count("panic") > 0 || a.left+b.left > 0 {
 		t.Errorf("panics, or lost: %d, %d\n%s", a.left, b.left, fmt.Sprint(a.logs.b.String()))
+	}
+}
+
+// TestKeyIsNotEnough has somebody who knows the key, as everybody does where the
+// mesh has no secret, and the ids of two nodes, which they tell their clients,
+// come through a proxy on this machine.
+func TestKeyIsNotEnough(t *testing.T) {
+	t.Parallel()
+	net := ropewalktest.NewNetwork(1)
+	a, b := start(t, net, "a"), start(t, net, "b")
+	eventually(t, "they meet", func() bool { return a.direct() && b.direct() })
+	to, _ := hex.DecodeString(a.id)
+	me, _ := hex.DecodeString(b.id)
+	dialed := strings.Repeat("n", 32)
+	c, _ := knock(t, a.addr())
+	c.say(t, []byte("h\x01"+string(me)+string(to)+dialed))
+	challenge := c.hear(t)
+	if len(challenge) != 33 {
+		t.Fatalf("the challenge is %q", challenge)
+	}
+	for _, word := range []string{"", "\n"} {
+		h := hmac.New(sha256.New, []byte(goodKey))
+		h.Write([]byte("ropewalk line v1 dial\n" + word + string(me) + string(to) + dialed + challenge[1:]))
+		c.say(t, h.Sum([]byte("p")))
+	}
+	if got := c.hear(t); got != "close 4101" {
+		t.Errorf("a proof without the word got %q", got)
+	}
+	for _, n := range a.mesh.Nodes() {
+		if n.LineWord != "" {
+			t.Errorf("the word of %s is told to people", n.Name)
+		}
 	}
 }

@@ -131,7 +131,7 @@ func (l *Lines) Dial(ctx context.Context, c *mesh.Card) error {
 		return fmt.Errorf("%q is not an address for a line from here", c.LineAddr)
 	}
 	t := &talk{lines: l, side: dials, done: make(chan error, 1)}
-	t.said = greeting{dialer: l.self, accepter: to, dialed: newNonce()}
+	t.said = greeting{dialer: l.self, accepter: to, dialed: newNonce(), word: c.LineWord}
 	if err := s.Dial(ctx, c.LineAddr, t); err != nil {
 		return err
 	}

@@ -127,9 +127,13 @@ func (t *talk) greet(frame []byte) error {
 		t.send(t.said.proof(l.key, dials))
 		return nil
 	case stepProof:
-		other := dials
-		if t.side == dials {
-			other = accepts
+		other := accepts
+		if t.side == accepts {
+			m := l.mesh.Load()
+			if m == nil {
+				return errNotYet
+			}
+			other, t.said.word = dials, m.LineWord()
 		}
 		if err := t.said.proves(l.key, other, frame); err != nil {
 			return err
