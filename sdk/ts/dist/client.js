@@ -446,6 +446,8 @@ const defaultTimeout = 30_000;
  */
 export function connect(url = "/", options = {}) {
     const { location } = globalThis;
+    if (url.constructor === Object)
+        throw new TypeError("connect: options come second");
     const urls = [url].flat().map((u) => new URL(u, location?.href));
     if (!urls.length)
         throw new TypeError("connect: there is no URL");

@@ -501,6 +501,7 @@ const defaultTimeout = 30_000;
  */
 export function connect(url: string | URL | readonly (string | URL)[] = "/", options: ConnectOptions = {}): Rope {
   const { location } = globalThis as { location?: Location };
+  if (url.constructor === Object) throw new TypeError("connect: options come second");
   const urls = [url].flat().map((u) => new URL(u as string, location?.href));
   if (!urls.length) throw new TypeError("connect: there is no URL");
   return new Rope(urls, urls[0]!.host === location?.host, options);

@@ -4,7 +4,7 @@ export type Code =
   | "unauthenticated" | "forbidden" | "no_service" | "no_client" | "not_found" | "conflict"
   | "service_down" | "service_lost" | "node_lost" | "mesh_split" | "connection_lost" | "deadline_exceeded"
   | "canceled" | "no_quorum" | "not_ready"
-  | "rate_limited" | "overloaded" | "too_many_calls" | "too_many_routes" | "slow_consumer" | "shutting_down"
+  | "rate_limited" | "overloaded" | "too_many_calls" | "too_many_routes" | "slow_consumer" | "circuit_open" | "shutting_down"
   | "internal" | "unimplemented";
 
 /** What an error message carries. Times are in seconds, as everywhere on the wire. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BatchReader, encodeBatch } from "../src/batch.js";
+import { connect } from "../src/client.js";
 import { wait } from "../src/close.js";
 import { fromWire, RopewalkError, toWire } from "../src/error.js";
 import { bytes, decode, encode, encodeBody } from "../src/message.js";
@@ -163,4 +164,8 @@ it("full jitter stays below its bound", () => {
     expect(wait(i, { base: 100, max: 1000 })).toBeLessThanOrEqual(Math.min(1000, 100 * 2 ** i));
     expect(wait(i, {})).toBeGreaterThanOrEqual(0);
   }
+});
+
+it("options in the place of the URL are a mistake", () => {
+  expect(() => connect({ token: "x" } as unknown as string)).toThrow("options come second");
 });
