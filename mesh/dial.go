@@ -146,18 +146,40 @@ func (m *Mesh) hurry() {
 func (m *Mesh) spread(now time.Time, publish func(card []byte)) {
 	b := m.cardPacket()
 	ends, all := m.audience(b, now)
-	if len(ends) > 0 {
-		m.together(func() {
-			for _, e := range ends {
-				if e.line.Send(b) == nil {
-					m.metrics.packetsLine.Inc()
-				}
-			}
-		})
-	}
+	m.overLines(b, ends, now)
 	if all {
 		publish(b)
 	}
+}
+
+// keepLines sends the card over all lines if nothing else does so each interval:
+// a [Discovery] may spread it in another way than by Publish, and lines over
+// which none comes are given up.
+func (m *Mesh) keepLines(now time.Time) {
+	if m.cfg.Lines == nil || now.Sub(m.at(m.spreadAt.Load())) < m.cfg.Interval {
+		return
+	}
+	var ends []*End
+	for _, n := range m.links(false) {
+		if e := n.line.Load(); e != nil {
+			ends = append(ends, e)
+		}
+	}
+	m.overLines(m.cardPacket(), ends, now)
+}
+
+func (m *Mesh) overLines(card []byte, ends []*End, now time.Time) {
+	m.spreadAt.Store(m.since(now))
+	if len(ends) == 0 {
+		return
+	}
+	m.together(func() {
+		for _, e := range ends {
+			if e.line.Send(card) == nil {
+				m.metrics.packetsLine.Inc()
+			}
+		}
+	})
 }
 
 // audience returns the lines that a card goes over, and whether it goes over the

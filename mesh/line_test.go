@@ -268,3 +268,23 @@ ropewalk_mesh_lines_lost_total 1
 		b.stop(t)
 	})
 }
+
+// TestLinesWithoutPublish wants lines to stay with a discovery that does not use
+// the backplane.
+func TestLinesWithoutPublish(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, d := ropewalktest.NewNetwork(3), new(board)
+		found := func(c *mesh.Config) { c.Discovery = d }
+		a, b := start(t, h, "a", lined(h), found), start(t, h, "b", lined(h), found)
+		time.Sleep(10 * time.Second)
+		for range 60 {
+			if got := lines(a) + lines(b); got != "b=direct a=direct " {
+				t.Fatalf("lines: %s", got)
+			}
+			time.Sleep(1100 * time.Millisecond)
+		}
+		a.stop(t)
+		b.stop(t)
+	})
+}

@@ -3,7 +3,10 @@ package mesh_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ropewalk/ropewalk/mesh"
 )
@@ -40,4 +43,33 @@ func (p picky) Dial(ctx context.Context, c *mesh.Card) error {
 		return errors.New("not from here")
 	}
 	return p.Lines.Dial(ctx, c)
+}
+
+// board is a discovery that spreads cards without the backplane.
+type board struct {
+	mu   sync.Mutex
+	dirs []mesh.Directory
+}
+
+func (*board) Name() string           { return "board" }
+func (*board) Trusts(*mesh.Card) bool { return true }
+
+func (b *board) Run(ctx context.Context, d mesh.Directory) {
+	b.mu.Lock()
+	b.dirs = append(b.dirs, d)
+	b.mu.Unlock()
+	ticker := time.NewTicker(d.Interval())
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		b.mu.Lock()
+		all := slices.Clone(b.dirs)
+		b.mu.Unlock()
+		for _, other := range all {
+			_ = other.Seen(d.Card())
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+	}
 }

@@ -142,6 +142,7 @@ type Mesh struct {
 	draining  atomic.Bool
 	restored  atomic.Int64 // when it could work again after it could not
 	stalled   atomic.Int64 // when this process ran again after it did not for longer than usual
+	spreadAt  atomic.Int64 // when the card went over the lines last
 	routes    atomic.Int64
 	renew     chan struct{} // has the announcer look again
 	lookAgain *time.Timer   // when to look who is silent

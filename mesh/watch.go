@@ -31,7 +31,9 @@ func (m *Mesh) runWatch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.lookAgain.C:
-			m.look(time.Now(), false)
+			now := time.Now()
+			m.look(now, false)
+			m.keepLines(now)
 		}
 	}
 }
@@ -44,6 +46,9 @@ func (m *Mesh) look(now time.Time, again bool) {
 	wait := min(m.tendLines(now), m.watch(now))
 	if again && wait > m.cfg.Interval*9/8 {
 		wait = watchLast
+	}
+	if !again && m.cfg.Lines != nil {
+		wait = min(wait, m.cfg.Interval)
 	}
 	m.lookAgain.Reset(max(wait, watchLeast))
 	m.ping(now)
