@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
@@ -42,6 +43,13 @@ type Decision struct {
 
 	policy *Policy
 	rule   *rule
+	advice *atomic.Pointer[advice] // of a refusal that is kept; nil: it is worked out each time
+}
+
+// advice is what would help who is refused. To find it takes a look at all rules.
+type advice struct {
+	code message.Code
+	hint string
 }
 
 // By is the name of the rule that decided, or "preset".
@@ -162,7 +170,7 @@ func (d Decision) Error(s *session.Session, ask Ask) *message.Error {
 	if s == nil {
 		s = session.Anonymous()
 	}
-	code, hint := d.needed(s, ask)
+	code, hint := d.advise(s, ask)
 	address := clip(ask.Address.String())
 	e := message.NewError(code, "may not "+ask.Verb.phrase(address)+": "+d.reason(), hint)
 	e.Path = address
@@ -182,6 +190,20 @@ func (d Decision) reason() string {
 		return fmt.Sprintf("rule %s forbids it: %s", quote(d.Rule), d.Why)
 	}
 	return fmt.Sprintf("rule %s forbids it", quote(d.Rule))
+}
+
+// advise is needed, once for a decision that is kept: who is refused may ask again
+// and again.
+func (d Decision) advise(s *session.Session, ask Ask) (code message.Code, hint string) {
+	if d.advice == nil {
+		return d.needed(s, ask)
+	}
+	if known := d.advice.Load(); known != nil {
+		return known.code, known.hint
+	}
+	code, hint = d.needed(s, ask)
+	d.advice.Store(&advice{code, strings.Clone(hint)})
+	return code, hint
 }
 
 // maxNeeds is how many rules a hint names.

@@ -78,6 +78,9 @@ func (g *Guard) Check(s *session.Session, ask Ask) Decision {
 		return *d
 	}
 	d := book.Decide(s, ask)
+	if !d.Allowed {
+		d.advice = new(atomic.Pointer[advice])
+	}
 	m.keep(&k, hash, d)
 	return d
 }

@@ -7,9 +7,15 @@ import (
 	"testing"
 
 	"github.com/ropewalk/ropewalk/internal/race"
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/session"
 )
+
+// same tells whether two decisions say the same.
+func same(a, b policy.Decision) bool {
+	return a.Allowed == b.Allowed && a.By() == b.By() && a.Preset == b.Preset && a.Why == b.Why
+}
 
 func TestGuard(t *testing.T) {
 	t.Parallel()
@@ -188,4 +194,29 @@ func BenchmarkCheck(b *testing.B) {
 			g.Policy().Decide(s, a)
 		}
 	})
+}
+
+// Who is refused again and again is told the same, and the rules are looked
+// through once.
+func TestRefusalsThatAreKeptAreCheap(t *testing.T) { //nolint:paralleltest // it counts allocations
+	var rules []policy.Rule
+	for i := range 1000 {
+		rules = append(rules, policy.Rule{Verbs: []string{"call"}, Addresses: []string{"svc:/**"}, When: fmt.Sprintf("claims.x == %d", i)})
+	}
+	p, err := policy.Compile(policy.Config{Preset: "closed", Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := policy.NewGuard(p)
+	ask := policy.Ask{Verb: policy.Call, Address: message.Address{Name: "svc", Path: "/x"}}
+	want := p.Decide(nil, ask).Error(nil, ask)
+	allocs := testing.AllocsPerRun(10, func() {
+		got := g.Check(nil, ask).Error(nil, ask)
+		if got.Error() != want.Error() || got.Hint != want.Hint || got.Code != want.Code {
+			t.Errorf("%v (%s), want %v (%s)", got, got.Hint, want, want.Hint)
+		}
+	})
+	if allocs > 50 && !race.Enabled {
+		t.Errorf("%v allocations for a refusal that is known", allocs)
+	}
 }
