@@ -149,12 +149,12 @@ func (p *poller) epoll() int {
 }
 
 func (p *poller) handle(fd int, gen, events uint32) {
-	switch fd {
-	case p.wakefd:
+	switch {
+	case fd == p.wakefd:
 		var b [8]byte
 		_, _ = rawRead(fd, b[:])
 		return
-	case p.beatfd:
+	case fd == p.beatfd && p.beat != nil: // without one the descriptor is 0, and may be a socket's
 		p.onBeat()
 		return
 	}
