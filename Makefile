@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 GO ?= go
 NPM ?= npm
 LINT := bin/golangci-lint
-FUZZTIME ?= 5s
+FUZZTIME ?= 4s
 
 # Quick ones first; each can be run on its own.
 STAGES := test-vet test-go test-norace test-faults test-bench test-ts test-console test-docs test-e2e lint
@@ -98,7 +98,7 @@ $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && $(GO) build -o ../../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME (5s)
+fuzz: ## each fuzz target for FUZZTIME (4s)
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: bench
