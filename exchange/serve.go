@@ -202,7 +202,7 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 	}
 	if x.cfg.Allow == nil {
 		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",
-			"The node decides who may serve, broadcast, and change or watch the node itself: by \"permissions\" in its configuration, or ropewalk.Config.Allow.")
+			"The node decides who may serve, broadcast, and change or watch the node itself: see \"permissions\" in its configuration.")
 	}
 	return x.cfg.Allow(p, verb, a)
 }

@@ -225,11 +225,11 @@ func whoOf(g policy.Grant, of int) string {
 	case len(g.Needs) > 0:
 		text = "if " + strings.Join(g.Needs, " && ")
 	}
-	var params []string
+	params := make([]string, 0, len(g.Params))
 	for _, name := range slices.Sorted(maps.Keys(g.Params)) {
 		params = append(params, fmt.Sprintf("params[%q] = %q", name, g.Params[name]))
 	}
-	if params != nil {
+	if len(params) > 0 {
 		text += ", with " + strings.Join(params, ", ")
 	}
 	if g.Part {

@@ -149,7 +149,7 @@ async function freeAddress(): Promise<string> {
 export async function serveNotes(port: number, user: string): Promise<Rope> {
   const rope = connect(`ws://127.0.0.1:${port}`);
   rope.on("error", () => {}); // that it may not serve any more is what a test wants
-  await rope.call("login:/password", { user, password });
+  await logIn(rope, user);
   await rope.serve("notes", {
     "/read": () => ["The rope is 300 fathoms long.", note],
     "/watch": async function* (_, { signal }) {
@@ -161,10 +161,23 @@ export async function serveNotes(port: number, user: string): Promise<Rope> {
   return rope;
 }
 
+/** Logs in. Nodes that have just started need a moment until they keep sessions together, and say so. */
+async function logIn(rope: Rope, user: string): Promise<void> {
+  for (;;) {
+    try {
+      await rope.call("login:/password", { user, password });
+      return;
+    } catch (err) {
+      if ((err as RopewalkError).code !== "service_down") throw err;
+      await new Promise((again) => setTimeout(again, 100));
+    }
+  }
+}
+
 /** Another process that logs in and watches the notes, until it may not; `code` is the error that tells it. */
 export async function watchNotes(port: number, user: string): Promise<{ code: Promise<string> }> {
   const rope = connect(`ws://127.0.0.1:${port}`);
-  await rope.call("login:/password", { user, password });
+  await logIn(rope, user);
   const parts = rope.stream("notes:/watch", undefined, { timeout: 60_000 })[Symbol.asyncIterator]();
   await parts.next();
   const code = parts.next().then(() => "", (err: RopewalkError) => err.code).finally(() => void rope.close());
