@@ -29,7 +29,8 @@ type leg struct {
 	server route.Endpoint   // that was chosen
 	tried  []route.Endpoint // that were chosen before and returned it
 
-	trusted bool // with the session of the caller
+	trusted bool   // with the session of the caller: it is another node
+	to      []byte // the address that was asked, if it is a connection
 
 	got, credited uint64 // of the costs of its parts; guarded by desk.mu
 }
@@ -166,7 +167,7 @@ func (d *desk) answered(m *message.Message) {
 		res = d.find(id)
 	} else if ok {
 		l, _ := d.take(id)
-		res, patch = l.res, patchOf(&l, m)
+		res, patch = l.res, d.patchOf(&l, m)
 	}
 	if res == nil {
 		// Late: the call was canceled or timed out while the answer was on its

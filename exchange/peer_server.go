@@ -23,11 +23,15 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 	forward(&m.Message, req)
 	m.Verb = message.VerbCall
 	l := p.asks.legOf(req, res, &p.answering)
-	if s := req.Session(); !s.Anonymous() || p.x.cfg.Guard != nil {
-		l.trusted = p.x.trusts(p, req.Address)
-		m.Session = s.Wire(l.trusted)
-	}
+	l.to = req.Message.To
+	m.Session = p.sessionFor(req)
 	p.asks.ask(l, Note{}, m, req, res)
+}
+
+// sessionFor is what this server gets to see of the session of who asks.
+func (p *Peer) sessionFor(req *route.Request) []byte {
+	s := req.Session()
+	return s.Wire(len(s.Secret) > 0 && p.x.trusts(p, req.Address))
 }
 
 // carry implements carrier.
@@ -52,7 +56,7 @@ func (p *Peer) handSend(req *route.Request, res route.Responder) {
 	m := p.x.borrow()
 	forwardSend(&m.Message, req)
 	if req.Address.Name != clientScheme {
-		m.Session = req.Session().Wire(p.x.trusts(p, req.Address))
+		m.Session = p.sessionFor(req)
 	}
 	err := p.link.Deliver(&m.Message)
 	p.x.giveBack(m)

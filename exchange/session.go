@@ -305,8 +305,8 @@ func (p *Peer) UnlockSession() { p.changing.Unlock() }
 
 // patchOf reads what a server wants of its caller's session. A server that is
 // not trusted with sessions, or talks nonsense, wants nothing.
-func patchOf(l *leg, m *message.Message) *session.Patch {
-	if !l.trusted || len(m.Session) == 0 || m.EffectiveVerb() != message.VerbReply {
+func (d *desk) patchOf(l *leg, m *message.Message) *session.Patch {
+	if len(m.Session) == 0 || m.EffectiveVerb() != message.VerbReply || !d.trusts(l) {
 		return nil
 	}
 	var patch session.Patch
@@ -314,6 +314,16 @@ func patchOf(l *leg, m *message.Message) *session.Patch {
 		return nil
 	}
 	return &patch
+}
+
+// trusts reports whether the answer of a leg may change a session.
+func (d *desk) trusts(l *leg) bool {
+	p, here := d.to.(*Peer)
+	if l.trusted || !here {
+		return l.trusted
+	}
+	a, err := message.ParseStrict(string(l.to))
+	return err == nil && d.x.trusts(p, a)
 }
 
 // trusts reports whether a connection may see the secret claims of those who
