@@ -20,6 +20,9 @@ const (
 	// when it has lines to all nodes that it knows: there may be one that neither
 	// side knows, because each was away when the other one came.
 	publishEach = 5
+	// publishFirst is for how many intervals after its start a node speaks to all
+	// each time: others may come up at the same moment.
+	publishFirst = 3
 )
 
 // lineSilence is after how much silence a line is given up, and lineDoubt after
@@ -190,7 +193,7 @@ func (m *Mesh) audience(card []byte, now time.Time) (ends []*End, publish bool) 
 	// When the backplane is to show that a node is there whose line is silent, it
 	// needs time for that. And a node that has come just now may not be connected.
 	publish = m.cfg.Lines == nil || m.cfg.DeadAfter < m.cfg.Interval*5/2 ||
-		len(m.members) == 0 || now.Sub(m.started) < 2*publishEach*m.cfg.Interval
+		len(m.members) == 0 || now.Sub(m.started) < publishFirst*m.cfg.Interval
 	for _, mem := range m.members {
 		var e *End
 		if mem.link != nil {
