@@ -194,9 +194,9 @@ func ratios(a, b []float64) []float64 {
 
 // differences is how much more a is than b, round by round.
 func differences(a, b []float64) []float64 {
-	var got []float64
-	for i := range min(len(a), len(b)) {
-		got = append(got, a[i]-b[i])
+	got := make([]float64, min(len(a), len(b)))
+	for i := range got {
+		got[i] = a[i] - b[i]
 	}
 	return got
 }

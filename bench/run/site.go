@@ -145,7 +145,8 @@ const sessionRules = 20
 // connection of the load generator has a session of its own.
 func sessionSite(b *bench, st step) (*site, error) {
 	s := new(site)
-	rules := []map[string]any{{"name": "services", "verbs": []string{"serve"}, "addresses": []string{"bench:/**"}}}
+	rules := make([]map[string]any, 0, 1+sessionRules)
+	rules = append(rules, map[string]any{"name": "services", "verbs": []string{"serve"}, "addresses": []string{"bench:/**"}})
 	for i := range sessionRules {
 		rules = append(rules, map[string]any{
 			"name": "tenant " + strconv.Itoa(i), "verbs": []string{"call"}, "addresses": []string{"bench:/**"},
