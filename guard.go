@@ -1,8 +1,6 @@
 package ropewalk
 
 import (
-	"net"
-
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
@@ -50,14 +48,6 @@ func askOf(p route.Peer, act string, a message.Address) (policy.Ask, error) {
 		ask.IP = peer.IP()
 	}
 	return ask, err
-}
-
-// host is an address without its port.
-func host(addr string) string {
-	if h, _, err := net.SplitHostPort(addr); err == nil {
-		return h
-	}
-	return addr
 }
 
 // SetPermissions replaces the rules. What they take away from those who are

@@ -249,7 +249,7 @@ func (s *sessions) logOut(ctx context.Context, p *exchange.Peer, everywhere bool
 // List implements nodeapi.Sessions.
 func (s *sessions) List(ctx context.Context, subject string) ([]nodeapi.SessionInfo, error) {
 	found := make(map[string]*nodeapi.SessionInfo)
-	add := func(v *session.Session) *nodeapi.SessionInfo {
+	add := func(v keeper.Info) *nodeapi.SessionInfo {
 		i := found[v.ID]
 		if i == nil {
 			i = &nodeapi.SessionInfo{ID: v.ID, Subject: v.Subject, Issuer: v.Issuer, Since: seconds(v.Since), Expires: seconds(v.Expires), Held: v.Held}
@@ -257,20 +257,17 @@ func (s *sessions) List(ctx context.Context, subject string) ([]nodeapi.SessionI
 		}
 		return i
 	}
-	held, err := s.keeper.List(ctx, keeper.Filter{Subject: subject})
+	kept, err := s.keeper.List(ctx, keeper.Filter{Subject: subject})
 	if err != nil {
 		return nil, err
 	}
-	for i := range held {
-		v := &held[i]
-		found[v.ID] = &nodeapi.SessionInfo{
-			ID: v.ID, Subject: v.Subject, Issuer: v.Issuer, Since: seconds(v.Since), Expires: seconds(v.Expires), Held: v.Held,
-		}
+	for _, v := range kept {
+		add(v)
 	}
 	s.mu.Lock()
 	for p := range s.live {
 		if v := p.Session(); !v.Anonymous() && (subject == "" || v.Subject == subject) {
-			i := add(v)
+			i := add(keeper.InfoOf(v))
 			i.Clients = append(i.Clients, p.ID())
 		}
 	}
@@ -305,7 +302,7 @@ func (s *sessions) close() {
 func who(p *exchange.Peer) audit.Who { return whoIs(p, p.Session()) }
 
 func whoIs(p *exchange.Peer, s *session.Session) audit.Who {
-	return audit.Who{Subject: s.Subject, Session: s.ID, Client: p.ID(), IP: host(p.RemoteAddr())}
+	return audit.Who{Subject: s.Subject, Session: s.ID, Client: p.ID(), IP: p.IP()}
 }
 
 var (

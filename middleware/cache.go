@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"encoding/json"
@@ -170,7 +171,7 @@ func NewCache(log *slog.Logger, m *CacheMetrics, cfg CacheConfig) *AnswerCache {
 	must(cfg.Validate())
 	c := &AnswerCache{
 		log: log, metrics: m, routes: make(map[string]*cacheRoute), invalidates: make(map[string][]target),
-		store: newStore(or(cfg.Entries, DefaultCacheEntries), or(cfg.Bytes, DefaultCacheBytes), or(cfg.Answer, DefaultCacheAnswer)),
+		store: newStore(cmp.Or(cfg.Entries, DefaultCacheEntries), cmp.Or(cfg.Bytes, DefaultCacheBytes), cmp.Or(cfg.Answer, DefaultCacheAnswer)),
 	}
 	c.store.lost = m.lost
 	for name, r := range cfg.Routes {

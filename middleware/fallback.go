@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -179,7 +180,7 @@ func Fallback(log *slog.Logger, m *FallbackMetrics, cfg FallbackConfig) route.Mi
 	must(cfg.Validate())
 	f := &fallback{
 		log: log, metrics: m, rules: make(map[string][]*fallbackRule),
-		last: newStore(or(cfg.Entries, DefaultFallbackEntries), or(cfg.Bytes, DefaultFallbackBytes), or(cfg.Answer, DefaultFallbackAnswer)),
+		last: newStore(cmp.Or(cfg.Entries, DefaultFallbackEntries), cmp.Or(cfg.Bytes, DefaultFallbackBytes), cmp.Or(cfg.Answer, DefaultFallbackAnswer)),
 	}
 	for name, r := range cfg.Routes {
 		rule := newFallbackRule(name, r)

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/sha256"
@@ -76,14 +77,6 @@ func (c IdempotencyConfig) Validate() error {
 	return nil
 }
 
-// or returns n, or other if n is zero.
-func or(n, other int) int {
-	if n == 0 {
-		return other
-	}
-	return n
-}
-
 // IdempotencyMetrics are what [Idempotency] counts.
 type IdempotencyMetrics struct{ calls *prometheus.CounterVec }
 
@@ -134,11 +127,11 @@ func Idempotency(log *slog.Logger, m *IdempotencyMetrics, cfg IdempotencyConfig)
 	must(cfg.Validate())
 	k := &keyring{
 		log: log, metrics: m, only: setOf(cfg.Routes), keep: cfg.Keep.Or(DefaultIdempotencyKeep),
-		most: or(cfg.Entries, DefaultIdempotencyEntries), room: or(cfg.Bytes, DefaultIdempotencyBytes),
-		answer: or(cfg.Answer, DefaultIdempotencyAnswer),
+		most: cmp.Or(cfg.Entries, DefaultIdempotencyEntries), room: cmp.Or(cfg.Bytes, DefaultIdempotencyBytes),
+		answer: cmp.Or(cfg.Answer, DefaultIdempotencyAnswer),
 		byKey:  make(map[digest]*keyed), owners: make(map[digest]*owner),
 	}
-	k.perOwner = min(or(cfg.PerUser, DefaultIdempotencyPerUser), k.most)
+	k.perOwner = min(cmp.Or(cfg.PerUser, DefaultIdempotencyPerUser), k.most)
 	return func(next route.Handler) route.Handler {
 		return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
 			if len(req.Message.Headers) == 0 || req.Message.EffectiveVerb() != message.VerbCall {

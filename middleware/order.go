@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -118,7 +119,7 @@ func InOrder(log *slog.Logger, m *OrderMetrics, cfg OrderConfig) route.Middlewar
 	must(cfg.Validate())
 	o := &ordering{
 		log: log, metrics: m, only: setOf(cfg.Routes), by: cfg.By, header: cfg.Header,
-		queue: or(cfg.Queue, DefaultOrderQueue), room: or(cfg.Waiting, DefaultOrderWaiting),
+		queue: cmp.Or(cfg.Queue, DefaultOrderQueue), room: cmp.Or(cfg.Waiting, DefaultOrderWaiting),
 		wait: time.Duration(cfg.Wait), lines: make(map[orderKey]*orderly),
 	}
 	return func(next route.Handler) route.Handler {
