@@ -134,9 +134,6 @@ func NewBreakerMetrics(reg prometheus.Registerer) (*BreakerMetrics, error) {
 			Name: "ropewalk_circuit_refusals_total", Help: "Times at which a circuit kept a call from a server, by route.",
 		}, []string{"route"}),
 	}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.open, err = register(reg, m.open, err)
 	m.changes, err = register(reg, m.changes, err)

@@ -132,9 +132,6 @@ func NewCacheMetrics(reg prometheus.Registerer) (*CacheMetrics, error) {
 			Name: "ropewalk_cache_forgotten_total", Help: "Cached answers that were forgotten, because they were old, the cache full, or they invalid.",
 		}, []string{"reason"}),
 	}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.calls, err = register(reg, m.calls, err)
 	m.forgotten, err = register(reg, m.forgotten, err)

@@ -147,9 +147,6 @@ func NewFallbackMetrics(reg prometheus.Registerer) (*FallbackMetrics, error) {
 	m := &FallbackMetrics{answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ropewalk_fallbacks_total", Help: "Calls that failed or took too long, by what was tried in their place: address, last, value or none.",
 	}, []string{"by"})}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.answers, err = register(reg, m.answers, err)
 	return m, err

@@ -65,9 +65,6 @@ func NewHedgeMetrics(reg prometheus.Registerer) (*HedgeMetrics, error) {
 	m := &HedgeMetrics{asked: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ropewalk_hedges_total", Help: "Calls that were slow: won or lost by the second server, or refused by the budget.",
 	}, []string{"result"})}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.asked, err = register(reg, m.asked, err)
 	return m, err

@@ -88,9 +88,6 @@ func NewIdempotencyMetrics(reg prometheus.Registerer) (*IdempotencyMetrics, erro
 	m := &IdempotencyMetrics{calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "ropewalk_idempotency_calls_total", Help: "Calls with an idempotency key, by what became of them: first, waited, replayed or refused.",
 	}, []string{"result"})}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.calls, err = register(reg, m.calls, err)
 	return m, err

@@ -46,9 +46,6 @@ func NewCallMetrics(reg prometheus.Registerer) (*CallMetrics, error) {
 		}, []string{"route"}),
 	}
 	m.routes = newByRoute(m.ofRoute)
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.calls, err = register(reg, m.calls, err)
 	m.seconds, err = register(reg, m.seconds, err)
@@ -56,8 +53,12 @@ func NewCallMetrics(reg prometheus.Registerer) (*CallMetrics, error) {
 	return m, err
 }
 
-// register returns the collector that is registered under the name of c.
+// register returns the collector that is registered under the name of c; c itself
+// if reg is nil.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C, before error) (C, error) {
+	if reg == nil {
+		return c, before
+	}
 	err := reg.Register(c)
 	if have, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if same, ok := have.ExistingCollector.(C); ok {

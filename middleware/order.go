@@ -88,9 +88,6 @@ func NewOrderMetrics(reg prometheus.Registerer) (*OrderMetrics, error) {
 		Name: "ropewalk_in_order_calls_total",
 		Help: "Calls of ordered routes: those that ran at_once, that waited, that left while they waited, and that were refused.",
 	}, []string{"result"})}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.calls, err = register(reg, m.calls, err)
 	return m, err

@@ -75,9 +75,6 @@ func NewRetryMetrics(reg prometheus.Registerer) (*RetryMetrics, error) {
 			Name: "ropewalk_call_retries_refused_total", Help: "Calls that were not tried again because the budget was used up.",
 		}),
 	}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.again, err = register(reg, m.again, err)
 	m.refused, err = register(reg, m.refused, err)

@@ -128,9 +128,6 @@ func NewShedMetrics(reg prometheus.Registerer) (*ShedMetrics, error) {
 			Name: "ropewalk_shed_load", Help: "Load when it was last looked at; from 1 on calls of normal priority are refused.",
 		}),
 	}
-	if reg == nil {
-		return m, nil
-	}
 	var err error
 	m.refused, err = register(reg, m.refused, err)
 	m.load, err = register(reg, m.load, err)

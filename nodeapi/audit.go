@@ -2,7 +2,6 @@ package nodeapi
 
 import (
 	"context"
-	"net"
 
 	"github.com/ropewalk/ropewalk/audit"
 	"github.com/ropewalk/ropewalk/message"
@@ -19,10 +18,7 @@ func Caller(ctx context.Context) audit.Who {
 	s := req.Session()
 	who := audit.Who{Subject: s.Subject, Session: s.ID}
 	if p := req.Peer; p != nil {
-		who.Client, who.IP = p.ID(), p.RemoteAddr()
-		if host, _, err := net.SplitHostPort(who.IP); err == nil {
-			who.IP = host
-		}
+		who.Client, who.IP = p.ID(), p.RemoteAddr() // the log cuts off the port
 	}
 	return who
 }
