@@ -25,6 +25,8 @@ type serveBody struct {
 	Metadata    json.RawMessage `json:"metadata"`
 	// Idempotent says that repeating a call does no harm.
 	Idempotent bool `json:"idempotent"`
+	// Topic says that the route can be watched.
+	Topic *route.Topic `json:"topic"`
 	// Validate has the node check bodies against In, for servers that do not.
 	Validate bool `json:"validate"`
 }
@@ -118,7 +120,7 @@ func serveInfo(body []byte) (route.Info, error) {
 	info := route.Info{
 		Version: b.Version, Description: b.Description,
 		In: b.In, Out: b.Out, Metadata: b.Metadata, Since: time.Now(),
-		Idempotent: b.Idempotent,
+		Idempotent: b.Idempotent, Topic: b.Topic,
 	}
 	if b.Validate && len(b.In) > 0 {
 		in, err := schema.Compile(b.In)

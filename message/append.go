@@ -105,6 +105,16 @@ func (w *writer) envelope(m *Message) {
 		w.key(`"seq":`)
 		w.dst = strconv.AppendUint(w.dst, m.Seq, 10)
 	}
+	w.text(`"tpc":`, m.Topic)
+	w.text(`"epo":`, m.Epoch)
+	if m.Offset > 0 {
+		w.key(`"off":`)
+		w.dst = strconv.AppendUint(w.dst, m.Offset, 10)
+	}
+	if m.Fault {
+		w.key(`"flt":true`)
+	}
+	w.raw(`"pub":`, m.Publisher)
 	w.text(`"cty":`, m.ContentType)
 	w.raw(`"str":`, m.Strategy)
 	if m.Ack {

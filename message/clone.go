@@ -44,7 +44,8 @@ func (m *Message) Size() int { return m.envelopeLen() + len(m.Body) }
 func (m *Message) envelopeLen() int {
 	return len(m.To) + len(m.From) + len(m.Mid) + len(m.Rmid) + len(m.Headers) + len(m.Timestamp) +
 		len(m.Type) + len(m.UMFVersion) + len(m.Via) + len(m.Forward) + len(m.Signature) +
-		len(m.Authorization) + len(m.Session) + len(m.ContentType) + len(m.Strategy)
+		len(m.Authorization) + len(m.Session) + len(m.ContentType) + len(m.Strategy) +
+		len(m.Topic) + len(m.Epoch) + len(m.Publisher)
 }
 
 // ownEnvelope moves the bytes of all fields but the body to the end of buf,
@@ -64,6 +65,9 @@ func (m *Message) ownEnvelope(buf []byte) []byte {
 	buf = own(buf, &m.Authorization)
 	buf = own(buf, &m.Session)
 	buf = own(buf, &m.ContentType)
+	buf = own(buf, &m.Topic)
+	buf = own(buf, &m.Epoch)
+	buf = own(buf, &m.Publisher)
 	return own(buf, &m.Strategy)
 }
 

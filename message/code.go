@@ -27,6 +27,14 @@ const (
 	CodeNoClient        Code = "no_client"       // no client with this id is connected
 	CodeNotFound        Code = "not_found"       // the service is there, the thing asked for is not
 	CodeConflict        Code = "conflict"        // the request does not fit the present state
+	CodeRevoked         Code = "revoked"         // a watch that was permitted is not any more
+
+	// Content.
+	CodeBadContent    Code = "bad_content"    // what stands on the server is broken: JSON, SQL, a script that cannot be read
+	CodeScriptFailed  Code = "script_failed"  // a script threw an error
+	CodeLimitExceeded Code = "limit_exceeded" // a query or script took more time, memory or room than it may
+	CodeSourceDown    Code = "source_down"    // where the content comes from cannot be reached
+	CodeStorageFull   Code = "storage_full"   // there is no room to write to
 
 	// The way there and back.
 	CodeServiceDown      Code = "service_down"      // somebody served this, and all of them are gone
@@ -45,8 +53,9 @@ const (
 	CodeCircuitOpen   Code = "circuit_open"   // the servers have failed too often, and are left alone for a while
 	CodeTooManyCalls  Code = "too_many_calls" // the connection has too many calls in flight
 	CodeTooManyRoutes Code = "too_many_routes"
-	CodeSlowConsumer  Code = "slow_consumer" // the receiver does not take its messages
-	CodeShuttingDown  Code = "shutting_down" // the node takes no new work
+	CodeTooManyTopics Code = "too_many_topics" // the connection watches too much, or the node has too many topics
+	CodeSlowConsumer  Code = "slow_consumer"   // the receiver does not take its messages
+	CodeShuttingDown  Code = "shutting_down"   // the node takes no new work
 
 	// Ours.
 	CodeInternal      Code = "internal"      // a bug on the serving side

@@ -29,6 +29,13 @@ var codeTable = [...]CodeInfo{
 	{CodeNoClient, 404, false, "No client with this id is connected.", "Use the id from the welcome of a connection that is still open."},
 	{CodeNotFound, 404, false, "The service is there, the thing asked for is not.", "Check the name of what you asked for."},
 	{CodeConflict, 409, false, "The request does not fit the present state.", "Read the state again, then decide."},
+	{CodeRevoked, 403, false, "A watch that was permitted is not any more.", "Log in again, or ask the owner of the node for the permission."},
+
+	{CodeBadContent, 500, false, "What stands on the server is broken: JSON, SQL or a script that cannot be read.", "Correct the file at the place that the error names."},
+	{CodeScriptFailed, 500, false, "A script on the server threw an error.", "Look at the file and line in the details of the error."},
+	{CodeLimitExceeded, 500, false, "A query or script took more time, memory or room than it may.", "Ask for less at a time, or raise the limit in the node's configuration."},
+	{CodeSourceDown, 503, true, "Where the content comes from, such as a database, cannot be reached.", "Wait: watchers get the content when it is back."},
+	{CodeStorageFull, 507, false, "There is no room on the disk of the server; nothing was written.", "Make room on the server, then publish again."},
 
 	{CodeServiceDown, 503, true, "Somebody served this address, and all of them are gone.", "Start the service, or try again when it is back."},
 	{CodeServiceLost, 502, false, "The server went away during the call; it may have been executed.", "Check whether it was executed before you try again."},
@@ -45,6 +52,7 @@ var codeTable = [...]CodeInfo{
 	{CodeCircuitOpen, 503, true, "The servers failed too often and are left alone for a while; the call was not handed to any.", "Try again after the time in retryAfter; the servers' logs tell why they fail."},
 	{CodeTooManyCalls, 429, true, "The connection has too many calls in flight.", "Wait for answers before you call again."},
 	{CodeTooManyRoutes, 429, false, "The connection or the node serves too many routes.", "Serve patterns such as /item/{id} in place of single paths."},
+	{CodeTooManyTopics, 429, false, "The connection watches too many topics, or the node has too many.", "Unsubscribe from what nobody looks at, or watch a pattern."},
 	{CodeSlowConsumer, 503, false, "The receiver does not take its messages.", "Read faster, or ask for less."},
 	{CodeShuttingDown, 503, true, "The node takes no new work.", "Connect again; another node, or this one after its restart, will answer."},
 

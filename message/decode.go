@@ -157,17 +157,27 @@ func (d *decoder) member(key, val *value) {
 	case "ver", "version":
 		d.text(&m.UMFVersion, val, "ver")
 	case "seq", "sequence":
-		d.sequence(val)
+		d.number(&m.Seq, val, "seq")
 	case "cty", "contentType":
 		d.contentType(val)
 	case "str", "strategy":
 		d.raw(&m.Strategy, val, "str", true)
 	case "ack", "acknowledge":
-		d.acknowledge(val)
+		d.flag(&m.Ack, val, "ack")
 	case "aut", "authorization":
 		d.text(&m.Authorization, val, "aut")
 	case "ses":
 		d.raw(&m.Session, val, "ses", false)
+	case "tpc", "topic":
+		d.text(&m.Topic, val, "tpc")
+	case "epo", "epoch":
+		d.text(&m.Epoch, val, "epo")
+	case "off", "offset":
+		d.number(&m.Offset, val, "off")
+	case "flt", "fault":
+		d.flag(&m.Fault, val, "flt")
+	case "pub", "publisher":
+		d.raw(&m.Publisher, val, "pub", false)
 	case "via":
 		d.text(&m.Via, val, "via")
 	case "fwd", "forward":
@@ -278,24 +288,24 @@ func (d *decoder) timeout(val *value) {
 	}
 }
 
-func (d *decoder) sequence(val *value) {
-	d.m.Seq = 0
+func (d *decoder) number(f *uint64, val *value, name string) {
+	*f = 0
 	if val.kind == kindNull {
 		return
 	}
 	n, ok := parseUint(val.raw)
 	if val.kind != kindNumber || !ok {
-		d.wrongType("seq", "a whole number from 1")
+		d.wrongType(name, "a whole number from 1")
 		return
 	}
-	d.m.Seq = n
+	*f = n
 }
 
-func (d *decoder) acknowledge(val *value) {
-	d.m.Ack = val.raw[0] == 't'
+func (d *decoder) flag(f *bool, val *value, name string) {
+	*f = val.raw[0] == 't'
 	if val.kind != kindBool && val.kind != kindNull {
-		d.m.Ack = false
-		d.wrongType("ack", "true or false")
+		*f = false
+		d.wrongType(name, "true or false")
 	}
 }
 

@@ -44,6 +44,22 @@ const (
 	VerbNodes
 	// VerbSession tells a client what became of its session.
 	VerbSession
+	// VerbGet asks for the content of a topic as it is now: one reply or error.
+	VerbGet
+	// VerbSubscribe asks for the content of a topic, or its events, and for every
+	// change from then on. Its reply has the content and the topic's id on this
+	// connection; then come updates.
+	VerbSubscribe
+	// VerbUnsubscribe ends that: of the topic named by Topic. From a node it tells
+	// that the watch is over, and why.
+	VerbUnsubscribe
+	// VerbPublish gives a topic a new content or event; without a body it deletes
+	// the content.
+	VerbPublish
+	// VerbUpdate brings a watcher a new content, a change of it, or an event.
+	VerbUpdate
+	// VerbGap tells a watcher that it has missed events before Offset.
+	VerbGap
 )
 
 // Message is one message and its envelope.
@@ -71,6 +87,13 @@ type Message struct {
 	Signature     []byte        // see [Sign]
 	Authorization []byte        // token of the sender
 	Session       []byte        // JSON object: of a request, the session of its caller; of a reply, what is to become of that
+
+	// Of topics; see docs/reference/wire.md.
+	Topic     []byte // of what a connection watches: the id that its node gave it
+	Epoch     []byte // of Offset: another one means that the count began anew
+	Offset    uint64 // position of a content or event in its topic, from 1
+	Fault     bool   // there is no content now: the body is that of an error
+	Publisher []byte // JSON object: who published an event
 
 	Seq         uint64 // position of a part among the parts of its call, from 1
 	ContentType []byte // of the body; nil means application/json

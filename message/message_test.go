@@ -32,7 +32,7 @@ func TestEffectiveVerb(t *testing.T) {
 
 func TestVerbs(t *testing.T) {
 	t.Parallel()
-	for v := message.VerbNone; v <= message.VerbSession; v++ {
+	for v := message.VerbNone; v <= message.VerbGap; v++ {
 		text, err := v.MarshalText()
 		var again message.Verb
 		if err != nil || string(text) != v.String() || again.UnmarshalText(text) != nil || again != v {
@@ -43,7 +43,7 @@ func TestVerbs(t *testing.T) {
 			t.Errorf("%s: got %s, %v", v, got, ok)
 		}
 	}
-	bad := message.VerbSession + 1
+	bad := message.VerbGap + 1
 	_, err := bad.MarshalText()
 	code(t, err, message.CodeUnknownVerb)
 	code(t, bad.UnmarshalText([]byte("jump")), message.CodeUnknownVerb)

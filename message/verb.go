@@ -17,6 +17,13 @@ var verbs = [...]string{
 	VerbDrain:   "drain",
 	VerbNodes:   "nodes",
 	VerbSession: "session",
+
+	VerbGet:         "get",
+	VerbSubscribe:   "subscribe",
+	VerbUnsubscribe: "unsubscribe",
+	VerbPublish:     "publish",
+	VerbUpdate:      "update",
+	VerbGap:         "gap",
 }
 
 // verbHint names all verbs.
@@ -50,6 +57,18 @@ func ParseVerb(s string) (Verb, bool) {
 		return VerbNodes, true
 	case "session":
 		return VerbSession, true
+	case "get":
+		return VerbGet, true
+	case "subscribe":
+		return VerbSubscribe, true
+	case "unsubscribe":
+		return VerbUnsubscribe, true
+	case "publish":
+		return VerbPublish, true
+	case "update":
+		return VerbUpdate, true
+	case "gap":
+		return VerbGap, true
 	default:
 		return VerbNone, false
 	}

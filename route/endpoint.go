@@ -37,4 +37,6 @@ type Info struct {
 	// Check, if there is one, is asked before a request is handed to the
 	// server; an error is the caller's answer. It must not block.
 	Check func(body []byte) error
+	// Topic is set if the route can be watched. It is shared: nobody may change it.
+	Topic *Topic
 }

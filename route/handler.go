@@ -37,6 +37,12 @@ type Body struct {
 	Bytes []byte
 	// ContentType is empty for JSON.
 	ContentType string
+	// Stamp is where in its topic a content or event stands, in what a watcher
+	// gets; nil lets the node that asks count.
+	Stamp *Stamp
+	// Fault says, in a part for a watcher, that there is no content now, and that
+	// Bytes is the body of an error.
+	Fault bool
 	// Session is what is to become of the caller's session, in a reply; nil
 	// leaves it as it is. The reply is given when that is done.
 	Session *session.Patch

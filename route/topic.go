@@ -1,0 +1,71 @@
+package route
+
+import (
+	"slices"
+
+	"github.com/ropewalk/ropewalk/internal/duration"
+)
+
+// What becomes of events that a watcher is too slow for; see [Topic.Slow].
+const (
+	SlowGap        = "gap"
+	SlowDrop       = "drop"
+	SlowDisconnect = "disconnect"
+)
+
+// Topic says how the paths of a route can be watched. A server of such a route
+// is asked with the verbs get, subscribe and publish besides call. One that is
+// asked to subscribe sends the content, or what has happened, as parts until
+// the request ends.
+type Topic struct {
+	// Events is true where each message counts, as in a log; else there is a
+	// content, of which only the latest matters.
+	Events bool `json:"events,omitempty"`
+	// Slow says what becomes of events that a watcher is too slow for: "gap",
+	// which it is told and can fill from the history (the default), "drop", which
+	// drops the oldest without a word, "disconnect".
+	Slow string `json:"slow,omitempty"`
+	// History is how much is kept for those who come back.
+	History History `json:"history,omitzero"`
+	// Presence has the node keep who watches; see node:/topics.
+	Presence bool `json:"presence,omitempty"`
+	// Publisher tells watchers who published an event.
+	Publisher bool `json:"publisher,omitempty"`
+	// Personal is set if what is seen may depend on who looks.
+	Personal bool `json:"personal,omitempty"`
+	// Code are the ends of names, without the dot, of what is run: publishing to
+	// such a path needs the right "code".
+	Code []string `json:"code,omitempty"`
+}
+
+// History bounds what is kept of a topic. All bounds hold; the zero value keeps
+// nothing but the newest content of a state topic.
+type History struct {
+	// Count is how many messages are kept.
+	Count int `json:"count,omitempty"`
+	// Bytes is how large they may be together.
+	Bytes int `json:"bytes,omitempty"`
+	// Age is how long each is kept.
+	Age duration.Duration `json:"age,omitempty"`
+}
+
+// Stamp is where a content or event stands in its topic.
+type Stamp struct {
+	// Epoch names the count of Offset; another one means that it began anew.
+	Epoch string
+	// Offset counts from 1.
+	Offset uint64
+	// To is the address of an event, for who watches many by a pattern.
+	To string
+	// Publisher is a JSON object: who published an event; nil if nobody is told.
+	Publisher []byte
+}
+
+// Equal reports whether two topics, which may be nil, say the same.
+func (t *Topic) Equal(o *Topic) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	return t.Events == o.Events && t.Slow == o.Slow && t.History == o.History && t.Presence == o.Presence &&
+		t.Publisher == o.Publisher && t.Personal == o.Personal && slices.Equal(t.Code, o.Code)
+}
