@@ -1,6 +1,7 @@
 package call
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/ropewalk/ropewalk/route"
@@ -50,6 +51,10 @@ type Settings struct {
 	Ack bool
 	// NoWait fails at once when there is no connection.
 	NoWait bool
+	// Params of a get: a JSON object in canonical form; nil if there are none.
+	Params json.RawMessage
+	// ParamsErr is set if the params cannot be written: the get fails with it.
+	ParamsErr error
 }
 
 // Header is one header of a message.
@@ -134,10 +139,14 @@ func WithNoWait() Option {
 	return option(func(s *Settings) { s.NoWait = true })
 }
 
-// WithBuffer sets how many parts a stream holds for a reader that is busy:
-// [DefaultBuffer] if not given, at least 1. Only streams use it.
-func WithBuffer(parts int) Option {
-	return option(func(s *Settings) { s.Buffer = max(parts, 1) })
+// WithBuffer sets how many parts a stream, or events a watch, holds for a reader
+// that is busy: [DefaultBuffer] if not given, at least 1. Only streams and
+// watches use it.
+func WithBuffer(parts int) BothOption {
+	return bothOption{
+		func(s *Settings) { s.Buffer = max(parts, 1) },
+		func(s *WatchSettings) { s.Buffer = max(parts, 1) },
+	}
 }
 
 // Deadline returns when a call that starts at now ends, given the deadline of
