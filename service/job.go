@@ -55,8 +55,7 @@ func (j *job) run() {
 			text = fmt.Sprint("panic: ", p)
 		}
 		j.logError(text, slog.String("stack", string(debug.Stack())))
-		_ = j.res.Fail(message.NewError(message.CodeInternal, "the service failed while handling the call",
-			"This is a bug in the service; its log has the details."))
+		_ = j.res.Fail(errFailed())
 	}()
 	j.handler.Handle(ctx, j.req, j)
 	returned = true
@@ -214,6 +213,11 @@ func (j *job) logError(cause string, more ...slog.Attr) {
 		slog.String("err", cause),
 	}, more...)
 	j.runner.log.LogAttrs(context.WithoutCancel(j.parent), slog.LevelError, "handler failed", attrs...)
+}
+
+func errFailed() *message.Error {
+	return message.NewError(message.CodeInternal, "the service failed while handling the call",
+		"This is a bug in the service; its log has the details.")
 }
 
 // late is the cause of every context that ends with its deadline.

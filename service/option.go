@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/json"
 
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -21,8 +22,9 @@ type BothOption interface {
 
 // handling is what the options of one path set.
 type handling struct {
-	info  route.Info
-	given bool // schemas were given by WithSchemas
+	info   route.Info
+	given  bool           // schemas were given by WithSchemas
+	inline []message.Verb // that were given to WithInline
 }
 
 type serviceOption func(*Service)

@@ -70,9 +70,15 @@ func NewRunner(parent context.Context, log *slog.Logger, concurrency, queue int)
 }
 
 // Handler returns a handler that runs h. It does not block, as the node
-// requires, and copies the body if nobody did.
+// requires, and copies the body if nobody did. What h was told to do inline, see
+// [WithInline], it does on the goroutine of its caller.
 func (r *Runner) Handler(h route.Handler) route.Handler {
+	inline, _ := h.(*inlineHandler)
 	return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
+		if inline != nil && inline.takes(req.Message.EffectiveVerb()) {
+			r.inline(ctx, inline.Handler, req, res)
+			return
+		}
 		if err := r.admit(); err != nil {
 			_ = res.Fail(err) // it is over already: nobody is left to tell
 			return

@@ -44,6 +44,8 @@ type Route struct {
 	// Handler has the middleware of the service around it. It may block, so it
 	// has to be run by a [Runner].
 	Handler route.Handler
+
+	inline []message.Verb
 }
 
 // New makes a service. The name is what stands before the colon of an address;
@@ -162,7 +164,7 @@ func (s *Service) handle(pattern string, h route.Handler, opts []HandleOption, p
 			fail(fmt.Sprintf("the pattern is the same as %s, added at %s", have.Pattern, s.places[i]))
 		}
 	}
-	s.routes = append(s.routes, Route{Pattern: p, Info: set.info, Handler: h})
+	s.routes = append(s.routes, Route{Pattern: p, Info: set.info, Handler: h, inline: set.inline})
 	s.places = append(s.places, place)
 }
 
@@ -187,6 +189,9 @@ func (s *Service) Routes() []Route {
 	for i := range out {
 		for _, mw := range slices.Backward(s.around) {
 			out[i].Handler = mw(out[i].Handler)
+		}
+		if len(out[i].inline) > 0 {
+			out[i].Handler = &inlineHandler{Handler: out[i].Handler, verbs: out[i].inline}
 		}
 	}
 	return out
