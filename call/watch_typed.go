@@ -60,14 +60,13 @@ func (w *TypedWatch[T]) Next(ctx context.Context) (TypedUpdate[T], error) {
 
 func typedUpdate[T any](w *Watch, u Update) (TypedUpdate[T], error) {
 	t := TypedUpdate[T]{Update: u}
-	if u.Fault != nil || u.Gap {
-		return t, nil
-	}
-	if err := Decode(u.Body, u.ContentType, &t.Value); err != nil {
+	// A fault and a gap have no body, which decodes to nothing.
+	err := Decode(u.Body, u.ContentType, &t.Value)
+	if err != nil {
 		_ = w.Close()
-		return TypedUpdate[T]{}, err
+		t = TypedUpdate[T]{}
 	}
-	return t, nil
+	return t, err
 }
 
 // Ready waits until the watch is armed; see [Watch.Ready].

@@ -69,3 +69,27 @@ func BenchmarkParseStrict(b *testing.B) {
 		}
 	}
 }
+
+// An update as a hub writes it and a client reads it, 128 bytes of JSON.
+func BenchmarkUpdate(b *testing.B) {
+	m := sample(128)
+	m.Verb, m.To, m.Mid = message.VerbUpdate, nil, nil
+	m.Topic, m.Offset = []byte("1f"), 123456
+	frame := message.AppendSplit(nil, &m)
+	b.Run("append", func(b *testing.B) {
+		buf := make([]byte, 0, 1024)
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = message.AppendSplit(buf[:0], &m)
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		var got message.Message
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := message.DecodeSplit(frame, &got); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -17,14 +17,17 @@ func all() message.Message {
 		Mid: []byte("m1"), Rmid: []byte("r1"), Headers: []byte(`{"traceparent":"00-1-2-01"}`),
 		Timeout: 1500 * time.Millisecond, Timestamp: []byte("2026-11-21T17:50:43.905Z"), Type: []byte("typ"),
 		UMFVersion: []byte(message.Version), Via: []byte("v:/"), Forward: []byte("f:/"), Signature: []byte("sig"),
-		Authorization: []byte("token"), Seq: 7, Strategy: []byte(`{"by":"all","quorum":2}`), Ack: true,
+		Authorization: []byte("token"), Session: []byte(`{"id":"s"}`), Seq: 7,
+		Topic: []byte("t1"), Epoch: []byte("e1"), Offset: 1 << 53, Fault: true, Publisher: []byte(`{"client":"c1"}`),
+		Strategy: []byte(`{"by":"all","quorum":2}`), Ack: true,
 		Body: []byte(`{"x":[1,"a\"b}"]}`),
 	}
 }
 
 const allJSON = `{"vrb":"call","to":"math:/decimal/mul","frm":"2945p8eigxz@client:/","mid":"m1","rmid":"r1",` +
 	`"hdr":{"traceparent":"00-1-2-01"},"tmo":1.5,"ts":"2026-11-21T17:50:43.905Z","typ":"typ","ver":"UMF/1.4.6",` +
-	`"via":"v:/","fwd":"f:/","sig":"sig","aut":"token","seq":7,"str":{"by":"all","quorum":2},"ack":true`
+	`"via":"v:/","fwd":"f:/","sig":"sig","aut":"token","ses":{"id":"s"},"seq":7,` +
+	`"tpc":"t1","epo":"e1","off":9007199254740992,"flt":true,"pub":{"client":"c1"},"str":{"by":"all","quorum":2},"ack":true`
 
 func TestFraming(t *testing.T) {
 	t.Parallel()
@@ -58,6 +61,10 @@ func TestDecodeJSON(t *testing.T) {
 			Timestamp: b("t"), Type: b("y"), UMFVersion: b("v"), Authorization: b("z"), Seq: 3,
 			Strategy: b(`"all"`), Ack: true, Forward: b("f"), Signature: b("s"), Body: b("0"),
 		},
+		`{"vrb":"update","topic":"t","epoch":"e","offset":3,"fault":true,"publisher":{"a":1}}`: {
+			Verb: message.VerbUpdate, Topic: b("t"), Epoch: b("e"), Offset: 3, Fault: true, Publisher: b(`{"a":1}`),
+		},
+		`{"tpc":"t","tpc":null,"epo":null,"off":0,"flt":true,"flt":false,"pub":null}`: {},
 		`{"mid":12,"rmid":-1.50e3}`:                                                      {Mid: b("12"), Rmid: b("-1.50e3")},
 		`{"to":"a:/","to":"b:/","bdy":1,"body":[ 2 ]}`:                                   {To: b("b:/"), Body: b("[ 2 ]")},
 		`{"to":"a:/","to":null,"ack":true,"ack":null}`:                                   {},
@@ -141,6 +148,9 @@ func TestDecodeWrongType(t *testing.T) {
 		`"aut":{}`: message.CodeBadMessage, `"via":1`: message.CodeBadMessage, `"fwd":1`: message.CodeBadMessage,
 		`"sig":1`: message.CodeBadMessage, `"seq":1.5`: message.CodeBadMessage, `"seq":-1`: message.CodeBadMessage,
 		`"seq":"1"`: message.CodeBadMessage, `"seq":18446744073709551616`: message.CodeBadMessage,
+		`"tpc":1`: message.CodeBadMessage, `"epo":[]`: message.CodeBadMessage, `"off":"1"`: message.CodeBadMessage,
+		`"off":-1`: message.CodeBadMessage, `"off":1e3`: message.CodeBadMessage, `"flt":1`: message.CodeBadMessage,
+		`"pub":"x"`: message.CodeBadMessage, `"publisher":[]`: message.CodeBadMessage,
 		`"str":1`: message.CodeBadMessage, `"ack":1`: message.CodeBadMessage, `"cty":1`: message.CodeBadMessage,
 		`"cty":"x","bdy":1`: message.CodeBadMessage, `"cty":"x","bdy":"!"`: message.CodeBadMessage,
 		`"cty":"x","bdy":null`: message.CodeBadMessage,

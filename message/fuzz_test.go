@@ -27,6 +27,8 @@ func seeds(f *testing.F) {
 		`{"vrb":"jump","ack":true,"str":"all","hdr":{"a":"b"},"body":[[{"a":[]}],null,false,1.0e+5]}`,
 		"{\"seq\":1,\"cty\":\"x\"}\n\x00\n", `{"tmo":0.123456789,"tmo":12345678901,"timeout":1e400}`, "[1,2]", `{"a":tru`,
 		`{"bdy":"12345678\\\"1234567\t"}`,
+		`{"vrb":"update","tpc":"1","epo":"e","off":18446744073709551615,"flt":true,"pub":{"client":"c"},"to":"a:/"}`,
+		`{"vrb":"subscribe","topic":"\u0031","epoch":"","offset":-0,"fault":null,"publisher":[]}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -323,6 +325,10 @@ func setField(m *message.Message, name string, raw json.RawMessage) message.Code
 		return text(&m.Forward, math.MaxInt, "")
 	case "sig", "signature":
 		return text(&m.Signature, math.MaxInt, "")
+	case "tpc", "topic":
+		return text(&m.Topic, math.MaxInt, "")
+	case "epo", "epoch":
+		return text(&m.Epoch, math.MaxInt, "")
 	case "cty", "contentType":
 		c := text(&m.ContentType, math.MaxInt, "")
 		if s == "" || s == "application/json" {
@@ -350,13 +356,15 @@ func setOther(m *message.Message, name string, raw json.RawMessage, null, isStri
 		if m.Verb, ok = message.ParseVerb(s); !ok {
 			return message.CodeUnknownVerb
 		}
-	case "hdr", "headers", "str", "strategy", "ses":
+	case "hdr", "headers", "str", "strategy", "ses", "pub", "publisher":
 		f := &m.Headers
 		switch {
 		case strings.HasPrefix(name, "str"):
 			f = &m.Strategy
 		case name == "ses":
 			f = &m.Session
+		case strings.HasPrefix(name, "pub"):
+			f = &m.Publisher
 		}
 		*f = nil
 		if object || isString && strings.HasPrefix(name, "str") {
@@ -377,15 +385,23 @@ func setOther(m *message.Message, name string, raw json.RawMessage, null, isStri
 			m.Timeout = max(1, time.Duration(sec*1e9))
 		}
 	case "seq", "sequence":
-		m.Seq = 0
-		if json.Unmarshal(raw, &m.Seq) != nil {
-			return bad
-		}
+		return into(&m.Seq, raw)
+	case "off", "offset":
+		return into(&m.Offset, raw)
 	case "ack", "acknowledge":
-		m.Ack = false
-		if json.Unmarshal(raw, &m.Ack) != nil {
-			return bad
-		}
+		return into(&m.Ack, raw)
+	case "flt", "fault":
+		return into(&m.Fault, raw)
+	}
+	return ""
+}
+
+// into reads a number or a flag.
+func into[T any](f *T, raw json.RawMessage) message.Code {
+	var zero T
+	if *f = zero; json.Unmarshal(raw, f) != nil {
+		*f = zero
+		return message.CodeBadMessage
 	}
 	return ""
 }
