@@ -23,7 +23,7 @@ func (l *link) Deliver(m *message.Message) error {
 	if err := l.encode(f, m); err != nil {
 		return err
 	}
-	if m.Verb == message.VerbPart {
+	if m.Verb == message.VerbPart || m.Verb == message.VerbUpdate {
 		return l.Conn.Offer(f)
 	}
 	return l.Conn.Send(f)
@@ -53,7 +53,11 @@ func (l *link) DeliverShared(m *message.Message, s *exchange.Shared) error {
 	if form.Err != nil {
 		return form.Err
 	}
-	return l.Conn.Send(form.Frame.(*edge.Frame)) //nolint:forcetypeassert // links put nothing else
+	f := form.Frame.(*edge.Frame) //nolint:forcetypeassert // links put nothing else
+	if m.Verb == message.VerbUpdate {
+		return l.Conn.Offer(f)
+	}
+	return l.Conn.Send(f)
 }
 
 // RefuseWhenFull implements exchange.Link.

@@ -46,6 +46,8 @@ type answer struct {
 	contentType string
 	err         *message.Error // of VerbError
 	patch       []byte         // of the caller's session, to another node
+	stamp       *route.Stamp   // of a content or event
+	fault       bool           // body is that of an error, in place of a content
 	patient     bool           // whoever gives this part can wait
 }
 
@@ -73,6 +75,11 @@ type Call struct {
 	timer wheel.Timer
 
 	visiting bool // it came from another node: taps see it there
+
+	// It goes on until its asker ends it: it has no deadline, and a node that
+	// stops does not wait for it. The subscribe of a connection is none such: it
+	// ends with the content.
+	lasts bool
 
 	mu      sync.Mutex
 	over    *message.Error // nil while open; why answers are refused, after
@@ -141,6 +148,11 @@ const visitorGrace = time.Second
 func (c *Call) start(h route.Handler) {
 	x, req := c.x, &c.state.req
 	left := req.Message.Timeout
+	if c.lasts {
+		req.Deadline = c.received.Add(forever)
+		c.dispatch(h)
+		return
+	}
 	if left <= 0 {
 		left = x.cfg.DefaultTimeout
 	}
@@ -207,7 +219,7 @@ func (c *Call) Expire() {
 
 // Part implements route.Responder.
 func (c *Call) Part(b route.Body) error {
-	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType}
+	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault}
 	crowded, err := c.tryPart(a)
 	if crowded && !c.stash(a) {
 		err = errSlowCaller
@@ -221,7 +233,9 @@ var errSlowCaller = message.NewError(message.CodeSlowConsumer, "the parts came f
 
 // PartWhenRoom implements route.Patient.
 func (c *Call) PartWhenRoom(ctx context.Context, b route.Body) error {
-	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, patient: true}
+	a := answer{
+		verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault, patient: true,
+	}
 	for {
 		crowded, err := c.tryPart(a)
 		if !crowded {
@@ -283,7 +297,7 @@ func (c *Call) SetDeadline(t time.Time) {
 
 // Reply implements route.Responder.
 func (c *Call) Reply(b route.Body) error {
-	a := answer{verb: message.VerbReply, body: b.Bytes, contentType: b.ContentType}
+	a := answer{verb: message.VerbReply, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault}
 	if b.Session != nil && !b.Session.Empty() {
 		return c.change(a, b.Session)
 	}
@@ -333,7 +347,9 @@ func (c *Call) end(a answer, after *message.Error) error {
 	c.asker.ended(c)
 	c.tell(s.finishers, out)
 	c.x.release(s)
-	c.x.oneDone()
+	if !c.lasts {
+		c.x.oneDone()
+	}
 	return nil
 }
 

@@ -52,6 +52,10 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		x.toClients(ctx, req, res)
 		return
 	}
+	if v := req.Message.Verb; v != message.VerbCall && requests(v) {
+		x.dispatchTopic(ctx, req, res)
+		return
+	}
 	sel, err := req.Selection()
 	if err != nil {
 		_ = res.Fail(err)
@@ -145,6 +149,10 @@ func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Respo
 	}
 	if far, ok := server.(*farServer); ok {
 		far.handle(req, res, tried)
+		return
+	}
+	if endless(req.Message.Verb) {
+		x.visit(req, res)
 		return
 	}
 	x.serve.Handle(ctx, req, res)

@@ -69,6 +69,8 @@ type Config struct {
 	Guard Guard
 	// Sessions carries out what handlers want of sessions. nil: nothing.
 	Sessions Sessions
+	// Topics keeps who watches what. nil: nothing can be watched.
+	Topics Topics
 	// Unreachable is asked about an address for which nobody was found: an
 	// error, if somebody may be there in a part of the mesh that is out of
 	// reach, else nil. nil: there is no such part. It must not block.
@@ -334,7 +336,13 @@ func (d *draft) take(a answer) {
 	if a.contentType != "" {
 		d.ContentType = []byte(a.contentType)
 	}
-	d.Session = a.patch
+	d.Session, d.Fault = a.patch, a.fault
+	if s := a.stamp; s != nil {
+		d.Topic, d.Epoch, d.Offset, d.Publisher = []byte(s.Topic), []byte(s.Epoch), s.Offset, s.Publisher
+		if s.To != "" {
+			d.To = []byte(s.To)
+		}
+	}
 	if a.err != nil {
 		d.Body = message.AppendError(d.room[:0], a.err)
 	}

@@ -38,7 +38,7 @@ func (o *origin) RemoteAddr() string { return "" }
 // returns.
 func (f *FarNode) Receive(n Note, m *message.Message) {
 	switch m.Verb {
-	case message.VerbCall, message.VerbSend:
+	case message.VerbCall, message.VerbSend, message.VerbGet, message.VerbSubscribe, message.VerbPublish:
 		if n.Returned {
 			f.returned(m)
 			return
@@ -71,17 +71,25 @@ func (f *FarNode) receiveRequest(n Note, m *message.Message) {
 		c.state.req.Deadline = c.received.Add(x.cfg.DefaultTimeout)
 		c.dispatch(x.arrivals)
 		return
+	case endless(m.Verb):
+		if x.draining.Load() {
+			f.bounce(m.Mid, m)
+			return
+		}
 	case !x.oneMore():
 		f.bounce(m.Mid, m)
 		return
 	}
 	c := f.newCall(m, f)
+	c.lasts = endless(m.Verb)
 	o := &c.state.origin
 	o.server, o.granted = n.Server, n.Granted
 	var ok bool
 	if o.key, ok = message.ParseMid(o.mid); !ok || !f.add(c) {
 		x.metrics.farStray.Inc()
-		x.oneDone()
+		if !c.lasts {
+			x.oneDone()
+		}
 		return
 	}
 	c.start(x.arrivals)
@@ -137,6 +145,10 @@ func (x *Exchange) arrive(ctx context.Context, req *route.Request, res route.Res
 	req.Chosen(match.Endpoints[0])
 	if c := callOf(res); c != nil {
 		_ = c.note(req.Route, req.Server) // its caller's node checks it
+	}
+	if endless(req.Message.Verb) {
+		x.visit(req, res)
+		return
 	}
 	x.serve.Handle(ctx, req, res)
 }

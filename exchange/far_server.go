@@ -76,9 +76,8 @@ func (f *FarNode) ask(l *leg, n Note, req *route.Request, res route.Responder) {
 	forward(&m.Message, req)
 	m.Authorization = req.Message.Authorization // a service in the other process sees it, as here
 	m.Session = req.Session().Wire(true)
-	m.Verb = message.VerbCall
-	if req.Message.EffectiveVerb() == message.VerbSend {
-		m.Verb = message.VerbSend
+	m.Verb = req.Message.EffectiveVerb()
+	if m.Verb == message.VerbSend {
 		m.Rmid = req.Message.Mid // the receiver is told the sender's own
 		if c := callOf(res); c != nil {
 			c.SetDeadline(req.Deadline) // one that answers nothing must not keep the send for ever

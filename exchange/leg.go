@@ -177,16 +177,21 @@ func (d *desk) answered(m *message.Message) {
 	}
 	switch verb {
 	case message.VerbPart:
-		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Stamp: d.stampOf(m), Fault: m.Fault})
 	case message.VerbError:
 		_ = res.Fail(message.DecodeError(m.Body))
 	default:
-		_ = res.Reply(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Session: patch})
+		_ = res.Reply(route.Body{
+			Bytes: m.Body, ContentType: string(m.ContentType), Session: patch, Stamp: d.stampOf(m), Fault: m.Fault,
+		})
 	}
 }
 
 // timeLeft returns how long the caller of a request still waits.
 func timeLeft(req *route.Request) time.Duration {
+	if endless(req.Message.Verb) {
+		return 0
+	}
 	left := req.Deadline.Sub(req.Received)
 	if req.Kept() { // it has waited somewhere; otherwise it was read just now
 		left = time.Until(req.Deadline)

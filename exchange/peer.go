@@ -105,7 +105,7 @@ func (p *Peer) Receive(m *message.Message) {
 
 func (p *Peer) receive(m *message.Message) {
 	switch verb := m.EffectiveVerb(); verb {
-	case message.VerbCall:
+	case message.VerbCall, message.VerbGet, message.VerbSubscribe, message.VerbPublish:
 		p.receiveCall(m)
 	case message.VerbPart, message.VerbReply, message.VerbError:
 		p.asks.answered(m)
@@ -115,11 +115,13 @@ func (p *Peer) receive(m *message.Message) {
 		p.receiveSend(m)
 	case message.VerbServe, message.VerbUnserve:
 		p.receiveServe(m)
+	case message.VerbUnsubscribe:
+		p.receiveUnsubscribe(m)
 	case message.VerbDrain:
 		p.drain()
 	default:
 		p.Malformed(m, message.NewError(message.CodeUnknownVerb,
-			"a client cannot send "+verb.String(), "The verbs are call, cancel, part, reply, error, send, serve, unserve and drain."))
+			"a client cannot send "+verb.String(), "The verbs are call, cancel, part, reply, error, send, serve, unserve, get, subscribe, unsubscribe, publish and drain."))
 	}
 }
 
@@ -213,6 +215,9 @@ func (p *Peer) answer(c *Call, a answer) error {
 	m := p.x.borrow()
 	m.take(a)
 	m.Rmid, m.From = c.state.req.Message.Mid, c.address()
+	if a.stamp != nil {
+		m.To = nil
+	}
 	err := p.x.outbound(p, c, &m.Message)
 	if err != nil && a.verb == message.VerbError {
 		// Perhaps it is too large, or a middleware does not let it pass.
@@ -335,6 +340,9 @@ func (p *Peer) Gone() {
 	p.mu.Unlock()
 
 	p.x.table.UnserveAll(p)
+	if t := p.x.cfg.Topics; t != nil {
+		t.Gone(p)
+	}
 	for _, res := range p.asks.close() {
 		_ = res.Fail(&message.Error{
 			Code: message.CodeServiceLost, Message: "the server went away during the call", Hint: maybeExecuted,

@@ -21,7 +21,7 @@ func (p *Peer) Handle(_ context.Context, req *route.Request, res route.Responder
 	}
 	m := p.x.borrow()
 	forward(&m.Message, req)
-	m.Verb = message.VerbCall
+	m.Verb = req.Message.EffectiveVerb()
 	l := p.asks.legOf(req, res, &p.answering)
 	l.to = req.Message.To
 	m.Session = p.sessionFor(req)

@@ -60,10 +60,16 @@ func (x *Exchange) permits(req *route.Request, act string, a message.Address) *m
 
 // actOf is what a request to a service wants.
 func actOf(req *route.Request) string {
-	if req.Message.EffectiveVerb() == message.VerbSend {
+	switch req.Message.EffectiveVerb() {
+	case message.VerbSend:
 		return ActSend
+	case message.VerbGet, message.VerbSubscribe:
+		return ActWatch
+	case message.VerbPublish:
+		return ActPublish
+	default:
+		return ActCall
 	}
-	return ActCall
 }
 
 // permitted returns those of targets that req's caller may call. When that is
@@ -154,6 +160,9 @@ func (p *Peer) Recheck() {
 	for _, c := range p.calls() {
 		c.recheckNow(p)
 	}
+	if t := p.x.cfg.Topics; t != nil {
+		t.Recheck(p)
+	}
 }
 
 // recheckNow ends a call that its caller may not make any more.
@@ -175,7 +184,7 @@ func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
 		c.mu.Unlock()
 		return nil // over, or it will be asked for with the new session
 	}
-	a, all, granted := c.state.req.Address, c.state.gathering, c.state.granted
+	a, all, granted, act := c.state.req.Address, c.state.gathering, c.state.granted, actOf(&c.state.req)
 	c.mu.Unlock()
 	if all != nil {
 		return all.recheck(g, s)
@@ -183,7 +192,7 @@ func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
 	if leg, ok := c.asker.(legAsker); ok {
 		a.Instance, a.Sub = leg.g.asked.Instance, leg.g.asked.Sub
 	}
-	err := g.Permits(p, s, ActCall, a)
+	err := g.Permits(p, s, act, a)
 	if err == nil && granted {
 		err = g.Permits(p, s, ActAdmin, a)
 	}

@@ -19,10 +19,12 @@ const (
 	Serve
 	// Broadcast is to send to all clients.
 	Broadcast
-	// Watch is to be told the content of a topic.
+	// Watch is to be told the content or the events of a topic, once or for long.
 	Watch
-	// Publish is to give a topic a new content.
+	// Publish is to give a topic a new content, or an event.
 	Publish
+	// Code is to publish what is run: scripts and queries. Publish is needed, too.
+	Code
 	// Admin is to change the node, to tap messages, to see sessions of others.
 	Admin
 	// Session is to see secret claims of callers and to change their sessions,
@@ -34,12 +36,12 @@ const (
 
 var verbs = [...]string{
 	Call: "call", Send: "send", Serve: "serve", Broadcast: "broadcast", Watch: "watch",
-	Publish: "publish", Admin: "admin", Session: "session", anyVerb: "*",
+	Publish: "publish", Code: "code", Admin: "admin", Session: "session", anyVerb: "*",
 }
 
 // Verbs returns all verbs.
 func Verbs() []Verb {
-	return []Verb{Call, Send, Serve, Broadcast, Watch, Publish, Admin, Session}
+	return []Verb{Call, Send, Serve, Broadcast, Watch, Publish, Code, Admin, Session}
 }
 
 // ParseVerb returns the verb that a word names. The error has CodeInvalidInput.

@@ -55,6 +55,9 @@ type Stamp struct {
 	Epoch string
 	// Offset counts from 1.
 	Offset uint64
+	// Topic is, in the reply to a subscribe, what its updates are called; between
+	// nodes it marks where the history begins and ends.
+	Topic string
 	// To is the address of an event, for who watches many by a pattern.
 	To string
 	// Publisher is a JSON object: who published an event; nil if nobody is told.
