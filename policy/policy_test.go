@@ -45,7 +45,7 @@ func claims(c session.Claims) *session.Session { return session.New("anna", c, n
 func TestPresets(t *testing.T) {
 	t.Parallel()
 	for preset, allowed := range map[string]string{
-		"dev": "call send serve broadcast watch publish admin session", "standard": "call send watch", "": "call send watch", "closed": "",
+		"dev": "call send serve broadcast watch publish code admin session", "standard": "call send watch", "": "call send watch", "closed": "",
 	} {
 		p := compiled(t, preset)
 		for _, v := range policy.Verbs() {
