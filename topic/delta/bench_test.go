@@ -38,8 +38,8 @@ var sizes = []struct {
 	// limits of allocations: patch, merge and their application.
 	patch, merge, applyPatch, applyMerge float64
 }{
-	{"128B", score(1), score(2), 5, 3, 16, 1},
-	{"10KiB", board(1), board(2), 8, 0, 12, 0},
+	{"128B", score(1), score(2), 7, 3, 16, 1},
+	{"10KiB", board(1), board(2), 13, 0, 17, 0},
 }
 
 func BenchmarkDelta(b *testing.B) {

@@ -95,17 +95,14 @@ func (m *merger) member(v, k int32, empty int) bool {
 // hasNull reports whether a merge patch with this value would remove something:
 // it is null, or has one as a member. What is within arrays is kept as it is.
 func (d *doc) hasNull(id int32) bool {
-	switch d.nodes[id].kind {
-	case null:
-		return true
-	case object:
+	if d.nodes[id].kind == object {
 		for k := id + 1; k < d.nodes[id].next; k = d.after(k) {
 			if d.hasNull(k + 1) {
 				return true
 			}
 		}
 	}
-	return false
+	return d.nodes[id].kind == null
 }
 
 // ApplyMerge applies a JSON Merge Patch as RFC 7396 says. The error wraps

@@ -67,7 +67,7 @@ func parse(b []byte) (*doc, error) {
 	if !utf8.Valid(b) {
 		return nil, invalidf("not UTF-8")
 	}
-	d := docs.Get().(*doc)
+	d, _ := docs.Get().(*doc)
 	d.b = b
 	i, err := d.value(skip(b, 0), 0)
 	if err == nil && skip(b, i) != len(b) {
@@ -99,18 +99,18 @@ func (d *doc) value(i, depth int) (int, error) {
 	if i >= len(d.b) {
 		return i, d.syntax(i)
 	}
-	switch c := d.b[i]; {
-	case c == '{':
+	switch d.b[i] {
+	case '{':
 		return d.object(i, depth+1)
-	case c == '[':
+	case '[':
 		return d.array(i, depth+1)
-	case c == '"':
+	case '"':
 		return d.text(i)
-	case c == 't':
+	case 't':
 		return d.word(i, "true", boolean)
-	case c == 'f':
+	case 'f':
 		return d.word(i, "false", boolean)
-	case c == 'n':
+	case 'n':
 		return d.word(i, "null", null)
 	default:
 		return d.number(i)
@@ -132,38 +132,42 @@ func (d *doc) word(i int, word string, k kind) (int, error) {
 
 func (d *doc) number(start int) (int, error) {
 	i := start
-	digits := func() bool {
-		from := i
-		for i < len(d.b) && d.b[i]-'0' <= 9 {
-			i++
-		}
-		return i > from
-	}
-	at := func(set string) bool { return i < len(d.b) && bytes.IndexByte([]byte(set), d.b[i]) >= 0 }
-	if at("-") {
+	if d.at(i, '-') {
 		i++
 	}
-	if at("0") {
-		i++
-	} else if !digits() {
+	whole := digits(d.b, i)
+	if whole == i || d.b[i] == '0' && whole > i+1 {
 		return i, d.syntax(i)
 	}
-	if at(".") {
-		i++
-		if !digits() {
-			return i, d.syntax(i)
+	if i = whole; d.at(i, '.') {
+		end := digits(d.b, i+1)
+		if end == i+1 {
+			return end, d.syntax(end)
 		}
+		i = end
 	}
-	if at("eE") {
+	if d.at(i, 'e') || d.at(i, 'E') {
 		i++
-		if at("+-") {
+		if d.at(i, '+') || d.at(i, '-') {
 			i++
 		}
-		if !digits() {
-			return i, d.syntax(i)
+		end := digits(d.b, i)
+		if end == i {
+			return end, d.syntax(end)
 		}
+		i = end
 	}
 	return d.leaf(number, start, i, false), nil
+}
+
+func (d *doc) at(i int, c byte) bool { return i < len(d.b) && d.b[i] == c }
+
+// digits returns where the digits at i end.
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	return i
 }
 
 func (d *doc) text(start int) (int, error) {
@@ -272,13 +276,19 @@ func (d *doc) distinct(obj int32) error {
 		return invalidf("the key %.80s is twice in one object", d.raw(key))
 	}
 	if d.nodes[obj].n <= fewKeys {
-		for k, i := obj+1, 0; i < int(d.nodes[obj].n); i++ {
-			for o := obj + 1; o < k; o = d.after(o) {
-				if d.sameText(o, d, k) {
-					return twice(k)
+		// Two keys without escapes that differ in a bit of seen need no look.
+		var seen uint64
+		for k := obj + 1; k < d.nodes[obj].next; k = d.after(k) {
+			n := &d.nodes[k]
+			bit := uint64(1) << ((d.b[n.start+1]*3 ^ d.b[n.end-2] ^ byte(n.end-n.start)*5) & 63)
+			if seen&bit != 0 || n.escaped {
+				for o := obj + 1; o < d.nodes[obj].next; o = d.after(o) {
+					if o != k && d.sameText(o, d, k) {
+						return twice(k)
+					}
 				}
 			}
-			k = d.after(k)
+			seen |= bit
 		}
 		return nil
 	}

@@ -1,6 +1,9 @@
 package delta
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Patch returns a JSON Patch of the operations add, remove and replace that
 // makes after of before. It is not ok if it is not smaller than after.
@@ -230,8 +233,8 @@ func (p *patcher) common(x, y []int32) []pair {
 	// cell i, j is how many x[i:] and y[j:] have in common.
 	c := p.cells[:(len(x)+1)*w]
 	clear(c)
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
+	for i := range slices.Backward(x) {
+		for j := range slices.Backward(y) {
 			if p.o.alike(x[i], p.n, y[j]) {
 				c[i*w+j] = c[(i+1)*w+j+1] + 1
 			} else {

@@ -15,18 +15,24 @@ import (
 	"github.com/ropewalk/ropewalk/topic/delta"
 )
 
-var texts = rapid.SampledFrom([]string{
-	`"a"`, `"b"`, `"c"`, `"\u0061"`, `"a/b"`, `"~"`, `"~1"`, `""`, `"\""`, `"\\\n"`, `"é"`, `"\u00e9"`, `"\ud83d\ude00"`, `"😀"`, `"-"`, `"0"`, `"1"`,
-})
+// Generators are made anew for each test: they may not be shared.
 
-var scalars = rapid.OneOf(texts, rapid.SampledFrom([]string{
-	`0`, `1`, `2`, `-1`, `1.0`, `0.10`, `12345678901234567890`, `1e400`, `true`, `false`, `null`,
-}))
+func texts() *rapid.Generator[string] {
+	return rapid.SampledFrom([]string{
+		`"a"`, `"b"`, `"c"`, `"\u0061"`, `"a/b"`, `"~"`, `"~1"`, `""`, `"\""`, `"\\\n"`, `"é"`, `"\u00e9"`, `"\ud83d\ude00"`, `"😀"`, `"-"`, `"0"`, `"1"`,
+	})
+}
+
+func scalars() *rapid.Generator[string] {
+	return rapid.OneOf(texts(), rapid.SampledFrom([]string{
+		`0`, `1`, `2`, `-1`, `1.0`, `0.10`, `12345678901234567890`, `1e400`, `true`, `false`, `null`,
+	}))
+}
 
 // jsonOf draws JSON with few different values, so that much is alike.
 func jsonOf(t *rapid.T, depth int) string {
 	if depth == 0 || rapid.IntRange(0, 3).Draw(t, "kind") == 0 {
-		return scalars.Draw(t, "scalar")
+		return scalars().Draw(t, "scalar")
 	}
 	blank := rapid.SampledFrom([]string{"", "", " ", "\n\t"}).Draw(t, "blank")
 	if rapid.Bool().Draw(t, "array") {
@@ -37,7 +43,7 @@ func jsonOf(t *rapid.T, depth int) string {
 		return "[" + blank + strings.Join(all, blank+","+blank) + blank + "]"
 	}
 	var all []string
-	for _, key := range rapid.SliceOfNDistinct(texts, 0, 6, decoded).Draw(t, "keys") {
+	for _, key := range rapid.SliceOfNDistinct(texts(), 0, 6, decoded).Draw(t, "keys") {
 		all = append(all, key+blank+":"+jsonOf(t, depth-1))
 	}
 	return "{" + strings.Join(all, blank+","+blank) + "}"
@@ -78,7 +84,7 @@ func changed(t *rapid.T, v any, odds int) any {
 			}
 		}
 		if rapid.IntRange(0, 5).Draw(t, "more") == 0 {
-			out[decoded(texts.Draw(t, "key"))] = json.RawMessage(jsonOf(t, 1))
+			out[decoded(texts().Draw(t, "key"))] = json.RawMessage(jsonOf(t, 1))
 		}
 		return out
 	default:
@@ -146,8 +152,8 @@ func TestPatchAlwaysThere(t *testing.T) {
 	// Much stays, little changes: there has to be a patch.
 	rapid.Check(t, func(t *rapid.T) {
 		pad := strings.Repeat("x", 1000)
-		before := fmt.Appendf(nil, `{"pad":%q,"x":%s}`, pad, scalars.Draw(t, "a"))
-		after := fmt.Appendf(nil, `{"x":%s,"pad":%q}`, scalars.Draw(t, "b"), pad)
+		before := fmt.Appendf(nil, `{"pad":%q,"x":%s}`, pad, scalars().Draw(t, "a"))
+		after := fmt.Appendf(nil, `{"x":%s,"pad":%q}`, scalars().Draw(t, "b"), pad)
 		if _, ok := delta.Patch(before, after); !ok {
 			t.Fatalf("%s to %s: no patch", before, after)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -63,7 +64,7 @@ func unescape(dst, s []byte) []byte {
 		}
 		c := s[i+1]
 		i += 2
-		if at := bytes.IndexByte([]byte("bfnrt"), c); at >= 0 {
+		if at := strings.IndexByte("bfnrt", c); at >= 0 {
 			dst = append(dst, "\b\f\n\r\t"[at])
 			continue
 		}

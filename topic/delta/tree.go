@@ -27,25 +27,25 @@ func (d *doc) tree(id int32) *tree { return &tree{d: d, id: id, kind: d.nodes[id
 
 // expand makes elements or members of an array or object.
 func (t *tree) expand() {
-	if t.open {
+	if t.open || t.kind < array {
 		return
 	}
 	t.open = true
-	switch n := &t.d.nodes[t.id]; n.kind {
-	case array:
+	n := &t.d.nodes[t.id]
+	if t.kind == array {
 		all := make([]tree, 0, n.n)
 		t.elems = make([]*tree, 0, n.n)
 		for e := t.id + 1; e < n.next; e = t.d.nodes[e].next {
 			all = append(all, *t.d.tree(e))
 			t.elems = append(t.elems, &all[len(all)-1])
 		}
-	case object:
-		all := make([]member, 0, n.n)
-		t.members = make([]*member, 0, n.n)
-		for k := t.id + 1; k < n.next; k = t.d.after(k) {
-			all = append(all, member{key: str(t.d.text8(k)), raw: t.d.raw(k), value: t.d.tree(k + 1)})
-			t.members = append(t.members, &all[len(all)-1])
-		}
+		return
+	}
+	all := make([]member, 0, n.n)
+	t.members = make([]*member, 0, n.n)
+	for k := t.id + 1; k < n.next; k = t.d.after(k) {
+		all = append(all, member{key: str(t.d.text8(k)), raw: t.d.raw(k), value: t.d.tree(k + 1)})
+		t.members = append(t.members, &all[len(all)-1])
 	}
 }
 
@@ -108,7 +108,7 @@ func (t *tree) appendTo(dst []byte, depth, limit int) ([]byte, bool) {
 	if depth >= maxDepth {
 		return dst, false
 	}
-	ok := true
+	var ok bool
 	if t.kind == array {
 		dst = append(dst, '[')
 		for i, e := range t.elems {
