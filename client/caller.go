@@ -52,12 +52,17 @@ func (c *Client) Call(ctx context.Context, address string, body any, opts ...cal
 // ask sends a message and waits for its answer.
 func (c *Client) ask(ctx context.Context, verb message.Verb, address string, body any, s *call.Settings) (*call.Answer, error) {
 	w := newWaiter()
+	return c.await(ctx, verb, address, body, s, w, w)
+}
+
+// await is ask with a sink of its own, which is or has the waiter w.
+func (c *Client) await(ctx context.Context, verb message.Verb, address string, body any, s *call.Settings, to sink, w *waiter) (*call.Answer, error) {
 	f, err := c.prepare(ctx, verb, address, body, s)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
-	f.sink = w
+	f.sink = to
 	c.arm(f)
 	c.mu.Unlock()
 	if err := c.enqueue(ctx, f.out, w.done); err != nil {
@@ -167,7 +172,8 @@ func (c *Client) outgoing(ctx context.Context, verb message.Verb, address string
 		o.msg.ContentType = []byte(b.ContentType)
 	}
 	str := s.Strategy
-	str.Idempotent = str.Idempotent && verb == message.VerbCall // that a send is, only the client has to know
+	// That others than calls are, only the client has to know.
+	str.Idempotent = str.Idempotent && verb == message.VerbCall
 	if str != (route.Selection{}) {
 		o.msg.Strategy = str.AppendJSON(nil)
 	}

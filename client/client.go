@@ -13,6 +13,8 @@
 // and calls that it was answering are canceled. docs/reference/wire.md is the
 // protocol and has the table of close codes that say whether to come back.
 //
+// What is watched goes on, too: see [Client.Watch].
+//
 // Where it comes back: a node that is one of several says where the others are.
 // When the connection is lost the client goes to one of them at once, and when
 // its node drains it does so before it leaves, so that only calls whose answers
@@ -75,6 +77,7 @@ type Client struct {
 
 	inbox   inbox
 	serving serving
+	topics  map[string]*topic // that are watched, by address and params
 }
 
 // counters are the parts of Stats that are counted on the way.
@@ -91,6 +94,7 @@ type Stats struct {
 	Refused   uint64 // errors that nobody waited for: of sends without acknowledgement, and late ones
 	InFlight  int    // messages that wait for an answer
 	Queued    int    // messages that wait to be sent
+	Topics    int    // that are watched
 }
 
 // Dial connects to the node at rawURL (ws, wss, http or https) and returns
@@ -121,6 +125,7 @@ func start(ctx context.Context, urls []*url.URL, cfg config) (*Client, error) {
 		log:     cfg.log,
 		lane:    lane.New(context.WithoutCancel(ctx), cfg.log),
 		begun:   make(chan error, 1),
+		topics:  make(map[string]*topic),
 		session: newSession(limits{messages: cfg.queue, bytes: cfg.queueBytes, frame: defaultFrame}),
 	}
 	c.roster = newRoster(&c.cfg, urls)
@@ -233,7 +238,7 @@ func (c *Client) Err() error {
 // Stats returns counts since the client was made.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
-	flights, queued := len(c.session.flights), c.session.queued()
+	flights, queued, topics := len(c.session.flights), c.session.queued(), len(c.topics)
 	c.mu.Unlock()
 	return Stats{
 		Connects:  c.stats.connects.Load(),
@@ -243,6 +248,7 @@ func (c *Client) Stats() Stats {
 		Refused:   c.stats.refused.Load(),
 		InFlight:  flights,
 		Queued:    queued,
+		Topics:    topics,
 	}
 }
 
@@ -299,6 +305,7 @@ func (c *Client) flush(ctx context.Context) error {
 func (c *Client) goodbye(ctx context.Context) {
 	c.mu.Lock()
 	conns := *c.conns.Load()
+	c.endWatches(message.NewError(message.CodeCanceled, "the client was closed", ""))
 	ends := c.session.end(message.NewError(message.CodeCanceled, "the client was closed during the call", ""))
 	c.mu.Unlock()
 	finishAll(ends)
@@ -316,6 +323,7 @@ func (c *Client) goodbye(ctx context.Context) {
 // shutdown refuses everything from now on, with err.
 func (c *Client) shutdown(err *message.Error) {
 	c.mu.Lock()
+	c.endWatches(err)
 	ends := c.session.end(err)
 	c.session.shut = err
 	c.setState(Closed)
@@ -338,6 +346,7 @@ func finishAll(ends []ending) {
 }
 
 var (
-	_ call.Caller = (*Client)(nil)
-	_ route.Peer  = peer{}
+	_ call.Caller  = (*Client)(nil)
+	_ call.Watcher = (*Client)(nil)
+	_ route.Peer   = peer{}
 )

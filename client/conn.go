@@ -56,6 +56,7 @@ type conn struct {
 	// Guarded by Client.mu.
 	wire   *wire
 	calls  map[string]*served // being answered, by the node's mid
+	topics map[string]*topic  // that are watched, by the node's name for them
 	moving bool               // moved is closed
 	taking bool               // what is served is being taken back; see farewell
 	parted bool               // and was
@@ -109,6 +110,7 @@ func (c *Client) online(ctx context.Context, at *place, tr transport, hello *wel
 	cn := &conn{
 		tr: tr, lane: lane.New(ctx, c.log), place: at, node: hello.Node.ID, wake: make(chan struct{}, 1),
 		ended: make(chan error, 1), moved: make(chan struct{}), calls: make(map[string]*served), early: g.early,
+		topics: make(map[string]*topic),
 	}
 	c.mu.Lock()
 	if c.session.shut != nil {
@@ -124,6 +126,7 @@ func (c *Client) online(ctx context.Context, at *place, tr transport, hello *wel
 	c.node = Node{ID: hello.Node.ID, Name: hello.Node.Name, URL: shown(at.url)}
 	c.greeted(g)
 	c.announceAll()
+	c.watchAgain()
 	c.doing = Online
 	c.setState(Online)
 	leave := func() {}
@@ -149,6 +152,7 @@ func (c *Client) offline(cn *conn, err error) error {
 	if c.conn == cn {
 		c.conn = nil
 	}
+	c.unwatched(cn)
 	lost := c.session.drop(cn.wire, d.public())
 	if c.state == Draining && c.conn == nil && c.doing != Online {
 		c.setState(c.doing)

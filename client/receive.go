@@ -51,8 +51,14 @@ func (c *Client) receive(cn *conn, m *message.Message) {
 		}, nil)
 	case message.VerbError:
 		c.receiveFinal(cn, m, nil, message.DecodeError(m.Body))
-	case message.VerbCall:
+	case message.VerbCall, message.VerbGet, message.VerbSubscribe, message.VerbPublish:
 		c.receiveCall(cn, m)
+	case message.VerbUpdate:
+		c.receiveUpdate(cn, m)
+	case message.VerbGap:
+		c.receiveGap(cn, m)
+	case message.VerbUnsubscribe:
+		c.receiveUnsubscribe(cn, m)
 	case message.VerbSend:
 		c.receiveSend(cn, m)
 	case message.VerbCancel:
@@ -103,6 +109,9 @@ func (c *Client) receiveFinal(cn *conn, m *message.Message, a *call.Answer, err 
 	leave()
 	switch {
 	case f != nil:
+		if s, ok := f.sink.(stamped); ok && err == nil {
+			s.stampedBy(m)
+		}
 		f.end(a, err)
 	case err != nil:
 		// A send that nobody waits for was refused, or the node complains of
@@ -153,9 +162,14 @@ func (c *Client) malformed(cn *conn, m *message.Message, err error) {
 		}
 		return
 	}
-	if len(m.Mid) > 0 && m.EffectiveVerb() == message.VerbCall {
+	if len(m.Mid) > 0 && asks(m.EffectiveVerb()) {
 		c.refuse(cn, m, err)
 	}
+}
+
+// asks reports whether a message of this verb is answered by a service.
+func asks(v message.Verb) bool {
+	return v == message.VerbCall || v == message.VerbGet || v == message.VerbSubscribe || v == message.VerbPublish
 }
 
 // receiveDrain stops what is new on this connection. If another node is known
@@ -366,6 +380,9 @@ func request(m *message.Message) (*route.Request, error) {
 		req.Peer = peer{}
 	}
 	left := req.Message.Timeout
+	if m.Verb == message.VerbSubscribe { // it lasts until it is canceled
+		return req, nil
+	}
 	if left <= 0 {
 		left = defaultDeadline
 	}

@@ -167,7 +167,8 @@ func describe(info route.Info) []byte {
 		Out         json.RawMessage `json:"out,omitempty"`
 		Metadata    json.RawMessage `json:"metadata,omitempty"`
 		Idempotent  bool            `json:"idempotent,omitempty"`
-	}{info.Version, info.Description, info.In, info.Out, info.Metadata, info.Idempotent})
+		Topic       *route.Topic    `json:"topic,omitempty"`
+	}{info.Version, info.Description, info.In, info.Out, info.Metadata, info.Idempotent, info.Topic})
 	if err != nil {
 		return nil // a schema that is not JSON: the route is served without
 	}

@@ -283,7 +283,7 @@ func (s *served) message(verb message.Verb, b route.Body) (*outgoing, *message.E
 		return nil, message.NewError(message.CodeInternal, "the service answered with something that is not JSON",
 			"This is a bug in the service: it has to name the content type of its body.")
 	}
-	o := &outgoing{msg: message.Message{Verb: verb, Rmid: s.mid, Body: bytes.Clone(b.Bytes)}}
+	o := &outgoing{msg: message.Message{Verb: verb, Rmid: s.mid, Body: bytes.Clone(b.Bytes), Fault: b.Fault}}
 	if b.ContentType != "" {
 		o.msg.ContentType = []byte(b.ContentType)
 	}

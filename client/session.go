@@ -377,7 +377,7 @@ func (s *session) cancel(f *flight) bool {
 		}
 		s.signal()
 	case sent:
-		if f.out.msg.Verb == message.VerbCall {
+		if asks(f.out.msg.Verb) {
 			f.wire.urgent.push(cancelOf(f)) // a flight is not sent any more when its wire is gone
 		}
 	case fresh:
