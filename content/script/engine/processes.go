@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/internal/lane"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// maxRuns is after how many runs a worker is replaced, so that nothing piles up.
+const maxRuns = 10000
+
+// processes runs jobs in processes of their own.
+type processes struct {
+	gate    *gate
+	lane    *lane.Lane
+	log     *slog.Logger
+	command []string
+	env     []string
+
+	mu   sync.Mutex
+	idle []*process
+}
+
+// NewWorkers returns an engine that runs jobs in other processes, each of which
+// runs command with the environment env, no other, and has to call [RunWorker].
+// They are started when they are needed and used again; a job that goes on after
+// its time is ended by killing its process.
+func NewWorkers(command, env []string, o Options) Engine {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &processes{
+		gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger),
+		log: o.Logger, command: command, env: env,
+	}
+}
+
+// process is a worker as the node sees it. It belongs to one run at a time.
+type process struct {
+	*pipe
+	cmd  *exec.Cmd
+	in   io.Closer
+	runs int
+	once sync.Once
+}
+
+func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
+	if err := p.gate.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer p.gate.leave()
+	if p.lane.Context().Err() != nil {
+		return nil, closing()
+	}
+	limit := job.Limits.Wall + Grace
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, over("wall", fmt.Sprintf("the script took longer than %v, and was killed", limit)))
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(context.Canceled)
+	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
+	w, err := p.take()
+	if err != nil {
+		e := message.NewError(message.CodeInternal, "there is no worker process to run scripts", "")
+		e.Cause = err
+		return nil, e
+	}
+	unwatch := context.AfterFunc(ctx, w.kill)
+	r := &remote{process: w, ctx: ctx, host: host}
+	result, last, err := r.run(job)
+	stop(context.Canceled) // those that are still asked
+	r.asked.Wait()
+	if !unwatch() || last || w.runs >= maxRuns {
+		w.kill()
+	} else {
+		p.give(w)
+	}
+	return result, err
+}
+
+// remote is a run in another process.
+type remote struct {
+	*process
+	ctx   context.Context //nolint:containedctx // a run is the call itself
+	host  Host
+	asked sync.WaitGroup
+}
+
+// run has the worker run a job. last says that it is of no more use.
+func (r *remote) run(job *Job) (result json.RawMessage, last bool, err error) {
+	r.runs++
+	if err := r.send(&frame{Op: "run", Job: job}); err != nil {
+		return nil, true, r.lost(err)
+	}
+	asks, lines := 0, 0
+	for {
+		f, err := r.receive()
+		if err != nil {
+			return nil, true, r.lost(err)
+		}
+		switch f.Op {
+		case "done":
+			if len(f.Result) > job.Limits.Output {
+				return nil, true, over("output", "the result of the script is too long")
+			}
+			return f.Result, f.Last, nil
+		case "failed":
+			if f.Failure != nil {
+				return nil, f.Last, f.Failure
+			}
+			return nil, true, r.lost(errors.New(f.Text))
+		case "log":
+			if lines++; lines <= job.Limits.Lines+1 {
+				r.host.Log(f.Name, f.Text)
+			}
+		case "ask":
+			// The worker counts too, but it may have been broken into.
+			if asks++; asks > job.Limits.Calls {
+				return nil, true, over("calls", "the script asks the host too often")
+			}
+			r.asked.Go(func() { r.answer(f, job.Limits.Bytes) })
+		}
+	}
+}
+
+// answer asks the host for the worker.
+func (r *remote) answer(f *frame, limit int) {
+	ok, said := invoke(r.ctx, r.host, f.Name, string(f.Args), limit)
+	_ = r.send(&frame{Op: "answer", ID: f.ID, OK: ok, Text: said}) // if it is gone, so is the run
+}
+
+// lost returns the error of a run whose worker is gone.
+func (r *remote) lost(err error) error {
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	e := message.NewError(message.CodeInternal, "the worker process that ran the script ended", "")
+	e.Cause = err
+	return e
+}
+
+// take returns a worker.
+func (p *processes) take() (*process, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		w := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return w, nil
+	}
+	p.mu.Unlock()
+	return p.start()
+}
+
+// give keeps a worker for the next run.
+func (p *processes) give(w *process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lane.Context().Err() != nil {
+		w.kill()
+		return
+	}
+	p.idle = append(p.idle, w)
+}
+
+func (p *processes) start() (*process, error) {
+	if len(p.command) == 0 {
+		return nil, errors.New("no command")
+	}
+	cmd := exec.Command(p.command[0], p.command[1:]...) //nolint:gosec,noctx // it outlives the run; the command is the configuration's
+	cmd.Env = append([]string{}, p.env...)
+	cmd.Dir = "/"
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start worker: %w", err)
+	}
+	p.log.Debug("a worker for scripts was started", "pid", cmd.Process.Pid, "took", time.Since(begun))
+	return &process{pipe: newPipe(out, in), cmd: cmd, in: in}, nil
+}
+
+// kill ends the worker and waits until it has ended.
+func (w *process) kill() {
+	w.once.Do(func() {
+		_ = w.in.Close()
+		_ = w.cmd.Process.Kill()
+		_ = w.cmd.Wait() // that it was killed is known
+	})
+}
+
+func (p *processes) Close() {
+	p.lane.Close()
+	p.mu.Lock()
+	for _, w := range p.idle {
+		w.kill()
+	}
+	p.idle = nil
+	p.mu.Unlock()
+	// Whoever runs has been told, and leaves its place.
+	for range cap(p.gate.places) {
+		p.gate.places <- struct{}{}
+	}
+}
