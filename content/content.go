@@ -9,7 +9,8 @@
 // passes on only what differs.
 //
 //	clock := content.NewService("clock", provider, content.Options{})
-//	err := node.Serve(clock)
+//	defer clock.Close()
+//	err := node.Serve(clock.Service)
 //
 // The providers that Ropewalk brings along are in packages of their own below
 // this one; contenttest is the suite that each has to pass.

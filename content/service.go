@@ -1,0 +1,196 @@
+package content
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+)
+
+// Service serves the contents of a [Provider]. Make one with [NewService], hand
+// its field Service to a node or client, and call Close when that is closed.
+type Service struct {
+	*service.Service
+
+	run *runner
+}
+
+// NewService makes a service of a provider, which belongs to it from then on.
+// The name is the scheme: what stands before the colon of an address.
+//
+// What is watched is computed once for all with the same [Resource.Key], again
+// when it may have changed, and sent if it then differs: as a part of the
+// subscribe, the first as soon as there is one, an error as a part with Fault. No
+// goroutine waits for that. A get that comes while its content is watched shares
+// what was or is being computed, as far as nothing has changed since; others of
+// the same moment share one computation.
+//
+// NewService panics if the name is not one for a service.
+func NewService(name string, p Provider, o Options) *Service {
+	o = o.withDefaults()
+	s := &Service{
+		Service: service.New(name, service.WithVersion(o.Version), service.WithDescription(o.Description),
+			service.WithConcurrency(o.Concurrency, o.Queue)),
+		run: newRunner(name, p, o),
+	}
+	for _, pattern := range []string{"/", "/**"} {
+		s.HandleFunc(pattern, s.handle, service.WithTopic(o.Topic), service.WithInline(message.VerbSubscribe))
+	}
+	return s
+}
+
+// Close fails what is open with shutting_down, stops watching, waits for what is
+// being computed, whose context ends, and closes the provider. It may be called
+// more than once; only the first returns the error of the provider.
+func (s *Service) Close() error { return s.run.close() }
+
+// handle answers one request. Those to subscribe must not block.
+func (s *Service) handle(ctx context.Context, req *route.Request, res route.Responder) {
+	verb := req.Message.EffectiveVerb()
+	if verb == message.VerbSubscribe {
+		s.subscribe(req, res)
+		return
+	}
+	ctx, leave, err := s.run.enter(ctx)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	defer leave()
+	var c Content
+	switch verb {
+	case message.VerbGet:
+		c, err = s.get(ctx, req)
+	case message.VerbPublish:
+		c, err = s.publish(ctx, req)
+	default:
+		c, err = s.call(ctx, req)
+	}
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	_ = res.Reply(route.Body{Bytes: c.Body, ContentType: c.ContentType})
+}
+
+func (s *Service) subscribe(req *route.Request, res route.Responder) {
+	params, err := paramsOf(&req.Message)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	s.run.watch(requestOf(req, params), res)
+}
+
+func (s *Service) get(ctx context.Context, req *route.Request) (Content, error) {
+	params, err := paramsOf(&req.Message)
+	if err != nil {
+		return Content{}, err
+	}
+	return s.run.get(ctx, requestOf(req, params))
+}
+
+func (s *Service) publish(ctx context.Context, req *route.Request) (Content, error) {
+	p, ok := s.run.provider.(Publisher)
+	if !ok {
+		return Content{}, message.NewError(message.CodeUnimplemented, "nothing can be published to "+s.Name()+":", "Get or watch it.")
+	}
+	c, err := contentOf(&req.Message)
+	if err != nil {
+		return Content{}, err
+	}
+	var out Content
+	err = s.run.contain("publish", func() (err error) {
+		out, err = p.Publish(ctx, requestOf(req, nil), c)
+		return err
+	})
+	return out, err
+}
+
+// call hands a call to a [Caller]; of other providers it is a get, with the body
+// as the parameters.
+func (s *Service) call(ctx context.Context, req *route.Request) (Content, error) {
+	c, err := contentOf(&req.Message)
+	if err != nil {
+		return Content{}, err
+	}
+	p, ok := s.run.provider.(Caller)
+	if !ok {
+		params, err := asParams(c)
+		if err != nil {
+			return Content{}, err
+		}
+		return s.run.get(ctx, requestOf(req, params))
+	}
+	var out Content
+	err = s.run.contain("call", func() (err error) {
+		out, err = p.Call(ctx, requestOf(req, nil), c)
+		return err
+	})
+	return out, err
+}
+
+// requestOf copies what is needed: the strings of an address are part of
+// something larger, and a resource may live longer than who opened it.
+func requestOf(req *route.Request, params json.RawMessage) *Request {
+	to, _, _ := bytes.Cut(req.Message.To, []byte("?"))
+	return &Request{
+		Path: strings.Clone(req.Address.Path), Query: strings.Clone(req.Address.Query), Dir: bytes.HasSuffix(to, []byte("/")),
+		Params: params, Session: req.Session(),
+	}
+}
+
+// contentOf returns the body of a publish or call.
+func contentOf(m *message.Message) (Content, error) {
+	c := Content{Body: m.Body, ContentType: string(m.ContentType)}
+	if c.Body != nil && c.ContentType == "" && !message.ValidJSON(c.Body) {
+		return Content{}, message.NewError(message.CodeInvalidInput, "the body is not JSON", "Send JSON, or say with a content type what it is.")
+	}
+	return c, nil
+}
+
+// paramsOf returns the parameters that the body of a get or subscribe has, in
+// canonical form, or nil.
+func paramsOf(m *message.Message) (json.RawMessage, error) {
+	if len(m.Body) == 0 {
+		return nil, nil
+	}
+	var b struct {
+		Params json.RawMessage `json:"params"`
+	}
+	if len(m.ContentType) > 0 || json.Unmarshal(m.Body, &b) != nil {
+		return nil, message.NewError(message.CodeInvalidInput, "the body is not that of a get or subscribe", `Send {"params":{…}}, or nothing.`)
+	}
+	return asParams(Content{Body: b.Params})
+}
+
+// asParams takes an object, null or nothing.
+func asParams(c Content) (json.RawMessage, error) {
+	if c.ContentType != "" {
+		return nil, errNoParams(c.ContentType)
+	}
+	if len(c.Body) == 0 {
+		return nil, nil
+	}
+	params, err := Canonical(c.Body)
+	switch {
+	case err != nil:
+		return nil, err
+	case string(params) == "null", string(params) == "{}":
+		return nil, nil
+	case params[0] != '{':
+		return nil, errNoParams("another value")
+	}
+	return params, nil
+}
+
+func errNoParams(what string) *message.Error {
+	e := message.NewError(message.CodeInvalidInput, fmt.Sprintf("parameters are a JSON object, not %.100s", what), "Send them by name.")
+	e.Path = "params"
+	return e
+}
