@@ -71,7 +71,6 @@ func (a *ask) stampedBy(m *message.Message) { a.stamp = stampOf(m) }
 func (a *ask) finish(answer *call.Answer, err error) {
 	c := a.t.c
 	c.mu.Lock()
-	defer c.nudge()
 	defer c.mu.Unlock()
 	if a.t.ask != a {
 		return // the topic is watched by another connection now
@@ -154,9 +153,16 @@ func (t *topic) subscribe() {
 		t.end(errTooLarge(o.cost, limit))
 		return
 	}
-	if t.c.session.hurry(cn.wire, o, false) == nil { // else the next connection begins with it
+	if t.tell(cn, o) { // else the next connection begins with it
 		t.ask = a
 	}
+}
+
+// tell sends a message by a connection, if that is still there.
+func (t *topic) tell(cn *conn, o *outgoing) bool {
+	ok := t.c.session.hurry(cn.wire, o, false) == nil
+	t.c.nudge()
+	return ok
 }
 
 // lacks reports whether a watch that wants no past events has to be armed.
@@ -360,7 +366,6 @@ func (t *topic) later(why *message.Error) {
 	var timer *time.Timer
 	timer = time.AfterFunc(wait, func() {
 		t.c.mu.Lock()
-		defer t.c.nudge()
 		defer t.c.mu.Unlock()
 		if t.timer == timer {
 			t.timer = nil
@@ -379,18 +384,17 @@ func (t *topic) stopTimer() {
 
 // leave gives a topic up that nobody watches any more.
 func (t *topic) leave() {
-	s := &t.c.session
 	switch {
 	case len(t.watches) > 0:
 		return
 	case t.ask != nil && t.ask.flight.phase == sent:
 		if !t.ask.canceled { // its answer comes back here
 			t.ask.canceled = true
-			_ = s.hurry(t.ask.conn.wire, cancelOf(t.ask.flight), false)
+			t.tell(t.ask.conn, cancelOf(t.ask.flight))
 		}
 		return
 	case t.ask != nil:
-		s.cancel(t.ask.flight)
+		t.c.session.cancel(t.ask.flight)
 		t.ask = nil
 	}
 	if t.conn != nil && t.id != "" {
@@ -398,7 +402,7 @@ func (t *topic) leave() {
 		m := message.Message{Verb: message.VerbUnsubscribe, Topic: []byte(t.id), Mid: []byte(message.NewMid())}
 		o := &outgoing{msg: m, cost: envelopeCost}
 		o.flight = &flight{out: o, mid: string(m.Mid), sink: ignored{}, bound: true}
-		_ = s.hurry(t.conn.wire, o, false)
+		t.tell(t.conn, o)
 	}
 	t.forget()
 }

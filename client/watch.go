@@ -28,7 +28,6 @@ func (c *Client) Watch(ctx context.Context, address string, opts ...call.WatchOp
 		return call.FailedWatch(address, err)
 	}
 	c.mu.Lock()
-	defer c.nudge()
 	defer c.mu.Unlock()
 	if c.session.shut != nil {
 		return call.FailedWatch(address, c.session.shut)
@@ -48,7 +47,6 @@ func (c *Client) Watch(ctx context.Context, address string, opts ...call.WatchOp
 // unwatch takes note that nobody reads a watch any more.
 func (c *Client) unwatch(t *topic, w *watch) {
 	c.mu.Lock()
-	defer c.nudge()
 	defer c.mu.Unlock()
 	if i := slices.Index(t.watches, w); i >= 0 {
 		t.watches = slices.Delete(t.watches, i, i+1)
@@ -143,7 +141,6 @@ func (c *Client) receiveGap(cn *conn, m *message.Message) {
 func (c *Client) receiveUnsubscribe(cn *conn, m *message.Message) {
 	e := message.DecodeError(m.Body)
 	c.mu.Lock()
-	defer c.nudge()
 	defer c.mu.Unlock()
 	t := cn.topic(m)
 	if t == nil {
