@@ -13,7 +13,7 @@ import (
 // is an *Error with [CodeBadAddress]; the parts that could be read are returned
 // with it.
 func ParseAddress(s string) (Address, error) {
-	a, route, err := splitAddress(s)
+	a, route, err := splitAddress(s, false)
 	a.Path = route
 	// A question mark at the very end stays in the path, so that Route gives
 	// back what was read.
@@ -26,8 +26,9 @@ func ParseAddress(s string) (Address, error) {
 	return a, nil
 }
 
-// splitAddress takes everything apart but the route.
-func splitAddress(s string) (a Address, route string, err *Error) {
+// splitAddress takes everything apart but the route. If schemes is true, http
+// and https are names as all others.
+func splitAddress(s string, schemes bool) (a Address, route string, err *Error) {
 	first, route, ok := strings.Cut(s, ":")
 	if !ok {
 		return a, "", badAddress(s, "route field has invalid number of routable segments",
@@ -38,7 +39,13 @@ func splitAddress(s string) (a Address, route string, err *Error) {
 		a.Sub, _, _ = strings.Cut(a.Sub, "-")
 		first = name
 	}
-	if strings.HasPrefix(first, "http") {
+	switch {
+	case schemes && isScheme(first):
+		// http://host/path, as people write it, is http:/host/path.
+		if strings.HasPrefix(route, "//") {
+			route = route[1:]
+		}
+	case strings.HasPrefix(first, "http"):
 		// UMF has URLs as names: the next piece belongs to the name.
 		rest := s[len(s)-len(route)-1-len(first):]
 		glued := len(first) + 1
@@ -60,6 +67,10 @@ func splitAddress(s string) (a Address, route string, err *Error) {
 	}
 	return a, route, nil
 }
+
+// isScheme reports whether a name is that of contents that come from the web.
+// They are the only names that begin with http.
+func isScheme(name string) bool { return name == "http" || name == "https" }
 
 // lowerMethod lowers the usual methods without allocating.
 func lowerMethod(s string) string {
@@ -85,13 +96,14 @@ func lowerMethod(s string) string {
 
 // ParseStrict reads an address as native connections take them: as UMF does,
 // but without tricks (docs/reference/wire.md, "Addresses"). A trailing slash is
-// removed. The parts are substrings of s. The error is an *Error with
+// removed. A URL is an address: https://example.com:8080/x has the name https and
+// the path /example.com:8080/x. The parts are substrings of s. The error is an *Error with
 // [CodeBadAddress] that says what is wrong where.
 func ParseStrict(s string) (Address, error) {
 	if e := checkText(s); e != nil {
 		return Address{}, e
 	}
-	a, route, err := splitAddress(s)
+	a, route, err := splitAddress(s, true)
 	if err != nil {
 		return Address{}, err
 	}
@@ -103,6 +115,9 @@ func ParseStrict(s string) (Address, error) {
 		hint := "Begin the path with a slash: " + a.Name + ":/" + a.Path + "."
 		if strings.HasPrefix(a.Name, "http") {
 			hint = "Do not begin a name with http: UMF reads such an address as a URL."
+		}
+		if isScheme(a.Name) {
+			hint = "Write the host and the path behind it: " + a.Name + "://example.com/path."
 		}
 		return Address{}, badAddress(s, "the path does not begin with /", hint)
 	}

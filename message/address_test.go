@@ -92,6 +92,14 @@ func TestParseStrict(t *testing.T) {
 		"a:/...":                      {Name: "a", Path: "/..."},
 		"@b@c:/":                      {Name: "b@c", Path: "/"},
 		"a:/b?//../":                  {Name: "a", Path: "/b", Query: "//../"},
+		"a:/b:1/c":                    {Name: "a", Path: "/b:1/c"},
+		"http:/host/path":             {Name: "http", Path: "/host/path"},
+		"https://a.b:8080/c/?q=d:e/":  {Name: "https", Path: "/a.b:8080/c", Query: "q=d:e/"},
+		"http://[::1]:80/":            {Name: "http", Path: "/[::1]:80"},
+		"https:[GET]/a/b":             {Name: "https", Method: "get", Path: "/a/b"},
+		"i@http://a":                  {Instance: "i", Name: "http", Path: "/a"},
+		"http://":                     {Name: "http", Path: "/"},
+		"http:/*":                     {Name: "http", Path: "/*"},
 	} {
 		got, err := message.ParseStrict(s)
 		if err != nil || got != want {
@@ -111,6 +119,12 @@ func TestParseStrictRefuses(t *testing.T) {
 		"math:x":                  "begin with /",
 		"math:?q":                 "begin with /",
 		"http-gateway:/x":         "begin with /",
+		"httpss:/x":               "begin with /",
+		"http:8080/x":             "begin with /",
+		"http:":                   "begin with /",
+		"http:///x":               "segment 1 of the path is empty",
+		"https://a/../b":          `segment 2 of the path is ".."`,
+		"https://a//b":            "segment 2 of the path is empty",
 		"math:[get/x":             "method",
 		"math:[]/x":               "begin with /",
 		"math://":                 "segment 1 of the path is empty",
@@ -187,7 +201,7 @@ func TestParseStrictAllocs(t *testing.T) {
 
 func FuzzParseStrict(f *testing.F) {
 	for _, s := range []string{
-		"math:/decimal/mul", "7f-s@orders:[get]/v1/x?q=1", "@b@c:/", "http://host/path:[get]/x", "a:[b:c]/d/", "-@x:[]/",
+		"math:/decimal/mul", "7f-s@orders:[get]/v1/x?q=1", "@b@c:/", "http://host/path:[get]/x", "https:/a:1//", "http:[get]//a", "a:[b:c]/d/", "-@x:[]/",
 	} {
 		f.Add(s)
 	}

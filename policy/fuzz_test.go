@@ -68,7 +68,7 @@ func FuzzCompile(f *testing.F) {
 // FuzzPattern reads addresses of rules; a pattern that is taken without
 // wildcards is an address that it matches.
 func FuzzPattern(f *testing.F) {
-	for _, s := range []string{"a:/b/**", "*:/{id}/*", "{claims.a}:/{session.subject}", "a:/", "a:/%2e", "a:/b/"} {
+	for _, s := range []string{"a:/b/**", "*:/{id}/*", "{claims.a}:/{session.subject}", "a:/", "a:/%2e", "a:/b/", "https://a:1/**"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -81,6 +81,9 @@ func parsePattern(s string) (*pattern, error) {
 	case strings.HasPrefix(path, "["):
 		return nil, badPattern(s, "it has a method", `Leave it out, and use the condition address.method == "get".`)
 	}
+	if (name == "http" || name == "https") && strings.HasPrefix(path, "//") {
+		path = path[1:] // as in addresses
+	}
 	p := &pattern{text: s}
 	var err error
 	if p.name, err = parseSegment(s, name); err != nil {
@@ -113,8 +116,12 @@ func (p *pattern) parsePath(path string) error {
 		case path != "/":
 			p.path = append(p.path, seg)
 		}
-		if seg.kind == claim || seg.kind == subject {
+		switch seg.kind {
+		case claim, subject:
 			shape[i] = wildOne
+		case literal: // of a route it is a mistake; here it may be the port of a host
+			shape[i] = strings.ReplaceAll(text, ":", "-")
+		case one:
 		}
 	}
 	if _, err := route.ParsePattern(strings.Join(shape, "/")); err != nil {

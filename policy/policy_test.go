@@ -92,6 +92,11 @@ func TestAddresses(t *testing.T) {
 		{"*:/x", "node:/x", true},
 		{"*:/x", "node:/y", false},
 		// Claims.
+		{"https:/a.example:8080/**", "https:/a.example:8080/x", true},
+		{"https://a.example:8080/**", "https://a.example:8080/x", true},
+		{"https://a.example:8080/**", "https://a.example/x", false},
+		{"https://a.example/**", "http://a.example/x", false},
+		{"http:/*/x", "http:/[::1]:80/x", true},
 		{"shop:/{claims.tenant}/**", "shop:/acme/x", true},
 		{"shop:/{claims.tenant}/**", "shop:/acme", true},
 		{"shop:/{claims.tenant}/**", "shop:/acme2/x", false},

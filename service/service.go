@@ -74,6 +74,8 @@ func badName(name string) string {
 		return "is empty"
 	case len(name) > maxName:
 		return fmt.Sprintf("is longer than %d bytes", maxName)
+	case name == "http", name == "https":
+		return "" // the schemes of contents from the web
 	case strings.HasPrefix(name, "http"):
 		return "begins with http, which an address takes for a URL"
 	}

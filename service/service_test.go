@@ -26,7 +26,7 @@ func TestStartUpErrorsNameThePlace(t *testing.T) {
 	}{
 		{"name", func() { service.New("a b") }, `the service name "a b" contains ' '`},
 		{"no name", func() { service.New("") }, "is empty"},
-		{"name like a URL", func() { service.New("https") }, "begins with http"},
+		{"name like a URL", func() { service.New("https-gateway") }, "begins with http"},
 		{"metadata", func() { service.New("a", service.WithMetadata(json.RawMessage("1"))) }, "not a JSON object"},
 		{"pattern", func() { service.New("a").Handle("x", answer("1")) }, "does not begin with /"},
 		{"nil", func() { service.New("a").Handle("/x", nil) }, "the handler is nil"},
