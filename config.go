@@ -43,6 +43,11 @@ type Config struct {
 	Middleware []Middleware `json:"middleware,omitempty"`
 	// Services are built-in services, by name.
 	Services map[string]BuiltIn `json:"services,omitempty"`
+	// Topics are topics with nothing behind them but what is published, by address
+	// pattern, such as "prices:/**": state, of which the latest is kept, or events.
+	// They are kept in memory. Content that lives in files, databases and scripts
+	// needs no entry here.
+	Topics map[string]route.Topic `json:"topics,omitempty"`
 	// Mesh makes this node one of many. Default: a node alone.
 	Mesh Mesh `json:"mesh,omitzero"`
 	// Sessions says how it is known who clients are, and for how long.
@@ -136,6 +141,11 @@ type Limits struct {
 	Calls int `json:"calls,omitempty"`
 	// Routes is how many routes a connection may serve. Default: 1000.
 	Routes int `json:"routes,omitempty"`
+	// Watches is how many topics a connection may watch. Default: 10000.
+	Watches int `json:"watches,omitempty"`
+	// Topics is how many topics all connections together may watch. Default:
+	// 500000.
+	Topics int `json:"topics,omitempty"`
 	// PendingBytes is how much may wait for a connection that does not read.
 	// Default: 4 MiB.
 	PendingBytes int `json:"pendingBytes,omitempty"`

@@ -26,6 +26,7 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
 	"github.com/ropewalk/ropewalk/session/token"
+	"github.com/ropewalk/ropewalk/topic"
 )
 
 // Node is one Ropewalk node: listeners, the services compiled in, and
@@ -40,6 +41,7 @@ type Node struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	x        *exchange.Exchange
+	topics   *topic.Hub
 	kit      middlewareKit
 	started  time.Time
 	ready    atomic.Bool
@@ -109,13 +111,17 @@ func (n *Node) build() error {
 	}
 	n.kit = middlewareKit{env: middleware.Env{Logger: n.log, Registry: n.registry, Tracer: cfg.Tracer}}
 	stack := route.NewStack()
+	n.topics = topic.New(topic.Config{
+		MaxWatches: cfg.Limits.Watches, MaxTopics: cfg.Limits.Topics, Logger: n.log, Metrics: topic.NewMetrics(n.registry),
+	})
 	n.x = exchange.New(exchange.Config{
 		NodeID: n.id, NodeName: cfg.Name,
 		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
 		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
-		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Strategies: n.strategies, Stack: stack, Unreachable: n.unreachable,
+		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Topics: n.topics, Strategies: n.strategies, Stack: stack, Unreachable: n.unreachable,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
+	n.topics.Begin(n.x)
 	if err := n.kit.fill(stack, cfg.Middleware); err != nil {
 		return err
 	}
@@ -138,6 +144,9 @@ func (n *Node) serveBuiltIns() error {
 		host.Sessions = n.sessions
 	}
 	if err := n.Serve(nodeapi.New(host)); err != nil {
+		return err
+	}
+	if err := n.serveTopics(); err != nil {
 		return err
 	}
 	for name, b := range n.cfg.Services {
@@ -356,6 +365,7 @@ func (n *Node) close(ctx context.Context) error {
 		close(returned)
 	}()
 	defer n.x.Close()
+	defer n.topics.Close()
 	grace := time.NewTimer(handlerGrace)
 	defer grace.Stop()
 	select {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -151,6 +152,25 @@ func (l Local) Send(ctx context.Context, address string, body any, opts ...call.
 	default:
 		return nil
 	}
+}
+
+// Get returns the content of a topic as it is now.
+func (l Local) Get(ctx context.Context, address string, opts ...call.Option) (*call.Answer, error) {
+	s := call.Collect(opts)
+	if s.ParamsErr != nil {
+		return nil, s.ParamsErr
+	}
+	var body any
+	if s.Params != nil {
+		body = map[string]json.RawMessage{"params": s.Params}
+	}
+	return l.ask(ctx, message.VerbGet, address, body, s).Answer()
+}
+
+// Publish makes body the content of a topic, or an event of it; nil deletes the
+// content. It returns when that is done.
+func (l Local) Publish(ctx context.Context, address string, body any, opts ...call.Option) (*call.Answer, error) {
+	return l.ask(ctx, message.VerbPublish, address, body, call.Collect(opts)).Answer()
 }
 
 // endpoint is one route of a service in this process.

@@ -2,8 +2,10 @@ package route
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/message"
 )
 
 // What becomes of events that a watcher is too slow for; see [Topic.Slow].
@@ -36,6 +38,25 @@ type Topic struct {
 	// Code are the ends of names, without the dot, of what is run: publishing to
 	// such a path needs the right "code".
 	Code []string `json:"code,omitempty"`
+}
+
+// Check reports what makes no sense in it, naming the field. The error is a
+// *message.Error.
+func (t *Topic) Check() error {
+	wrong := func(field, text, hint string) error {
+		e := message.NewError(message.CodeInvalidInput, field+": "+text, hint)
+		e.Path = field
+		return e
+	}
+	switch {
+	case t.Slow != "" && t.Slow != SlowGap && t.Slow != SlowDrop && t.Slow != SlowDisconnect:
+		return wrong("slow", strconv.Quote(t.Slow)+" is none of gap, drop, disconnect", "Leave it out for gap.")
+	case t.History.Count < 0 || t.History.Bytes < 0:
+		return wrong("history", "a bound is negative", "Leave it out for the default.")
+	case !t.Events && (t.Slow != "" || t.History != History{}):
+		return wrong("events", "slow and history are for event topics", "Set events, or leave them out: of a state topic only the latest counts.")
+	}
+	return nil
 }
 
 // History bounds what is kept of a topic. All bounds hold; the zero value keeps

@@ -1,0 +1,322 @@
+package topic
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+)
+
+// maxLogTopics bounds how many addresses of one route a [Log] remembers; of
+// those that nobody watches it forgets the ones published to longest ago.
+const maxLogTopics = 100000
+
+// Log answers for a route with nothing behind it: what is published is kept in
+// memory, as bounded by the history of its topics, and given to those who watch.
+// All addresses of the route are counted together. It implements route.Handler
+// and does not block.
+type Log struct {
+	topic   route.Topic
+	name    string
+	pattern route.Pattern
+	metrics *Metrics
+
+	mu     sync.Mutex
+	epoch  string
+	offset uint64
+	forgot uint64 // offset of the newest event of an address that is not remembered any more
+	rings  map[string]*ring
+	recent *list.List           // of *ring, those published to last in front
+	wild   map[*reader]struct{} // of patterns
+}
+
+// ring is what a Log has of one address.
+type ring struct {
+	to      string
+	past    history[*event]
+	place   *list.Element
+	readers []*reader
+}
+
+// reader is a source that watches a Log.
+type reader struct {
+	log  *Log
+	res  route.Responder
+	to   string
+	only route.Pattern // of a pattern; else the zero Pattern
+	many bool
+}
+
+// NewLog returns the log of a route, name:/pattern. m may be nil.
+func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log {
+	if m == nil {
+		m = NewMetrics(nil)
+	}
+	t.History = bounds(t.History)
+	if !t.Events {
+		t.History = route.History{Count: 1, Bytes: 1 << 30}
+	}
+	return &Log{
+		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
+		rings: make(map[string]*ring), recent: list.New(), wild: make(map[*reader]struct{}),
+	}
+}
+
+// AddTo has a service answer for the route by the log.
+func (l *Log) AddTo(s *service.Service) {
+	s.Handle(l.pattern.String(), l,
+		service.WithInline(message.VerbGet, message.VerbSubscribe, message.VerbPublish), service.WithTopic(l.topic))
+}
+
+// Handle implements route.Handler.
+func (l *Log) Handle(_ context.Context, req *route.Request, res route.Responder) {
+	switch req.Message.Verb {
+	case message.VerbPublish:
+		l.publish(req, res)
+	case message.VerbSubscribe:
+		l.subscribe(req, res)
+	case message.VerbGet:
+		l.get(req, res)
+	default:
+		_ = res.Fail(message.NewError(message.CodeUnimplemented, "nobody answers calls of "+req.Route, "It is a topic: watch it, or publish to it."))
+	}
+}
+
+func (l *Log) publish(req *route.Request, res route.Responder) {
+	if l.topic.Events && req.Message.Body == nil {
+		_ = res.Fail(message.NewError(message.CodeInvalidInput, "an event needs a body", "Publish null if there is nothing to say."))
+		return
+	}
+	a := req.Address
+	a.Instance = ""
+	e := &event{
+		to: a.String(), contentType: string(req.Message.ContentType), publisher: l.publisher(req), at: time.Now(), epoch: l.epoch,
+	}
+	if req.Message.Body != nil {
+		e.body = append(make([]byte, 0, len(req.Message.Body)), req.Message.Body...)
+	}
+	if e.size() > l.topic.History.Bytes {
+		_ = res.Fail(message.NewError(message.CodeTooLarge, fmt.Sprintf("the event is larger than the history of %s may be", req.Route),
+			"Raise history.bytes of the topic, or send less."))
+		return
+	}
+	l.append(e)
+	l.metrics.published.Inc()
+	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: e.epoch, Offset: e.offset}})
+}
+
+// publisher says who publishes, if that is told.
+func (l *Log) publisher(req *route.Request) []byte {
+	if !l.topic.Publisher {
+		return nil
+	}
+	b, _ := json.Marshal(struct { //nolint:errchkjson // two strings
+		Client  string `json:"client,omitempty"`
+		Subject string `json:"subject,omitempty"`
+	}{req.Peer.ID(), req.Session().Subject})
+	return b
+}
+
+// append gives an event its place and those who watch the event.
+func (l *Log) append(e *event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.offset++
+	e.offset = l.offset
+	r := l.ring(e.to)
+	if e.body == nil { // the content of a state topic is deleted
+		l.mark(r, e)
+		return
+	}
+	r.past.push(e)
+	l.recent.MoveToFront(r.place)
+	b := e.part()
+	b.Stamp.To = ""
+	for _, w := range r.readers {
+		_ = w.res.Part(b)
+	}
+	if len(l.wild) == 0 {
+		return
+	}
+	path, p := pathOf(e.to), e.part()
+	for w := range l.wild {
+		if w.wants(path) {
+			_ = w.res.Part(p)
+		}
+	}
+}
+
+// mark tells that there is no content any more.
+func (l *Log) mark(r *ring, e *event) {
+	r.past.begin(e.offset)
+	for _, w := range r.readers {
+		_ = w.res.Part(l.nothing(r.to))
+	}
+}
+
+func (l *Log) nothing(to string) route.Body {
+	b := message.AppendError(nil, message.NewError(message.CodeNotFound, "nothing was published to "+to+" yet",
+		"Wait: the content comes when somebody publishes it."))
+	return route.Body{Bytes: b, Fault: true, Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset}}
+}
+
+// ring returns that of an address.
+func (l *Log) ring(to string) *ring {
+	r := l.rings[to]
+	if r != nil {
+		return r
+	}
+	r = &ring{to: to}
+	r.past.bound = l.topic.History
+	r.past.begin(l.forgot)
+	r.place = l.recent.PushFront(r)
+	l.rings[to] = r
+	for at := l.recent.Back(); at != nil && len(l.rings) > maxLogTopics; {
+		old := at.Value.(*ring) //nolint:forcetypeassert // nothing else is put
+		at = at.Prev()
+		if len(old.readers) == 0 {
+			l.forget(old)
+		}
+	}
+	return r
+}
+
+// forget drops what is known of an address.
+func (l *Log) forget(r *ring) {
+	l.forgot = max(l.forgot, r.past.last)
+	l.recent.Remove(r.place)
+	delete(l.rings, r.to)
+}
+
+func (l *Log) get(req *route.Request, res route.Responder) {
+	a := req.Address
+	a.Instance = ""
+	to := a.String()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.rings[to]; r != nil {
+		r.past.expire(time.Now())
+		if n := r.past.len(); n > 0 {
+			_ = res.Reply(r.past.all()[n-1].part())
+			return
+		}
+	}
+	_ = res.Fail(message.DecodeError(l.nothing(to).Bytes))
+}
+
+func (l *Log) subscribe(req *route.Request, res route.Responder) {
+	a := req.Address
+	a.Instance = ""
+	w := &reader{log: l, res: res, to: a.String(), many: a.HasWildcard()}
+	if w.many {
+		p, err := route.ParsePattern(a.Path)
+		if err != nil {
+			_ = res.Fail(err)
+			return
+		}
+		w.only = p
+	}
+	l.mu.Lock()
+	if w.many {
+		l.wild[w] = struct{}{}
+		l.tellMany(w)
+	} else {
+		r := l.ring(w.to)
+		r.readers = append(r.readers, w)
+		l.tellOne(w, r)
+	}
+	l.mu.Unlock()
+	res.OnFinish(w)
+}
+
+// tellOne gives a reader what there is at its address.
+func (l *Log) tellOne(w *reader, r *ring) {
+	r.past.expire(time.Now())
+	if !l.topic.Events {
+		if r.past.len() == 0 {
+			_ = w.res.Part(l.nothing(r.to))
+		} else {
+			_ = w.res.Part(r.past.all()[0].part())
+		}
+		return
+	}
+	l.tell(w, r.past.floor, r.past.all(), false)
+}
+
+// tellMany gives a reader of a pattern what there is at all addresses.
+func (l *Log) tellMany(w *reader) {
+	floor := l.forgot
+	var all []*event
+	now := time.Now()
+	for _, r := range l.rings {
+		if w.wants(pathOf(r.to)) {
+			r.past.expire(now)
+			floor = max(floor, r.past.floor)
+			all = append(all, r.past.all()...)
+		}
+	}
+	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.offset, b.offset) })
+	if at, _ := slices.BinarySearchFunc(all, floor, func(e *event, f uint64) int { return cmp.Compare(e.offset, f+1) }); at > 0 {
+		all = all[at:]
+	}
+	l.tell(w, floor, all, true)
+}
+
+func (l *Log) tell(w *reader, floor uint64, list []*event, many bool) {
+	_ = w.res.Part(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: floor, Topic: markFrom}})
+	for _, e := range list {
+		b := e.part()
+		if !many {
+			b.Stamp.To = ""
+		}
+		_ = w.res.Part(b)
+	}
+	_ = w.res.Part(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset, Topic: markArmed}})
+}
+
+// Finished implements route.Finisher.
+func (w *reader) Finished(route.Outcome) {
+	l := w.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.many {
+		delete(l.wild, w)
+		return
+	}
+	r := l.rings[w.to]
+	if r == nil {
+		return
+	}
+	r.readers = slices.DeleteFunc(r.readers, func(o *reader) bool { return o == w })
+	if len(r.readers) == 0 && r.past.len() == 0 {
+		l.forget(r)
+	}
+}
+
+// wants tells whether a path is one of those that the reader watches.
+func (w *reader) wants(path string) bool {
+	_, ok := w.only.Match(path)
+	return ok
+}
+
+// pathOf returns the path of an address that [message.Address.String] wrote.
+func pathOf(to string) string {
+	a, err := message.ParseStrict(to)
+	if err != nil {
+		return ""
+	}
+	return a.Path
+}
+
+var (
+	_ route.Handler  = (*Log)(nil)
+	_ route.Finisher = (*reader)(nil)
+)

@@ -1,0 +1,190 @@
+package topic
+
+import (
+	"context"
+	"time"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+)
+
+// errLost is what watchers see of a content whose owner is gone.
+var errLost = message.NewError(message.CodeServiceDown, "nobody serves this topic now", "Wait: the content comes when somebody does.")
+
+func faultEvent(epoch string, err *message.Error) *event {
+	return &event{epoch: epoch, body: message.AppendError(nil, err), fault: true, at: time.Now()}
+}
+
+// tap is the Sink of one opening of a topic.
+type tap struct {
+	t    *topic
+	turn int
+}
+
+// Part implements exchange.Sink.
+func (s tap) Part(b route.Body) { s.t.part(b, s.turn) }
+
+// Done implements exchange.Sink.
+func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
+
+// reopen asks the owner of the topic, whoever that is now.
+func (t *topic) reopen() {
+	t.mu.Lock()
+	if t.state == over {
+		t.mu.Unlock()
+		return
+	}
+	t.turn++
+	turn := t.turn
+	t.began = time.Now()
+	o := options{Params: t.params}
+	if t.info.Events && t.epoch != "" {
+		o.Recover = &position{t.epoch, t.past.last}
+	}
+	t.open = false
+	t.mu.Unlock()
+	up := t.hub.x.Open(t.to, o.body(), t.who, tap{t, turn})
+	t.mu.Lock()
+	stays := t.state != over && t.turn == turn
+	if stays {
+		t.up, t.open = up, true
+	}
+	t.mu.Unlock()
+	if !stays {
+		up.Close(errUnwatched)
+	}
+}
+
+// lose is told that the owner is lost, or has refused.
+func (t *topic) lose(err *message.Error, turn int) {
+	if err == nil {
+		err = errLost
+	}
+	t.mu.Lock()
+	if t.state == over || turn != t.turn {
+		t.mu.Unlock()
+		return
+	}
+	t.open = false
+	if t.state == opening && final(err) {
+		waiting := t.waiting
+		t.waiting = nil
+		t.mu.Unlock()
+		for _, e := range waiting {
+			_ = e.res.Fail(err)
+		}
+		t.hub.release(t)
+		return
+	}
+	if t.state == live {
+		t.state = broken
+	}
+	t.fails++
+	if !t.info.Events && t.state == broken && t.fails == patience {
+		t.changed(faultEvent(t.epoch, err))
+		t.state = broken // it is not what the owner says
+	}
+	wait := min(firstRetry<<min(t.fails, 10), lastRetry)
+	if t.fails == 1 {
+		wait = 0 // there may be another owner already
+	}
+	t.mu.Unlock()
+	t.hub.retry(t, wait)
+}
+
+// final tells whether to ask again makes no sense.
+func final(err *message.Error) bool {
+	switch err.Code {
+	case message.CodeServiceLost, message.CodeNodeLost, message.CodeServiceDown, message.CodeMeshSplit, message.CodeShuttingDown,
+		message.CodeSlowConsumer, message.CodeOverloaded, message.CodeConnectionLost:
+		return false
+	default:
+		return !err.Retryable
+	}
+}
+
+// retry has a topic opened again after a while.
+func (h *Hub) retry(t *topic, wait time.Duration) {
+	h.mu.Lock()
+	if !h.closed && h.topics[t.key] == t {
+		h.lost[t] = time.Now().Add(wait)
+	}
+	h.mu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// repair opens topics again that have lost their owner.
+func (h *Hub) repair(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var changed <-chan struct{}
+		due, next := h.due(time.Now(), false)
+		for _, t := range due {
+			t.reopen()
+		}
+		if next > 0 {
+			timer.Reset(next)
+			_, changed = h.x.Table().Version()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		case <-timer.C:
+		case <-changed:
+			due, _ := h.due(time.Now(), true)
+			for _, t := range due {
+				t.reopen()
+			}
+		}
+	}
+}
+
+// due takes the topics out that are to be opened now, or all, and tells after
+// what time the next is; 0: there is none.
+func (h *Hub) due(now time.Time, all bool) (list []*topic, next time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t, at := range h.lost {
+		left := at.Sub(now)
+		switch {
+		case all || left <= 0:
+			list = append(list, t)
+			delete(h.lost, t)
+		case next == 0 || left < next:
+			next = left
+		}
+	}
+	return list, next
+}
+
+// end ends a topic with the node.
+func (t *topic) end(why *message.Error) {
+	t.mu.Lock()
+	t.state = over
+	waiting, up, open := t.waiting, t.up, t.open
+	t.waiting, t.open = nil, false
+	t.free()
+	t.mu.Unlock()
+	for _, e := range waiting {
+		_ = e.res.Fail(why)
+	}
+	if open {
+		up.Close(why)
+	}
+}
+
+// free gives back what is encoded. t.mu is held.
+func (t *topic) free() {
+	if t.newest != nil {
+		t.newest.release()
+	}
+	t.past.begin(0)
+}
+
+var _ exchange.Sink = tap{}

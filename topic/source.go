@@ -1,0 +1,304 @@
+package topic
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// sourceKey tells sources apart: a server, and what is watched of it.
+type sourceKey struct {
+	server route.Endpoint
+	what   string
+}
+
+// source is what a server of this node has at one address: it is asked once, and
+// nodes where somebody watches are its visitors. It numbers what comes and keeps
+// the history. It lives as long as it has visitors.
+//
+// The locks of a call that a source gets parts from, of the source, of the
+// visitor's call, and of the topic at its end are taken in this order.
+type source struct {
+	hub    *Hub
+	key    sourceKey
+	events bool
+
+	mu       sync.Mutex
+	over     bool
+	armed    bool // visitors are told what comes
+	epoch    string
+	offset   uint64
+	last     *event // of state
+	past     history[*event]
+	visitors []*visitor
+	up       exchange.Opening
+	open     bool // up is set
+}
+
+// visitor is a node where somebody watches.
+type visitor struct {
+	s       *source
+	res     route.Responder
+	recover *position // what it has seen, or nil
+	gone    bool      // guarded by s.mu
+}
+
+// newEpoch names a count that begins.
+func newEpoch() string {
+	var b [6]byte
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return hex.EncodeToString(b[:])
+}
+
+// Visit implements exchange.Topics.
+func (h *Hub) Visit(req *route.Request, res route.Responder) {
+	o, err := parseOptions(req.Message.Body)
+	if err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	info := req.Match().Info(req.Server).Topic
+	if info == nil {
+		_ = res.Fail(message.NewError(message.CodeUnimplemented, req.Address.String()+" cannot be watched", ""))
+		return
+	}
+	var who *session.Session
+	if info.Personal {
+		who = req.Session()
+	}
+	a := req.Address
+	a.Instance = "" // it is the server
+	to := addressOf(a, req.Message.To)
+	key := sourceKey{req.Server, keyOf(to, o.Params, who)}
+	for {
+		s, made := h.source(key, info)
+		if s == nil {
+			_ = res.Fail(errClosed)
+			return
+		}
+		v := &visitor{s: s, res: res, recover: o.Recover}
+		if !s.admit(v) {
+			continue // it has just ended
+		}
+		res.OnFinish(v)
+		if made {
+			params := options{Params: o.Params}
+			s.opened(h.x.OpenAt(req.Server, to, params.body(), who, s))
+		}
+		return
+	}
+}
+
+var errClosed = message.NewError(message.CodeShuttingDown, "the node is stopping", "Watch at another node.")
+
+// source returns the source of a key, and whether it was made now.
+func (h *Hub) source(key sourceKey, info *route.Topic) (s *source, made bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false
+	}
+	if s = h.sources[key]; s != nil {
+		return s, false
+	}
+	s = &source{hub: h, key: key, events: info.Events, epoch: newEpoch(), armed: !info.Events}
+	if info.Events {
+		s.past.bound = bounds(info.History)
+	}
+	h.sources[key] = s
+	return s, true
+}
+
+// admit takes a visitor in and gives it what it has missed. It reports whether
+// the source is still there.
+func (s *source) admit(v *visitor) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.visitors = append(s.visitors, v)
+	switch {
+	case s.events && s.armed:
+		s.tellPast(v)
+	case s.last != nil:
+		_ = v.res.Part(s.last.part())
+	}
+	return true
+}
+
+// tellPast gives a visitor the events that it wants, and where it is then.
+func (s *source) tellPast(v *visitor) {
+	list, from := s.past.all(), s.past.floor
+	if r := v.recover; r != nil && r.Epoch == s.epoch {
+		if after, whole := s.past.after(r.Offset); whole {
+			list, from = after, r.Offset
+		}
+	}
+	_ = v.res.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: from, Topic: markFrom}})
+	for _, e := range list {
+		_ = v.res.Part(e.part())
+	}
+	_ = v.res.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: s.past.last, Topic: markArmed}})
+}
+
+// opened is told of the request at the server.
+func (s *source) opened(up exchange.Opening) {
+	s.mu.Lock()
+	s.up, s.open = up, true
+	s.arm() // unless the server has said that it counts by itself
+	empty := s.over || len(s.visitors) == 0
+	s.mu.Unlock()
+	if empty { // its visitors have left meanwhile
+		s.close()
+	}
+}
+
+// Part implements exchange.Sink.
+func (s *source) Part(b route.Body) {
+	e := eventOf(&b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	if s.marked(&b) {
+		return
+	}
+	if e.epoch == "" {
+		s.arm()
+		s.offset++
+		e.epoch, e.offset = s.epoch, s.offset
+	} else {
+		s.epoch, s.offset = e.epoch, e.offset
+	}
+	if s.events {
+		s.past.push(e)
+	} else {
+		s.last = e
+	}
+	if !s.armed {
+		return
+	}
+	p := e.part()
+	for _, v := range s.visitors {
+		_ = v.res.Part(p) // one that is too slow has its request failed, and comes again
+	}
+}
+
+// marked takes what a server that numbers by itself says of its history. It
+// reports whether b was that.
+func (s *source) marked(b *route.Body) bool {
+	if b.Stamp == nil || b.Stamp.Topic == "" {
+		return false
+	}
+	if b.Stamp.Topic == markFrom {
+		s.epoch = b.Stamp.Epoch
+		s.past.begin(b.Stamp.Offset)
+		return true
+	}
+	s.past.last = max(s.past.last, b.Stamp.Offset)
+	s.arm()
+	return true
+}
+
+// arm tells the visitors what there was, if nobody has; what comes they are told
+// from now on. s.mu is held.
+func (s *source) arm() {
+	if s.armed || s.over {
+		return
+	}
+	s.armed = true
+	for _, v := range s.visitors {
+		s.tellPast(v)
+	}
+}
+
+// Done implements exchange.Sink: the server gives nothing more.
+func (s *source) Done(err *message.Error) {
+	s.mu.Lock()
+	over := s.over
+	s.over = true
+	visitors := s.visitors
+	s.visitors = nil
+	for _, v := range visitors {
+		v.gone = true
+	}
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	if err == nil {
+		err = message.NewError(message.CodeServiceDown, "the server of the topic has ended it", "It is asked again; watchers need to do nothing.")
+	}
+	// The call's lock is held, and the visitors' topics open it anew.
+	s.hub.later(func() {
+		s.hub.forget(s)
+		for _, v := range visitors {
+			_ = v.res.Fail(err)
+		}
+	})
+}
+
+// Finished implements route.Finisher: nobody watches there any more. A part that
+// is one too many ends the request, too, and then the lock is held.
+func (v *visitor) Finished(route.Outcome) { v.s.hub.later(v.leave) }
+
+func (v *visitor) leave() {
+	s := v.s
+	s.mu.Lock()
+	if !v.gone {
+		v.gone = true
+		if i := slices.Index(s.visitors, v); i >= 0 {
+			s.visitors = slices.Delete(s.visitors, i, i+1)
+		}
+	}
+	empty := len(s.visitors) == 0 && s.open && !s.over
+	s.mu.Unlock()
+	if empty {
+		s.close()
+	}
+}
+
+var errUnwatched = &message.Error{Code: message.CodeCanceled, Message: "nobody watches any more"}
+
+// close ends a source that nobody visits, unless somebody has come meanwhile.
+func (s *source) close() {
+	h := s.hub
+	h.mu.Lock()
+	s.mu.Lock()
+	stays := len(s.visitors) > 0 && !s.over
+	if !stays {
+		s.over = true
+		if h.sources[s.key] == s {
+			delete(h.sources, s.key)
+		}
+	}
+	up := s.up
+	s.mu.Unlock()
+	h.mu.Unlock()
+	if !stays {
+		up.Close(errUnwatched)
+	}
+}
+
+func (h *Hub) forget(s *source) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sources[s.key] == s {
+		delete(h.sources, s.key)
+	}
+}
+
+var (
+	_ exchange.Sink  = (*source)(nil)
+	_ route.Finisher = (*visitor)(nil)
+)

@@ -1,0 +1,401 @@
+package topic
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// topic is what connections of this node watch at one address.
+//
+//	        first part            owner lost
+//	opening ─────────► live ──────────────────► broken ──┐
+//	   │ refused         ▲                          │     │ after a while, or when routes change
+//	   ▼                 └──────────────────────────┘ ◄───┘
+//	  over  ◄── nobody watches
+type topic struct {
+	hub    *Hub
+	key    string
+	to     string // the address
+	params json.RawMessage
+	who    *session.Session // nil: it is the same for all
+	info   route.Topic
+	id     []byte // what it is called on connections
+
+	mu       sync.Mutex
+	state    state
+	waiting  []*entrant // want to watch, before it is live for the first time
+	watchers []*watch
+	epoch    string
+	newest   *frame // of state: what is there now
+	past     history[*frame]
+	began    time.Time // when it was opened last
+	fails    int       // how often that failed since it was live
+	up       exchange.Opening
+	open     bool // up is set
+	turn     int  // counts openings: what belongs to an old one does not count
+}
+
+type state uint8
+
+const (
+	opening state = iota
+	live
+	broken
+	over
+)
+
+// entrant is a subscribe that has not been answered.
+type entrant struct {
+	v    *viewer
+	res  route.Responder
+	opts options
+	addr message.Address
+	t    *topic // while it waits
+}
+
+func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
+	t := &topic{hub: h, key: key, to: to, info: *info, id: strconv.AppendUint(nil, n, 36)}
+	t.past.bound = bounds(info.History)
+	if !info.Events {
+		t.past.bound = route.History{Count: 1}
+	}
+	t.past.drop = func(f *frame) { f.release() }
+	return t
+}
+
+// enter answers a subscribe, or has it wait for the first content. It reports
+// whether the topic is still there.
+func (t *topic) enter(e *entrant) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch t.state {
+	case over:
+		return false
+	case opening:
+		e.t = t
+		t.waiting = append(t.waiting, e)
+		e.res.OnFinish(e)
+	default:
+		t.admit(e)
+	}
+	return true
+}
+
+// Finished implements route.Finisher: an entrant that was not answered in time
+// waits no more.
+func (e *entrant) Finished(out route.Outcome) {
+	if out.Err == nil {
+		return
+	}
+	t := e.t
+	t.hub.later(func() { // the topic's lock may be held
+		t.mu.Lock()
+		t.waiting = slices.DeleteFunc(t.waiting, func(o *entrant) bool { return o == e })
+		t.mu.Unlock()
+		t.hub.release(t)
+	})
+}
+
+// admit gives an entrant what there is and has it watch. t.mu is held.
+func (t *topic) admit(e *entrant) {
+	err := e.v.mayStill(e.addr)
+	var w *watch
+	if err == nil {
+		w, err = e.v.watching(t)
+	}
+	if err != nil {
+		_ = e.res.Fail(err)
+		t.abandon()
+		return
+	}
+	w.deltas = deltasOf(e.opts.Delta)
+	if w.at < 0 {
+		w.at = len(t.watchers)
+		t.watchers = append(t.watchers, w)
+		t.hub.metrics.watches.Inc()
+	}
+	w.behind = false
+	if t.info.Events {
+		t.admitToEvents(e, w)
+	} else {
+		t.admitToContent(e, w)
+	}
+}
+
+func (t *topic) admitToContent(e *entrant, w *watch) {
+	f := t.newest
+	if f == nil { // it was lost before there was anything
+		f = newFrame(faultEvent(t.epoch, errLost), t.id)
+	}
+	w.seen = f.event
+	b := f.part()
+	b.Stamp.Topic = string(t.id)
+	if r := e.opts.Recover; r != nil && r.Epoch == f.epoch && r.Offset == f.offset && !f.fault {
+		b.Bytes, b.ContentType = nil, ""
+	}
+	t.answer(e, w, b)
+}
+
+func (t *topic) admitToEvents(e *entrant, w *watch) {
+	after := t.past.last
+	var missed []*frame
+	if r := e.opts.Recover; r != nil {
+		var whole bool
+		if r.Epoch == t.epoch {
+			missed, whole = t.past.after(r.Offset)
+		}
+		after = r.Offset
+		if !whole {
+			missed, after = t.past.all(), t.past.floor
+		}
+	} else if n := e.opts.History; n > 0 {
+		all := t.past.all()
+		missed = all[max(0, len(all)-n):]
+		if len(missed) == len(all) {
+			after = t.past.floor
+		} else {
+			after = all[len(all)-len(missed)-1].offset
+		}
+	}
+	w.offset = after
+	if !t.answer(e, w, route.Body{Stamp: &route.Stamp{Epoch: t.epoch, Offset: after, Topic: string(t.id)}}) {
+		return
+	}
+	for _, f := range missed {
+		t.hand(w, f)
+	}
+}
+
+// answer answers a subscribe. When nobody waits for that any more it is as if it
+// had never been.
+func (t *topic) answer(e *entrant, w *watch, b route.Body) bool {
+	if e.res.Reply(b) == nil {
+		return true
+	}
+	if !w.answered {
+		e.v.drop(w)
+		t.remove(w)
+		t.abandon()
+		return false
+	}
+	return true
+}
+
+// abandon ends the topic soon if nobody watches it. t.mu is held.
+func (t *topic) abandon() {
+	if len(t.watchers) == 0 {
+		t.hub.later(func() { t.hub.release(t) })
+	}
+}
+
+// part takes what comes of an opening.
+func (t *topic) part(b route.Body, turn int) {
+	e := eventOf(&b)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == over || turn != t.turn {
+		return
+	}
+	if t.info.Events {
+		t.happened(e, &b)
+	} else {
+		t.changed(e)
+	}
+}
+
+// changed takes a new content. t.mu is held.
+func (t *topic) changed(e *event) {
+	old := t.newest
+	if old != nil && t.state == broken && old.same(e) && old.fault {
+		e = old.event // the new owner has nothing better
+	}
+	t.epoch = e.epoch
+	t.newest = newFrame(e, t.id)
+	t.spread(t.newest, old)
+	if old != nil {
+		old.release()
+	}
+	t.arrived()
+}
+
+// happened takes an event, or what a source says about its history. t.mu is
+// held.
+func (t *topic) happened(e *event, b *route.Body) {
+	mark := ""
+	if b.Stamp != nil {
+		mark = b.Stamp.Topic
+	}
+	switch {
+	case mark == markFrom:
+		t.resume(e)
+	case mark == markArmed:
+		t.past.last = max(t.past.last, e.offset)
+		t.arrived()
+	case e.epoch == t.epoch && e.offset <= t.past.last:
+		// It came before the owner was lost.
+	default:
+		f := newFrame(e, t.id)
+		t.past.push(f)
+		t.spread(f, nil)
+	}
+}
+
+// resume is told from where on the history that follows is complete. Watchers
+// who have seen less are told that. t.mu is held.
+func (t *topic) resume(e *event) {
+	if e.epoch == t.epoch && e.offset <= t.past.last {
+		return // nothing is missing
+	}
+	first := t.epoch == ""
+	t.epoch = e.epoch
+	t.past.begin(e.offset)
+	if first {
+		return
+	}
+	for _, w := range t.watchers {
+		w.offset = e.offset
+		t.tellGap(w)
+	}
+}
+
+// arrived makes the topic live. t.mu is held.
+func (t *topic) arrived() {
+	t.state, t.fails = live, 0
+	waiting := t.waiting
+	t.waiting = nil
+	for _, e := range waiting {
+		t.admit(e)
+	}
+}
+
+// spread hands a frame to all watchers. Those of state may take a change of what
+// they have seen, which is that of old. t.mu is held.
+func (t *topic) spread(f, old *frame) {
+	if len(t.watchers) == 0 {
+		return
+	}
+	var d changes
+	if old != nil && !old.fault && !f.fault {
+		d = changes{old: old.event, f: f}
+	}
+	sent := 0
+	for _, w := range t.watchers {
+		if w.behind {
+			t.hub.metrics.conflated.Inc()
+			continue
+		}
+		g := f
+		if w.deltas != nil && d.f != nil && w.seen == d.old {
+			g = d.of(w.deltas)
+		}
+		if t.give(w, g, f) {
+			sent++
+		}
+	}
+	d.release()
+	t.hub.metrics.updates.Add(float64(sent))
+}
+
+// hand gives a watcher a frame unless it has to wait for it. t.mu is held.
+func (t *topic) hand(w *watch, f *frame) {
+	if !w.behind {
+		t.give(w, f, f)
+	}
+}
+
+// give delivers g, which makes of what the watcher has seen what f has. t.mu is
+// held.
+func (t *topic) give(w *watch, g, f *frame) bool {
+	err := w.v.client.Update(&g.m, &g.shared)
+	switch message.CodeOf(err) {
+	case "":
+		w.seen, w.offset = f.event, f.offset
+		if t.info.Events {
+			w.seen = nil
+		}
+		return true
+	case message.CodeOverloaded:
+		w.behind = true
+		w.v.wait(w)
+	case message.CodeTooLarge, message.CodeBadMessage, message.CodeInvalidInput:
+		t.tellFault(w, f, message.AsError(err))
+	}
+	return false
+}
+
+// tellFault tells a watcher that it cannot be given a content, in place of it.
+func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
+	e := *f.event
+	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
+	g := newFrame(&e, t.id)
+	_ = w.v.client.Update(&g.m, &g.shared)
+	g.release()
+	w.seen, w.offset = nil, f.offset
+}
+
+// tellGap tells a watcher that it has missed events up to its offset. t.mu is
+// held.
+func (t *topic) tellGap(w *watch) {
+	t.hub.metrics.gaps.Inc()
+	g := frame{m: message.Message{Verb: message.VerbGap, Topic: t.id, Epoch: []byte(t.epoch), Offset: w.offset}}
+	_ = w.v.client.Update(&g.m, &g.shared)
+	g.release()
+}
+
+// catchUp gives a watcher that was behind what it has missed. It reports whether
+// it is behind no more.
+func (t *topic) catchUp(w *watch) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w.at < 0 || !w.behind {
+		return true
+	}
+	w.behind = false
+	if !t.info.Events {
+		if f := t.newest; f != nil && w.seen != f.event {
+			t.hand(w, f)
+		}
+		return !w.behind
+	}
+	missed, whole := t.past.after(w.offset)
+	if !whole {
+		w.offset = t.past.floor
+		switch t.info.Slow {
+		case route.SlowDrop:
+		case route.SlowDisconnect:
+			w.v.client.Disconnect("too slow for the events of " + t.to)
+			return true
+		default:
+			t.tellGap(w)
+		}
+	}
+	for _, f := range missed {
+		t.hand(w, f)
+		if w.behind {
+			return false
+		}
+	}
+	return true
+}
+
+// remove takes a watcher out. t.mu is held.
+func (t *topic) remove(w *watch) {
+	if w.at < 0 {
+		return
+	}
+	last := len(t.watchers) - 1
+	t.watchers[w.at] = t.watchers[last]
+	t.watchers[w.at].at = w.at
+	t.watchers[last] = nil
+	t.watchers = t.watchers[:last]
+	w.at = -1
+	t.hub.metrics.watches.Dec()
+}

@@ -1,0 +1,170 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/ropewalk/ropewalk/exchange"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// client is a connection that watches, or somebody in the process.
+type client interface {
+	// Update delivers without blocking; CodeOverloaded means that it has enough
+	// waiting.
+	Update(m *message.Message, s *exchange.Shared) error
+	// Relief returns a channel that is closed when it takes more.
+	Relief() <-chan struct{}
+	// Disconnect ends it.
+	Disconnect(reason string)
+	// MayWatch tells whether it may watch an address now.
+	MayWatch(a message.Address) *message.Error
+	// Closed tells whether it is over.
+	Closed() bool
+}
+
+// watch is one topic that one client watches: small, there are many.
+type watch struct {
+	t *topic
+	v *viewer
+
+	// Guarded by t.mu.
+	at       int    // place in t.watchers; -1: none
+	seen     *event // of state: what it was given last
+	offset   uint64 // of events: up to where it was given all
+	deltas   deltas
+	behind   bool // it has to be given what it has missed
+	answered bool // it is not its first subscribe
+}
+
+// viewer is a client with what it watches.
+//
+// t.mu of a topic is taken before mu.
+type viewer struct {
+	hub    *Hub
+	client client
+
+	mu      sync.Mutex
+	gone    chan struct{} // closed when the client is over
+	over    bool
+	watches map[string]*watch // by the id of the topic
+	late    []*watch          // are behind
+	helped  bool              // somebody waits until it takes more
+}
+
+// mayStill asks again whether the client may watch, for one that had to wait.
+func (v *viewer) mayStill(a message.Address) error {
+	if err := v.client.MayWatch(a); err != nil {
+		return err // not a nil *message.Error in an error
+	}
+	return nil
+}
+
+// watching returns the client's watch of a topic, which may be new.
+func (v *viewer) watching(t *topic) (*watch, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if w := v.watches[string(t.id)]; w != nil {
+		w.answered = true
+		return w, nil
+	}
+	switch {
+	case v.over:
+		return nil, &message.Error{Code: message.CodeCanceled, Message: "the connection is closed"}
+	case len(v.watches) >= v.hub.cfg.MaxWatches:
+		return nil, message.NewError(message.CodeTooManyTopics, fmt.Sprintf("this connection watches %d topics already", len(v.watches)),
+			"Unsubscribe from what nobody looks at, watch a pattern, or raise limits.watches in the node's configuration.")
+	}
+	w := &watch{t: t, v: v, at: -1}
+	v.watches[string(t.id)] = w
+	return w, nil
+}
+
+// drop forgets a watch.
+func (v *viewer) drop(w *watch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.watches[string(w.t.id)] == w {
+		delete(v.watches, string(w.t.id))
+	}
+}
+
+// wait has a watch given what it misses when the client takes more.
+func (v *viewer) wait(w *watch) {
+	v.mu.Lock()
+	v.late = append(v.late, w)
+	start := !v.helped && !v.over
+	v.helped = v.helped || start
+	v.mu.Unlock()
+	if start && !v.hub.lane.Go("topic slow watcher", v.help) {
+		v.mu.Lock()
+		v.helped = false
+		v.mu.Unlock()
+	}
+}
+
+// help gives the client what it has missed, as fast as it takes it.
+func (v *viewer) help(ctx context.Context) {
+	for {
+		select {
+		case <-v.client.Relief():
+		case <-v.gone:
+			return
+		case <-ctx.Done():
+			return
+		}
+		v.mu.Lock()
+		late := v.late
+		v.late = nil
+		if len(late) == 0 {
+			v.helped = false
+			v.mu.Unlock()
+			return
+		}
+		v.mu.Unlock()
+		for i, w := range late {
+			if !w.t.catchUp(w) { // and waits anew
+				v.mu.Lock()
+				v.late = append(v.late, late[i+1:]...)
+				v.mu.Unlock()
+				break
+			}
+		}
+	}
+}
+
+// leave ends it and returns what it watched.
+func (v *viewer) leave() []*watch {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.over {
+		return nil
+	}
+	v.over = true
+	close(v.gone)
+	list := make([]*watch, 0, len(v.watches))
+	for _, w := range v.watches {
+		list = append(list, w)
+	}
+	v.watches, v.late = nil, nil
+	return list
+}
+
+// all returns what it watches.
+func (v *viewer) all() []*watch {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	list := make([]*watch, 0, len(v.watches))
+	for _, w := range v.watches {
+		list = append(list, w)
+	}
+	return list
+}
+
+// find returns the watch of a topic, or nil.
+func (v *viewer) find(topic []byte) *watch {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.watches[string(topic)]
+}

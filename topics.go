@@ -1,0 +1,78 @@
+package ropewalk
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/topic"
+)
+
+// serveTopics has the node answer for the topics of the configuration.
+func (n *Node) serveTopics() error {
+	services := make(map[string]*Service)
+	for _, at := range slices.Sorted(maps.Keys(n.cfg.Topics)) {
+		t := n.cfg.Topics[at]
+		addr, err := message.ParseStrict(at)
+		if err == nil {
+			err = checkTopic(&addr, &t)
+		}
+		if err != nil {
+			return fmt.Errorf("topics[%q]: %w", at, err)
+		}
+		pattern, err := route.ParsePattern(addr.Path)
+		if err != nil {
+			return fmt.Errorf("topics[%q]: %w", at, err)
+		}
+		svc := services[addr.Name]
+		if svc == nil {
+			svc = NewService(addr.Name, service.WithDescription("Topics of the configuration."))
+			services[addr.Name] = svc
+		}
+		topic.NewLog(addr.Name, pattern, t, n.topics.Metrics()).AddTo(svc)
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		if err := n.Serve(services[name]); err != nil {
+			return fmt.Errorf("topics: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkTopic(a *message.Address, t *route.Topic) error {
+	if err := service.CheckName(a.Name); err != nil {
+		return err
+	}
+	if a.Instance != "" || a.Method != "" || a.Query != "" {
+		return message.NewError(message.CodeInvalidInput, "this is no pattern of addresses", "Write it like prices:/**.")
+	}
+	return t.Check()
+}
+
+// Watch has what comes at an address: the content and every change, or events.
+// See [call.Watcher].
+func (n *Node) Watch(ctx context.Context, address string, opts ...call.WatchOption) *call.Watch {
+	return n.topics.Watch(ctx, address, opts...)
+}
+
+// Get returns the content of a topic as it is now.
+func (n *Node) Get(ctx context.Context, address string, opts ...call.Option) (*call.Update, error) {
+	a, err := n.x.Local().Get(ctx, address, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &call.Update{Body: a.Body, ContentType: a.ContentType, Address: address}, nil
+}
+
+// Publish makes body the content of a topic, or an event of it, and returns when
+// that is done; nil deletes the content.
+func (n *Node) Publish(ctx context.Context, address string, body any, opts ...call.Option) (*call.Answer, error) {
+	return n.x.Local().Publish(ctx, address, body, opts...)
+}
+
+var _ call.Watcher = (*Node)(nil)
