@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -98,6 +99,7 @@ func plain(c content.Content) []byte {
 // watched is a resource that is watched, as the runner does it.
 type watched struct {
 	s     *suite
+	req   *content.Request
 	res   content.Resource
 	ring  chan struct{}
 	count atomic.Int64
@@ -107,14 +109,23 @@ type watched struct {
 // watch opens a resource and watches it. It is stopped when the test ends.
 func (s *suite) watch(r *content.Request) *watched {
 	s.Helper()
-	w := &watched{s: s, res: s.open(r), ring: make(chan struct{}, 1)}
+	w := &watched{s: s, req: r, ring: make(chan struct{}, 1)}
+	w.begin()
+	return w
+}
+
+// begin opens the resource and watches it.
+func (w *watched) begin() {
+	s := w.s
+	s.Helper()
+	w.res = s.open(w.req)
 	stop, err := w.res.Watch(w.changed)
 	if err != nil {
 		if s.Blind {
 			w.stop = func() {}
-			return w
+			return
 		}
-		s.Fatalf("watch %s: %v", r.Path, err)
+		s.Fatalf("watch %s: %v", w.req.Path, err)
 	}
 	var once atomic.Bool
 	w.stop = func() {
@@ -123,7 +134,6 @@ func (s *suite) watch(r *content.Request) *watched {
 		}
 	}
 	s.Cleanup(w.stop)
-	return w
 }
 
 func (w *watched) changed() {
@@ -134,9 +144,16 @@ func (w *watched) changed() {
 	}
 }
 
-// get computes the content.
+// get computes the content, of a resource that is opened anew if it asks for
+// that.
 func (w *watched) get(ctx context.Context) (content.Content, error) {
-	return w.res.Get(ctx)
+	c, err := w.res.Get(ctx)
+	if errors.Is(err, content.ErrReopen) {
+		w.stop()
+		w.begin()
+		c, err = w.res.Get(ctx)
+	}
+	return c, err
 }
 
 // now fails the test unless the content is n now.

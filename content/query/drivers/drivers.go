@@ -1,0 +1,8 @@
+// Package drivers brings the databases that package query can use: SQLite. A
+// program imports it for its effect; who uses one of them only imports the
+// package of that.
+package drivers
+
+import (
+	_ "github.com/ropewalk/ropewalk/content/query/sqlite" // under the name sqlite
+)
