@@ -56,7 +56,9 @@ type Content struct {
 type Provider interface {
 	// Open returns the resource that a request means. It may look at files but
 	// must not compute the content; that nothing is there yet is no error of
-	// Open but of [Resource.Get], so that watchers see it come.
+	// Open but of [Resource.Get], so that watchers see it come. An error with a
+	// code such as not_found, forbidden or invalid_input ends a subscribe; with
+	// others, such as source_down, it is tried again after a while.
 	Open(ctx context.Context, r *Request) (Resource, error)
 }
 

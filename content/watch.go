@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -73,6 +74,12 @@ func (w *watch) visit(ctx context.Context) {
 	c.join(w)
 }
 
+// hopeless are codes of requests that will never be opened.
+var hopeless = []message.Code{
+	message.CodeForbidden, message.CodeUnauthenticated, message.CodeNotFound, message.CodeInvalidInput, message.CodeBadAddress,
+	message.CodeTooLarge, message.CodeUnimplemented,
+}
+
 // refused ends the subscribe if its request can never be opened; else it has the
 // error in place of a content, and it is tried again.
 func (w *watch) refused(ctx context.Context, err error) {
@@ -81,9 +88,7 @@ func (w *watch) refused(ctx context.Context, err error) {
 		return // close tells
 	}
 	e := r.explain(ctx, w.req.Path, err)
-	switch e.Code {
-	case message.CodeForbidden, message.CodeUnauthenticated, message.CodeNotFound, message.CodeInvalidInput, message.CodeBadAddress,
-		message.CodeTooLarge, message.CodeUnimplemented:
+	if slices.Contains(hopeless, e.Code) {
 		_ = w.res.Fail(e)
 		return
 	}

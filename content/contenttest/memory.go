@@ -66,8 +66,8 @@ func (m *Memory) Touch(path string) { m.change(path, func() {}) }
 // [content.ErrReopen].
 func (m *Memory) Regroup(path string) { m.change(path, func() { m.reopened[path]++ }) }
 
-// Hold has each Get of a path wait until release was called or its context
-// ends. Only one at a time can hold a path.
+// Hold has each Get of a path wait, with what it has read, until release was
+// called or its context ends. Only one at a time can hold a path.
 func (m *Memory) Hold(path string) (release func()) {
 	gate := make(chan struct{})
 	m.mu.Lock()
@@ -175,6 +175,7 @@ func (r *memoryResource) Get(ctx context.Context) (content.Content, error) {
 	m.mu.Lock()
 	m.gets[path]++
 	gate := m.gates[path]
+	c, err := r.read()
 	m.mu.Unlock()
 	if gate != nil {
 		select {
@@ -183,8 +184,12 @@ func (r *memoryResource) Get(ctx context.Context) (content.Content, error) {
 			return content.Content{}, ctx.Err()
 		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	return c, err
+}
+
+// read returns the content as it is now. m.mu is held.
+func (r *memoryResource) read() (content.Content, error) {
+	m, path := r.m, r.r.Path
 	switch body, ok := m.contents[path]; {
 	case m.reopened[path] != r.generation:
 		return content.Content{}, content.ErrReopen
