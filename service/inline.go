@@ -55,7 +55,7 @@ func (r *Runner) inline(ctx context.Context, h route.Handler, req *route.Request
 			slog.String("err", fmt.Sprint("panic: ", p)), slog.String("stack", string(debug.Stack())))
 		_ = res.Fail(errFailed())
 	}()
-	h.Handle(&inlineContext{ctx, req}, req, res)
+	h.Handle(&inlineContext{ctx, req, r}, req, res)
 }
 
 func (r *Runner) isDraining() bool {
@@ -66,15 +66,20 @@ func (r *Runner) isDraining() bool {
 
 // inlineContext is the context of a handler that is called inline.
 type inlineContext struct {
-	context.Context
+	context.Context //nolint:containedctx // it is a context
 
-	req *route.Request
+	req    *route.Request
+	runner *Runner
 }
 
-// Value returns the request for FromContext.
+// Value returns the request for FromContext, and the runner for handlers that
+// start something.
 func (c *inlineContext) Value(key any) any {
-	if _, ok := key.(requestKey); ok {
+	switch key.(type) {
+	case requestKey:
 		return c.req
+	case runnerKey:
+		return c.runner
 	}
 	return c.Context.Value(key)
 }
