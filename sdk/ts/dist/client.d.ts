@@ -1,43 +1,13 @@
 import { Emitter } from "./emitter.js";
+import type { Events, Incoming, NodeInfo } from "./events.js";
 import { RopewalkError } from "./error.js";
 import { type Gathered } from "./gather.js";
 import { type Session, type SessionEvent } from "./identity.js";
 import { type State } from "./link.js";
 import type { CallOptions, ConnectOptions, GatherOptions, SendOptions, StreamOptions } from "./options.js";
-import { Service, type Handler, type Route, type ServeOptions } from "./serve.js";
+import { Service, type Handler, type Route, type ServeOptions, type WatchRoute } from "./serve.js";
 import { RopeStream } from "./stream.js";
-/** A message that somebody sent to this client. */
-export interface Incoming<T = unknown> {
-    readonly body: T;
-    /** The address of the sender; an answer can be sent there. */
-    readonly from: string;
-    readonly to: string;
-    /** The sender's id of the message. */
-    readonly mid: string;
-    readonly type: string;
-    readonly headers: Readonly<Record<string, string>>;
-}
-/** A node, as the client knows it. */
-export interface NodeInfo {
-    readonly id: string;
-    readonly name: string;
-}
-/** The events of a client. */
-export interface Events {
-    /** The state changed. */
-    state: State;
-    /** There is a connection to another node than before, or to the first; then the client has another id too. */
-    node: NodeInfo;
-    /** Somebody sent this client a message. */
-    message: Incoming;
-    /** Something became of the client's session. */
-    session: SessionEvent;
-    /**
-     * Something failed that no promise tells: the connection, a service that the node refused, a handler with a bug.
-     * Without a listener it goes to the console.
-     */
-    error: RopewalkError;
-}
+import type { GetOptions, PublishOptions, Update, Watch, WatchOptions } from "./watch.js";
 /** A client of a Ropewalk node; {@link connect} makes one. All its methods may be called at any time, in any state. */
 export declare class Rope extends Emitter<Events> {
     #private;
@@ -88,8 +58,28 @@ export declare class Rope extends Emitter<Events> {
     send(address: string, body?: unknown, options?: SendOptions): Promise<void>;
     /** Has `fn` called with each message that somebody sends to this client; returns what ends that. */
     onMessage<T = unknown>(fn: (message: Incoming<T>) => void): () => void;
+    /**
+     * Watches a topic: `callback` is called with the content as it is, and with each that it becomes, or with each event.
+     * Without a callback the watch is read by a loop. All watches of one topic share one subscription, and a new one gets
+     * the last content at once. After a reconnect, at whatever node, it goes on where it was; of an event topic the watch
+     * is told if something is lost. `onError` is the same as in the options.
+     *
+     * Addresses that begin with `app:` are topics of this client alone. Publishing `app:form#name` also sets the member
+     * `name` of `app:form`, without telling those who watch that.
+     */
+    watch<T = unknown>(address: string, options?: WatchOptions, callback?: (update: Update<T>) => void, onError?: ((err: RopewalkError) => void) | undefined): Watch<T>;
+    /** The newest content that a watch has brought, without asking the node; undefined if there is none. */
+    peek<T = unknown>(address: string, options?: Pick<WatchOptions, "params">): Update<T> | undefined;
+    /** Gets the content of a topic as it is now. It is asked again if the connection drops before the answer. */
+    get<T = unknown>(address: string, options?: GetOptions): Promise<T>;
+    /**
+     * Makes `body` the content of a topic, or publishes it as an event; undefined deletes the content. It resolves when
+     * that is done, with what the topic has to say to it: of a query, how many rows it has changed. It waits for a
+     * connection as long as it takes, as sends do; the time-out counts from when it was sent.
+     */
+    publish<Out = unknown>(address: string, body: unknown, options?: PublishOptions): Promise<Out>;
     /** Offers a service: from now on its handlers answer for their patterns, also after a reconnect. */
-    serve(name: string, handlers: Readonly<Record<string, Handler | Route>>, options?: ServeOptions): Service;
+    serve(name: string, handlers: Readonly<Record<string, Handler | Route | WatchRoute>>, options?: ServeOptions): Service;
     /** Drops the connection, if there is one, and connects again at once. */
     reconnect(): void;
     /**

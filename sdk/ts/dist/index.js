@@ -1,5 +1,5 @@
 /**
- * Calls, streams, messages and services over one connection to a Ropewalk node.
+ * Calls, streams, messages, topics and services over one connection to a Ropewalk node.
  *
  * @packageDocumentation
  */

@@ -1,5 +1,5 @@
 /** The verbs of docs/reference/wire.md. */
-export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes" | "session";
+export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes" | "session" | "get" | "subscribe" | "unsubscribe" | "publish" | "update" | "gap";
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";
 /** The envelope of a message. Times are in seconds, as on the wire. */
@@ -17,6 +17,14 @@ export interface Envelope {
     session?: unknown;
     strategy?: unknown;
     ack?: boolean | undefined;
+    /** What the node calls a topic on this connection. */
+    topic?: string | undefined;
+    /** Names the count of offset. */
+    epoch?: string | undefined;
+    offset?: number | undefined;
+    /** There is no content now, and the body is that of an error. */
+    fault?: boolean | undefined;
+    publisher?: unknown;
 }
 /** A message to be sent. */
 export interface Message extends Envelope {
@@ -27,7 +35,7 @@ export interface Decoded extends Envelope {
     /** A JSON value, Bytes for any other content, or undefined for no body. */
     body?: unknown;
     /** Why the body could not be read. */
-    fault?: unknown;
+    unreadable?: unknown;
 }
 /** A body as it travels: JSON text or bytes. It is made when a message is accepted, so later changes do not matter. */
 export type Encoded = {

@@ -13,6 +13,7 @@ const lineFeed = 10;
 const fields = [
     ["verb", "vrb"], ["to", "to"], ["from", "frm"], ["mid", "mid"], ["rmid", "rmid"], ["headers", "hdr"],
     ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["session", "ses"], ["strategy", "str"], ["ack", "ack"],
+    ["topic", "tpc"], ["epoch", "epo"], ["offset", "off"], ["fault", "flt"], ["publisher", "pub"],
 ];
 const longNames = { aut: "authorization", ack: "acknowledge", ses: "ses" };
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
@@ -79,8 +80,8 @@ export function decode(frame, framing) {
     try {
         m.body = framing === "split" ? splitBody(body, type) : jsonBody(env, type);
     }
-    catch (fault) {
-        m.fault = fault;
+    catch (err) {
+        m.unreadable = err;
     }
     return m;
 }

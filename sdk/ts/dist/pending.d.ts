@@ -8,6 +8,11 @@ export interface Desk {
     /** It is settled. `line`: there the node still works on it, and should be told that nobody waits any more. */
     over(p: Pending, line: Line | undefined): void;
 }
+/** Options of a message, as the client itself knows them. */
+export interface PendingOptions extends MessageOptions {
+    /** It waits for a connection as long as it takes; the time counts from when it was sent. */
+    patient?: boolean | undefined;
+}
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export declare class Pending implements Outgoing {
     #private;
@@ -21,7 +26,7 @@ export declare class Pending implements Outgoing {
     onPart: ((body: unknown) => void) | undefined;
     /** Takes the reply, before anything that comes after it. */
     onReply: ((m: Decoded, line: Line) => void) | undefined;
-    constructor(desk: Desk, message: Message, order: number, options: MessageOptions);
+    constructor(desk: Desk, message: Message, order: number, options: PendingOptions);
     get wantsAnswer(): boolean;
     ready(): void;
     sent(line: Line): void;

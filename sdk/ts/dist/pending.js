@@ -33,17 +33,16 @@ export class Pending {
             this.#resolve = resolve;
             this.#reject = reject;
         });
-        const { timeout, signal } = options;
-        if (timeout !== undefined) {
-            this.#deadline = Date.now() + timeout;
-            this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
-        }
-        signal?.addEventListener("abort", this.#aborted);
+        if (!options.patient)
+            this.#start();
+        options.signal?.addEventListener("abort", this.#aborted);
     }
     get wantsAnswer() {
         return this.message.verb !== "send" || this.message.ack === true;
     }
     ready() {
+        if (this.#options.patient)
+            this.#start();
         // At least a millisecond: the node refuses 0, and our timer is about to fire.
         if (this.#deadline !== undefined)
             this.message.timeout = Math.max(this.#deadline - Date.now(), 1) / 1000;
@@ -61,8 +60,8 @@ export class Pending {
         this.from = m.from ?? "";
         if (m.verb === "error")
             return this.fail(fromWire(m.body));
-        if (m.fault !== undefined) {
-            return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));
+        if (m.unreadable !== undefined) {
+            return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.unreadable }));
         }
         if (m.verb !== "part") {
             this.onReply?.(m, line);
@@ -96,9 +95,18 @@ export class Pending {
     refused(line) {
         return this.#line === line && this.order > 0 && !this.#options.online && this.#back();
     }
+    #start() {
+        const { timeout } = this.#options;
+        if (timeout === undefined)
+            return;
+        this.#deadline = Date.now() + timeout;
+        this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
+    }
     #back() {
         if (this.#parts)
             return false;
+        if (this.#options.patient)
+            clearTimeout(this.#timer);
         this.#line.free();
         this.#line = undefined;
         return true;
@@ -124,7 +132,7 @@ export class Pending {
         this.#over = true;
         clearTimeout(this.#timer);
         this.#options.signal?.removeEventListener("abort", this.#aborted);
-        this.#desk.over(this, tell && this.message.verb === "call" ? this.#line : undefined);
+        this.#desk.over(this, tell && this.order && this.message.verb !== "send" ? this.#line : undefined);
         this.#line?.free();
         how();
     }

@@ -1,4 +1,5 @@
 import { RopewalkError } from "./error.js";
+import { type FeedOptions, type WatchHandler } from "./feed.js";
 import { type Session, type SessionPatch } from "./identity.js";
 import type { Line } from "./line.js";
 import { type Decoded, type Message } from "./message.js";
@@ -47,6 +48,14 @@ export interface Route<In = any, Out = unknown, Part = any> {
     /** To run it twice does no harm, so that nodes may repeat a call whose server they lost. */
     idempotent?: boolean | undefined;
 }
+/** A route that can be watched; see {@link Service.watch}. */
+export interface WatchRoute<P = any, T = unknown> extends FeedOptions {
+    watch: WatchHandler<P, T>;
+    /** Takes what is published to the route; undefined: the content is to be deleted. What it returns is the answer. */
+    publish?: Handler | undefined;
+    /** Answers a call of the route. */
+    handler?: Handler | undefined;
+}
 /** What others may know about a service, and its limits. */
 export interface ServeOptions {
     version?: string | undefined;
@@ -54,6 +63,8 @@ export interface ServeOptions {
     metadata?: Readonly<Record<string, unknown>> | undefined;
     /** How many calls may run at once; one more is answered with `overloaded`. Default 1,024. */
     concurrency?: number | undefined;
+    /** How many topics, each with its parameters, may be watched at once; one more is `overloaded`. Default 10,000. */
+    topics?: number | undefined;
 }
 /** What a service needs of the client. */
 export interface Host {
@@ -61,6 +72,8 @@ export interface Host {
     post(m: Message, line: Line): void;
     /** Resolves when the network keeps up. */
     room(): Promise<void> | undefined;
+    /** Messages can be sent now. */
+    open(): boolean;
     /** Sends a message and waits for its answer. */
     ask(m: Message): Promise<unknown>;
     /** Tells the application of an error that nobody waits for. */
@@ -74,6 +87,13 @@ export declare class Service {
     readonly name: string;
     /** Resolves when all paths are served for the first time; rejects if the node refuses one. */
     readonly ready: Promise<void>;
+    /**
+     * Offers a route that can be watched. The handler is an async generator that yields the content, and each that it
+     * becomes, or with `events` each event. It is run once for all who watch the same path with the same parameters, and
+     * its signal aborts when nobody does any more. What it yields last stays the content when it ends; what it throws, and
+     * each RopewalkError that it yields, is told in place of a content. A new watch gets the content at once.
+     */
+    watch<P = any, T = unknown>(pattern: string, handler: WatchHandler<P, T>, options?: Omit<WatchRoute<P, T>, "watch">): this;
     /**
      * Takes the paths back, lets the calls that run finish, and resolves. What still runs after `timeout` milliseconds
      * (default 10,000) is answered with `shutting_down`.

@@ -1,4 +1,5 @@
 import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { Feeds } from "./feed.js";
 import { mergePatch, readSession, wirePatch } from "./identity.js";
 import { encodeBody } from "./message.js";
 import { parseAddress, Routes } from "./pattern.js";
@@ -9,11 +10,14 @@ export class Service {
     ready;
     #host;
     #routes = new Routes();
+    #feeds;
+    #about;
     #announcements = [];
     #concurrency;
     #runs = new Map();
     #barred = new Set(); // what the node has taken back
     #lacking = false; // it has refused something
+    #announcing = 0;
     #idle = [];
     #resolve;
     #reject;
@@ -22,21 +26,39 @@ export class Service {
         this.name = name;
         this.#host = host;
         this.#concurrency = options.concurrency ?? 1024;
-        const { version, description, metadata } = options;
-        for (const [pattern, h] of Object.entries(handlers)) {
-            const route = typeof h === "function" ? { handler: h } : h;
-            this.#routes.add(pattern, route.handler);
-            this.#announcements.push({
-                to: `${name}:${pattern}`,
-                info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata,
-                    idempotent: route.idempotent, validate: route.in ? true : undefined },
-            });
-        }
+        this.#about = options;
+        this.#feeds = new Feeds(host, options.topics ?? 10_000);
+        for (const [pattern, h] of Object.entries(handlers))
+            this.#add(pattern, typeof h === "function" ? { handler: h } : h);
         this.ready = new Promise((resolve, reject) => {
             this.#resolve = resolve;
             this.#reject = reject;
         });
         this.ready.catch(() => { }); // reported as an event too
+    }
+    /**
+     * Offers a route that can be watched. The handler is an async generator that yields the content, and each that it
+     * becomes, or with `events` each event. It is run once for all who watch the same path with the same parameters, and
+     * its signal aborts when nobody does any more. What it yields last stays the content when it ends; what it throws, and
+     * each RopewalkError that it yields, is told in place of a content. A new watch gets the content at once.
+     */
+    watch(pattern, handler, options = {}) {
+        const added = this.#add(pattern, { ...options, watch: handler });
+        if (this.#host.open())
+            void this.announce([added]);
+        return this;
+    }
+    #add(pattern, route) {
+        const { version, description, metadata } = this.#about;
+        this.#routes.add(pattern, route);
+        const shape = route;
+        const added = {
+            to: `${this.name}:${pattern}`,
+            info: { version, description: route.description ?? description, in: shape.in, out: shape.out, metadata,
+                idempotent: shape.idempotent, validate: shape.in ? true : undefined, topic: "watch" in route ? wireTopic(route) : undefined },
+        };
+        this.#announcements.push(added);
+        return added;
     }
     /**
      * Takes the paths back, lets the calls that run finish, and resolves. What still runs after `timeout` milliseconds
@@ -50,18 +72,21 @@ export class Service {
     }
     /** @internal Waits until no call runs, at most so many milliseconds. */
     async drain(timeout) {
+        this.#feeds.end(new RopewalkError("shutting_down", "the service stops", { retryable: true }));
         if (!this.#runs.size)
             return;
         const timer = setTimeout(() => this.abort(new RopewalkError("shutting_down", "the service stops", { retryable: true })), timeout);
         await new Promise((done) => this.#idle.push(done));
         clearTimeout(timer);
     }
-    /** @internal Tells the node of all paths, on each new connection. */
-    async announce() {
+    /** @internal Tells the node of all paths, on each new connection, or of some. */
+    async announce(some = this.#announcements) {
         this.#lacking = false;
+        this.#announcing++;
         try {
-            await Promise.all(this.#announcements.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
-            this.#resolve();
+            await Promise.all(some.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+            if (this.#announcing === 1)
+                this.#resolve();
         }
         catch (err) {
             const { code } = err;
@@ -71,6 +96,9 @@ export class Service {
             this.#reject(err);
             if (code !== "canceled")
                 this.#host.report(err);
+        }
+        finally {
+            this.#announcing--;
         }
     }
     /** @internal The node has taken a path back: it is not announced until the session changes. Says whether it is ours. */
@@ -87,31 +115,47 @@ export class Service {
         this.#barred.clear();
         void this.announce();
     }
-    /** @internal Runs the handler of a call or send, if one of ours fits. */
+    /** @internal Runs the handler of a request, if a route of ours fits. */
     handle(m, address, line) {
-        const route = this.#routes.find(address.path);
-        if (!route)
+        const found = this.#routes.find(address.path);
+        if (!found)
             return false;
-        void this.#run(m, line, address, route.value, route.params);
+        const { value: route, params } = found;
+        const reads = m.verb === "get" || m.verb === "subscribe";
+        const handler = m.verb === "publish" ? route.publish : route.handler;
+        if (reads && "watch" in route)
+            this.#feeds.read(m, line, address, route, params);
+        else if (handler && !reads)
+            void this.#run(m, line, address, handler, params);
+        else if (m.verb === "send")
+            return false;
+        else
+            this.#host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(cannot(m))) }, line);
         return true;
     }
-    /** @internal Ends one call. */
+    /** @internal Ends one request. */
     cancel(id, line) {
         const run = this.#runs.get(keyOf("call", id, line));
         run?.abort.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
-        return run !== undefined;
+        return run !== undefined || this.#feeds.cancel(id, line);
     }
-    /** @internal Ends all calls, or those of a connection. */
-    abort(err, line) {
+    /** @internal Ends all calls. */
+    abort(err) {
         for (const run of this.#runs.values())
-            if (!line || run.line === line)
+            run.abort.abort(err);
+    }
+    /** @internal A connection is gone. */
+    lost(err, line) {
+        for (const run of this.#runs.values())
+            if (run.line === line)
                 run.abort.abort(err);
+        this.#feeds.lost(line);
     }
     async #run(m, line, address, handler, params) {
         const id = m.mid ?? "";
         let patch;
         const answer = (verb, body) => {
-            if (m.verb !== "call")
+            if (m.verb === "send")
                 return;
             const session = verb === "reply" && patch ? wirePatch(patch) : undefined;
             this.#host.post({ verb, rmid: id, body: encodeBody(body), session }, line);
@@ -121,7 +165,7 @@ export class Service {
         }
         const abort = new AbortController();
         const { signal } = abort;
-        const key = keyOf(m.verb, id, line);
+        const key = keyOf(m.verb === "send" ? "send" : "call", id, line);
         this.#runs.set(key, { line, abort });
         line.hold();
         const timer = m.timeout === undefined ? undefined : setTimeout(() => abort.abort(new RopewalkError("deadline_exceeded", "the caller's time is over")), Math.min(m.timeout * 1000, 2 ** 31 - 1));
@@ -153,8 +197,8 @@ export class Service {
         }
     }
     async #result(m, handler, ctx) {
-        if (m.fault !== undefined)
-            throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.fault });
+        if (m.unreadable !== undefined)
+            throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.unreadable });
         const result = handler(m.body, ctx);
         return isGenerator(result) ? partsOf(result, ctx) : result;
     }
@@ -193,6 +237,14 @@ async function partsOf(parts, ctx) {
             void parts.return(undefined).catch(() => { });
         throw err;
     }
+}
+function wireTopic({ events, slow, history, presence, publisher, personal }) {
+    const age = history?.age === undefined ? undefined : `${Math.round(history.age)}ms`;
+    return { events, slow, history: history && { ...history, age }, presence, publisher, personal };
+}
+function cannot(m) {
+    const what = { get: "watched", subscribe: "watched", publish: "published to" };
+    return new RopewalkError("unimplemented", `${m.to} cannot be ${what[m.verb] ?? "called"}`, { path: m.to });
 }
 /** Stops waiting when the signal aborts: a handler that does not look at it must not hold the answer up. */
 function unlessAborted(signal, result) {

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const entries = ["index", "react"];
+const entries = ["index", "react", "broker"];
 
 /** The report of each entry point, by its name. */
 export function reports() {

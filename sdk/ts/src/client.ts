@@ -1,71 +1,34 @@
 import { closeError } from "./close.js";
 import { Emitter } from "./emitter.js";
-import { fromAbort, fromWire, RopewalkError, toWire } from "./error.js";
+import type { Events, Incoming, NodeInfo } from "./events.js";
+import { fromAbort, fromWire, RopewalkError } from "./error.js";
 import { answer, gathered, type Gathered, type WireAnswer } from "./gather.js";
 import { watchHints } from "./hints.js";
 import { Identity, type Session, type SessionEvent } from "./identity.js";
 import type { Line } from "./line.js";
 import { Link, type LinkOwner, type State, type Welcome } from "./link.js";
-import { encode, encodeBody, type Decoded, type Framing, type Message } from "./message.js";
+import type { Decoded } from "./message.js";
+import { Messenger } from "./messenger.js";
 import type { CallOptions, ConnectOptions, GatherOptions, MessageOptions, SendOptions, StreamOptions } from "./options.js";
-import { Outbox, type Outgoing } from "./outbox.js";
-import { Pending, type Desk } from "./pending.js";
-import { Service, Services, type Handler, type Host, type Route, type ServeOptions } from "./serve.js";
+import type { Pending } from "./pending.js";
+import { Service, Services, type Handler, type Host, type Route, type ServeOptions, type WatchRoute } from "./serve.js";
 import { RopeStream } from "./stream.js";
+import { Topics } from "./topics.js";
 import type { WebSocketLike } from "./transport.js";
-
-/** A message that somebody sent to this client. */
-export interface Incoming<T = unknown> {
-  readonly body: T;
-  /** The address of the sender; an answer can be sent there. */
-  readonly from: string;
-  readonly to: string;
-  /** The sender's id of the message. */
-  readonly mid: string;
-  readonly type: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** A node, as the client knows it. */
-export interface NodeInfo {
-  readonly id: string;
-  readonly name: string;
-}
-
-/** The events of a client. */
-export interface Events {
-  /** The state changed. */
-  state: State;
-  /** There is a connection to another node than before, or to the first; then the client has another id too. */
-  node: NodeInfo;
-  /** Somebody sent this client a message. */
-  message: Incoming;
-  /** Something became of the client's session. */
-  session: SessionEvent;
-  /**
-   * Something failed that no promise tells: the connection, a service that the node refused, a handler with a bug.
-   * Without a listener it goes to the console.
-   */
-  error: RopewalkError;
-}
+import type { GetOptions, PublishOptions, Update, Watch, WatchOptions } from "./watch.js";
 
 /** A client of a Ropewalk node; {@link connect} makes one. All its methods may be called at any time, in any state. */
 export class Rope extends Emitter<Events> {
   readonly #link: Link;
-  readonly #outbox: Outbox;
-  readonly #options: ConnectOptions;
-  readonly #framing: Framing;
-  readonly #calls = new Map<string, Pending>();
+  readonly #messenger: Messenger;
+  readonly #timeout: number;
   readonly #services = new Services();
   readonly #identity: Identity;
-  // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
-  // crypto.randomUUID: pages that came by plain HTTP do not have it.
-  readonly #prefix = Math.random().toString(36).slice(2, 10);
   readonly #unwatch: () => void;
   readonly #running: Promise<void>;
-  readonly #desk: Desk;
   readonly #host: Host;
-  #count = 0;
+  /** @internal */
+  readonly topics: Topics;
   #welcome: Welcome | undefined;
   #closing = false;
   #final: RopewalkError | undefined;
@@ -73,17 +36,19 @@ export class Rope extends Emitter<Events> {
   /** @internal */
   constructor(urls: readonly URL[], home: boolean, options: ConnectOptions) {
     super();
-    this.#options = options;
-    this.#framing = options.framing ?? "split";
-    this.#outbox = new Outbox(options.queue ?? 1024, {
-      write: (o) => this.#link.open && this.#write(o),
-      buffered: () => this.#link.line?.buffered() ?? 0,
+    const framing = options.framing ?? "split";
+    const connectTimeout = options.connectTimeout ?? 10_000;
+    this.#timeout = options.timeout ?? 30_000; // the node's own default
+    this.#messenger = new Messenger({ framing, queue: options.queue ?? 1024, timeout: this.#timeout }, {
+      line: () => this.#link.line,
+      open: () => this.#link.open,
+      check: (o) => this.#check(o),
     });
-    this.#desk = { over: (p, line) => this.#over(p, line) };
     this.#host = {
-      post: (m, line) => this.#post(m, line),
-      room: () => this.#outbox.room(),
-      ask: (m) => this.#ask(m),
+      open: () => this.#link.open,
+      post: (m, line) => this.#messenger.post(m, line),
+      room: () => this.#messenger.outbox.room(),
+      ask: (m) => this.#messenger.ask(m).done,
       report: (err) => this.#report(err),
       stopped: (s) => this.#services.all.delete(s),
     };
@@ -91,24 +56,32 @@ export class Rope extends Emitter<Events> {
       token: options.token, cookie: options.cookie ?? false, refresh: options.refresh ?? true, store: options.store ?? "none",
       host: urls[0]!.host, backoff: options.backoff ?? {},
     }, {
-      call: (m, take) => this.#about(m, take),
-      ask: (m, line) => this.#greet(m, line),
+      call: (m, take) => this.#messenger.about(m, take),
+      ask: (m, line) => this.#messenger.greet(m, line, connectTimeout / 1000),
       line: () => this.#link.line,
       tell: (e) => void this.emit("session", e),
       changed: () => {
         for (const s of this.#services.all) if (this.#link.open) s.again();
+        this.topics.again();
       },
+    });
+    this.topics = new Topics({
+      backoff: options.backoff ?? {},
+      line: () => (this.#link.open ? this.#link.line : undefined),
+      ask: (m, line, take) => this.#messenger.ask(m, line, take),
+      post: (m, line) => this.#messenger.post(m, line),
+      report: (err) => this.#report(err),
     });
     this.#link = new Link({
       urls,
       home,
       follow: options.follow ?? true,
-      framing: this.#framing,
+      framing,
       WebSocket: options.WebSocket ?? (globalThis as { WebSocket?: WebSocketLike }).WebSocket,
       fetch: options.fetch ?? globalThis.fetch,
       transports: options.transports ?? ["websocket", "stream", "poll"],
       backoff: options.backoff ?? {},
-      connectTimeout: options.connectTimeout ?? 10_000,
+      connectTimeout,
       silence: options.silence ?? 60_000,
     }, this.#owner());
     this.#unwatch = watchHints(() => this.#link.hint());
@@ -199,7 +172,7 @@ export class Rope extends Emitter<Events> {
   async call<Out = unknown>(address: string, body?: unknown, options: CallOptions = {}): Promise<Out> {
     const call = this.#call(address, body, options);
     call.onPart = options.onPart;
-    this.#begin(call, options);
+    this.#messenger.begin(call, options);
     return (await call.done).body as Out;
   }
 
@@ -207,7 +180,7 @@ export class Rope extends Emitter<Events> {
   stream<Part = unknown, Out = unknown>(address: string, body?: unknown, options: StreamOptions = {}): RopeStream<Part, Out> {
     const call = this.#call(address, body, options);
     const stream = new RopeStream<Part, Out>(call, options.buffer ?? 1024);
-    this.#begin(call, options);
+    this.#messenger.begin(call, options);
     return stream;
   }
 
@@ -226,10 +199,9 @@ export class Rope extends Emitter<Events> {
   /** Sends a message. Resolves when it is sent, or with `ack` when the node has handed it over. */
   async send(address: string, body?: unknown, options: SendOptions = {}): Promise<void> {
     const { ack } = options;
-    const timeout = options.timeout ?? (ack ? this.#options.timeout ?? defaultTimeout : undefined);
-    const message = { ...this.#message("send", address, body, options), ack: ack || undefined };
-    const pending = new Pending(this.#desk, message, this.#count, { ...options, timeout });
-    this.#begin(pending, options);
+    const timeout = options.timeout ?? (ack ? this.#timeout : undefined);
+    const pending = this.#messenger.pending("send", address, body, { ...options, timeout }, { ack: ack || undefined });
+    this.#messenger.begin(pending, options);
     await pending.done;
   }
 
@@ -238,8 +210,57 @@ export class Rope extends Emitter<Events> {
     return this.on("message", fn as (message: Incoming) => void);
   }
 
+  /**
+   * Watches a topic: `callback` is called with the content as it is, and with each that it becomes, or with each event.
+   * Without a callback the watch is read by a loop. All watches of one topic share one subscription, and a new one gets
+   * the last content at once. After a reconnect, at whatever node, it goes on where it was; of an event topic the watch
+   * is told if something is lost. `onError` is the same as in the options.
+   *
+   * Addresses that begin with `app:` are topics of this client alone. Publishing `app:form#name` also sets the member
+   * `name` of `app:form`, without telling those who watch that.
+   */
+  watch<T = unknown>(
+    address: string, options: WatchOptions = {}, callback?: (update: Update<T>) => void, onError = options.onError,
+  ): Watch<T> {
+    this.#check(options);
+    return this.topics.watch(address, { ...options, onError }, callback);
+  }
+
+  /** The newest content that a watch has brought, without asking the node; undefined if there is none. */
+  peek<T = unknown>(address: string, options: Pick<WatchOptions, "params"> = {}): Update<T> | undefined {
+    return this.topics.peek(address, options.params) as Update<T> | undefined;
+  }
+
+  /** Gets the content of a topic as it is now. It is asked again if the connection drops before the answer. */
+  async get<T = unknown>(address: string, options: GetOptions = {}): Promise<T> {
+    if (address.startsWith("app:")) {
+      const known = this.peek<T>(address);
+      if (known) return known.content;
+      throw new RopewalkError("not_found", `there is no ${address}`, { path: address });
+    }
+    const { params, ...rest } = options;
+    const p = this.#messenger.pending("get", address, params && { params }, this.#timed({ idempotent: true, ...rest }));
+    this.#messenger.begin(p, options);
+    const m = await p.done;
+    if (m.fault) throw fromWire(m.body);
+    return m.body as T;
+  }
+
+  /**
+   * Makes `body` the content of a topic, or publishes it as an event; undefined deletes the content. It resolves when
+   * that is done, with what the topic has to say to it: of a query, how many rows it has changed. It waits for a
+   * connection as long as it takes, as sends do; the time-out counts from when it was sent.
+   */
+  async publish<Out = unknown>(address: string, body: unknown, options: PublishOptions = {}): Promise<Out> {
+    if (address.startsWith("app:")) return this.topics.set(address, body) as Out;
+    const p = this.#messenger.pending("publish", address, body, { ...this.#timed(options), patient: options.timeout === undefined });
+    this.#messenger.begin(p, options);
+    if (options.optimistic) this.topics.overlay(address, body, p.done);
+    return (await p.done).body as Out;
+  }
+
   /** Offers a service: from now on its handlers answer for their patterns, also after a reconnect. */
-  serve(name: string, handlers: Readonly<Record<string, Handler | Route>>, options: ServeOptions = {}): Service {
+  serve(name: string, handlers: Readonly<Record<string, Handler | Route | WatchRoute>>, options: ServeOptions = {}): Service {
     this.#check({});
     const service = new Service(this.#host, name, handlers, options);
     this.#services.all.add(service);
@@ -262,12 +283,13 @@ export class Rope extends Emitter<Events> {
     this.#closing = true;
     const until = Date.now() + timeout;
     this.#link.closing();
-    for (const p of [...this.#calls.values()]) if (p.wantsAnswer) p.cancel(new RopewalkError("canceled", "the client was closed"));
+    this.#messenger.cancel(new RopewalkError("canceled", "the client was closed"));
     const services = [...this.#services.all];
-    if (services.length) this.#post({ verb: "drain" });
+    if (services.length) this.#messenger.post({ verb: "drain" });
     await Promise.all(services.map((s) => s.drain(timeout)));
-    while (this.#outbox.length && Date.now() < until) {
-      const room = this.#outbox.room();
+    const { outbox } = this.#messenger;
+    while (outbox.length && Date.now() < until) {
+      const room = outbox.room();
       if (!room) break; // there is no connection, or none for new messages
       await room;
     }
@@ -285,35 +307,19 @@ export class Rope extends Emitter<Events> {
       down: (err, final) => this.#down(err, final),
       message: (line, m) => this.#incoming(line, m),
       badFrame: (cause) => this.#report(new RopewalkError("bad_frame", "a frame from the node cannot be read", { cause })),
-      probe: (line) => void this.#ask({ verb: "call", to: "node:/info", timeout: 10 }, line).catch(() => {}),
+      probe: (line) => void this.#messenger.ask({ verb: "call", to: "node:/info", timeout: 10 }, line).done.catch(() => {}),
     };
   }
 
   #call(address: string, body: unknown, options: CallOptions | StreamOptions): Pending {
     const { strategy, idempotent } = options;
-    const message = {
-      ...this.#message("call", address, body, options),
+    return this.#messenger.pending("call", address, body, this.#timed(options), {
       strategy: idempotent ? { ...(typeof strategy === "string" ? { by: strategy } : strategy), idempotent } : strategy,
-    };
-    return new Pending(this.#desk, message, this.#count, { ...options, timeout: options.timeout ?? this.#options.timeout ?? defaultTimeout });
+    });
   }
 
-  #message(verb: "call" | "send", to: string, body: unknown, o: MessageOptions): Message {
-    return { verb, to, mid: this.#mid(), headers: o.headers, type: o.type, token: o.authorization, body: encodeBody(body) };
-  }
-
-  #mid(): string {
-    return `${this.#prefix}-${(++this.#count).toString(36)}`;
-  }
-
-  #begin(p: Pending, options: MessageOptions): void {
-    try {
-      this.#check(options);
-      this.#calls.set(p.message.mid!, p);
-      this.#outbox.push(p);
-    } catch (err) {
-      p.fail(err);
-    }
+  #timed<T extends MessageOptions>(options: T): T {
+    return { ...options, timeout: options.timeout ?? this.#timeout };
   }
 
   #check({ signal, online }: MessageOptions): void {
@@ -328,74 +334,16 @@ export class Rope extends Emitter<Events> {
     return this.#final ?? new RopewalkError("not_ready", "the client was closed", { hint: "Make a new one with connect." });
   }
 
-  /** Calls the node about the session. That does no harm twice. */
-  async #about(m: Message, take: (m: Decoded, line: Line) => void): Promise<void> {
-    const options = { timeout: this.#options.timeout ?? defaultTimeout, idempotent: true };
-    const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, this.#count, options);
-    p.onReply = take;
-    this.#begin(p, options);
-    await p.done;
-  }
-
-  /** Calls the node by a connection that is not in use yet. */
-  async #greet(m: Message, line: Line): Promise<Decoded> {
-    const mid = this.#mid();
-    const timeout = (this.#options.connectTimeout ?? 10_000) / 1000;
-    const got = await line.ask(encode({ ...m, mid, timeout }, this.#framing), mid);
-    return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
-  }
-
-  /** Sends a message that means something on this connection only, and waits for its answer. */
-  async #ask(m: Message, line?: Line): Promise<unknown> {
-    const p = new Pending(this.#desk, { ...m, mid: this.#mid() }, 0, { timeout: defaultTimeout });
-    this.#calls.set(p.message.mid!, p);
-    if (!this.#write(p, line)) p.fail(closeError(1006, "no connection"));
-    return (await p.done).body;
-  }
-
-  /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
-  #post(m: Message, line?: Line): void {
-    this.#write({
-      message: m,
-      order: 0,
-      ready: () => {},
-      sent: () => {},
-      fail: (err) => {
-        if (m.verb !== "error") this.#post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) }, line);
-      },
-    }, line);
-  }
-
-  #write(o: Outgoing, line = this.#link.line): boolean {
-    if (!line?.open) return false;
-    o.ready();
-    const frame = encode(o.message, this.#framing);
-    const limit = this.#welcome?.limits?.frame ?? Infinity;
-    // The length of a text is a lower bound of its bytes; the node has the last word.
-    if (frame.length > limit) {
-      o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${limit}`,
-        { hint: "Send less at once, or raise the frame limit of the node.", path: o.message.to }));
-      return true;
-    }
-    line.send(frame);
-    o.sent(line);
-    return true;
-  }
-
-  #over(p: Pending, line: Line | undefined): void {
-    this.#calls.delete(p.message.mid!);
-    this.#outbox.remove(p);
-    if (line) this.#post({ verb: "cancel", rmid: p.message.mid }, line);
-  }
-
   #up(welcome: Welcome): Promise<unknown> {
     const { id } = this.node;
     this.#welcome = welcome;
+    this.#messenger.limit = welcome.limits?.frame ?? Infinity;
     const { greeted } = this.#link.line!;
     if (greeted) greeted();
     else this.#identity.unknown();
     const announced = Promise.all([...this.#services.all].map((s) => s.announce())); // first: others may wait for these paths
-    this.#outbox.flush();
+    this.topics.up();
+    this.#messenger.outbox.flush();
     if (this.node.id !== id) this.emit("node", this.node);
     return announced;
   }
@@ -403,15 +351,15 @@ export class Rope extends Emitter<Events> {
   async #farewell(line: Line): Promise<void> {
     const [first] = this.#services.all;
     if (!first) return;
-    this.#post({ verb: "drain" }, line);
-    await this.#ask({ verb: "unserve", to: `${first.name}:/**` }, line).catch(() => {});
+    this.#messenger.post({ verb: "drain" }, line);
+    await this.#messenger.ask({ verb: "unserve", to: `${first.name}:/**` }, line).done.catch(() => {});
     await new Promise((done) => setTimeout(done, linger));
   }
 
   #gone(line: Line, err: RopewalkError): void {
-    for (const s of this.#services.all) s.abort(closeError(1006, err.message), line);
-    this.#outbox.again([...this.#calls.values()].filter((p) => p.lost(line, err)));
-    this.#outbox.flush(); // also lets go who waits for room
+    for (const s of this.#services.all) s.lost(closeError(1006, err.message), line);
+    this.topics.lost(line);
+    this.#messenger.lost(line, err);
   }
 
   #down(err: RopewalkError, final: boolean): void {
@@ -420,7 +368,8 @@ export class Rope extends Emitter<Events> {
     this.#identity.end();
     const asked = this.#closing;
     this.#final = asked ? undefined : err;
-    this.#outbox.fail(this.#closedError());
+    this.#messenger.outbox.fail(this.#closedError());
+    this.topics.end(this.#final);
     if (!asked) this.#report(err);
   }
 
@@ -428,15 +377,22 @@ export class Rope extends Emitter<Events> {
     switch (m.verb) {
       case "part":
       case "reply":
-        return this.#calls.get(m.rmid ?? "")?.answer(line, m);
+        return void this.#messenger.answer(line, m);
       case "error":
         return this.#failed(line, m);
       case "call":
+      case "get":
+      case "subscribe":
+      case "publish":
         return this.#services.call(m, line, this.#host);
       case "cancel":
         return this.#services.cancel(m.rmid ?? "", line);
       case "send":
         return this.#received(line, m);
+      case "update":
+      case "gap":
+      case "unsubscribe":
+        return this.topics.take(line, m);
       case "drain":
         return this.#link.drain(line);
       case "nodes":
@@ -450,14 +406,12 @@ export class Rope extends Emitter<Events> {
   }
 
   #failed(line: Line, m: Decoded): void {
-    const call = this.#calls.get(m.rmid ?? "");
     const err = fromWire(m.body);
-    if (err.code === "shutting_down" && m.from === `${line.node}@node:/` && call?.refused(line)) {
+    if (err.code === "shutting_down" && m.from === `${line.node}@node:/` && this.#messenger.refused(line, m)) {
       this.#link.drain(line); // it has begun to drain, and its word of that is on the way
-      this.#outbox.again([call]);
-      return this.#outbox.flush();
+      return this.#messenger.outbox.flush();
     }
-    if (call) return call.answer(line, m);
+    if (this.#messenger.answer(line, m)) return;
     // Of a send that wanted no answer, or of nothing in particular; but not what a call that we gave up gets.
     if (err.code !== "canceled" && err.code !== "deadline_exceeded") this.#report(err);
   }
@@ -473,8 +427,8 @@ export class Rope extends Emitter<Events> {
 
   #received(line: Line, m: Decoded): void {
     if (this.#services.send(m, line)) return;
-    if (m.fault !== undefined) {
-      return this.#report(new RopewalkError("bad_message", `the body of a message from ${m.from} cannot be read`, { cause: m.fault }));
+    if (m.unreadable !== undefined) {
+      return this.#report(new RopewalkError("bad_message", `the body of a message from ${m.from} cannot be read`, { cause: m.unreadable }));
     }
     this.emit("message", {
       body: m.body, from: m.from ?? "", to: m.to ?? "", mid: m.mid ?? "", type: m.type ?? "", headers: m.headers ?? {},
@@ -491,8 +445,6 @@ export class Rope extends Emitter<Events> {
  * just chosen this client for may come a moment after that.
  */
 const linger = 250;
-/** The node's own default. */
-const defaultTimeout = 30_000;
 
 /**
  * Connects to a node. It returns at once and connects in the background; calls and messages wait for the connection.

@@ -1,10 +1,12 @@
 /** The codes of docs/reference/errors.md. A node may know more of them than this version of the client. */
 export type Code =
   | "bad_frame" | "bad_message" | "bad_address" | "unknown_verb" | "invalid_input" | "too_large" | "duplicate_id"
-  | "unauthenticated" | "forbidden" | "no_service" | "no_client" | "not_found" | "conflict"
+  | "unauthenticated" | "forbidden" | "no_service" | "no_client" | "not_found" | "conflict" | "revoked"
+  | "bad_content" | "script_failed" | "limit_exceeded" | "source_down" | "storage_full"
   | "service_down" | "service_lost" | "node_lost" | "mesh_split" | "connection_lost" | "deadline_exceeded"
   | "canceled" | "no_quorum" | "not_ready"
-  | "rate_limited" | "overloaded" | "too_many_calls" | "too_many_routes" | "slow_consumer" | "circuit_open" | "shutting_down"
+  | "rate_limited" | "overloaded" | "too_many_calls" | "too_many_routes" | "too_many_topics"
+  | "slow_consumer" | "circuit_open" | "shutting_down"
   | "internal" | "unimplemented";
 
 /** What an error message carries. Times are in seconds, as everywhere on the wire. */

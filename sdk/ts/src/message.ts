@@ -3,7 +3,7 @@ import { RopewalkError } from "./error.js";
 /** The verbs of docs/reference/wire.md. */
 export type Verb =
   | "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain"
-  | "nodes" | "session";
+  | "nodes" | "session" | "get" | "subscribe" | "unsubscribe" | "publish" | "update" | "gap";
 
 /** How the bytes of a message are laid out on the wire. */
 export type Framing = "split" | "json";
@@ -23,6 +23,14 @@ export interface Envelope {
   session?: unknown;
   strategy?: unknown;
   ack?: boolean | undefined;
+  /** What the node calls a topic on this connection. */
+  topic?: string | undefined;
+  /** Names the count of offset. */
+  epoch?: string | undefined;
+  offset?: number | undefined;
+  /** There is no content now, and the body is that of an error. */
+  fault?: boolean | undefined;
+  publisher?: unknown;
 }
 
 /** A message to be sent. */
@@ -35,7 +43,7 @@ export interface Decoded extends Envelope {
   /** A JSON value, Bytes for any other content, or undefined for no body. */
   body?: unknown;
   /** Why the body could not be read. */
-  fault?: unknown;
+  unreadable?: unknown;
 }
 
 /** A body as it travels: JSON text or bytes. It is made when a message is accepted, so later changes do not matter. */
@@ -63,6 +71,7 @@ const lineFeed = 10;
 const fields = [
   ["verb", "vrb"], ["to", "to"], ["from", "frm"], ["mid", "mid"], ["rmid", "rmid"], ["headers", "hdr"],
   ["timeout", "tmo"], ["type", "typ"], ["token", "aut"], ["session", "ses"], ["strategy", "str"], ["ack", "ack"],
+  ["topic", "tpc"], ["epoch", "epo"], ["offset", "off"], ["fault", "flt"], ["publisher", "pub"],
 ] as const;
 const longNames: Record<string, string> = { aut: "authorization", ack: "acknowledge", ses: "ses" };
 
@@ -121,8 +130,8 @@ export function decode(frame: string | Uint8Array, framing: Framing): Decoded {
   const type = (env["cty"] ?? env["contentType"]) as string | undefined;
   try {
     m.body = framing === "split" ? splitBody(body, type) : jsonBody(env, type);
-  } catch (fault) {
-    m.fault = fault;
+  } catch (err) {
+    m.unreadable = err;
   }
   return m;
 }

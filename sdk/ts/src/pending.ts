@@ -15,13 +15,19 @@ export interface Desk {
   over(p: Pending, line: Line | undefined): void;
 }
 
+/** Options of a message, as the client itself knows them. */
+export interface PendingOptions extends MessageOptions {
+  /** It waits for a connection as long as it takes; the time counts from when it was sent. */
+  patient?: boolean | undefined;
+}
+
 /** A message that was accepted and waits for its answer, or, if it wants none, to be sent. */
 export class Pending implements Outgoing {
   readonly message: Message;
   readonly order: number;
   readonly #desk: Desk;
-  readonly #options: MessageOptions;
-  readonly #deadline: number | undefined;
+  readonly #options: PendingOptions;
+  #deadline: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #resolve!: (m: Decoded) => void;
   #reject!: (err: unknown) => void;
@@ -37,7 +43,7 @@ export class Pending implements Outgoing {
   /** Takes the reply, before anything that comes after it. */
   onReply: ((m: Decoded, line: Line) => void) | undefined;
 
-  constructor(desk: Desk, message: Message, order: number, options: MessageOptions) {
+  constructor(desk: Desk, message: Message, order: number, options: PendingOptions) {
     this.message = message;
     this.order = order;
     this.#desk = desk;
@@ -46,12 +52,8 @@ export class Pending implements Outgoing {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    const { timeout, signal } = options;
-    if (timeout !== undefined) {
-      this.#deadline = Date.now() + timeout;
-      this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
-    }
-    signal?.addEventListener("abort", this.#aborted);
+    if (!options.patient) this.#start();
+    options.signal?.addEventListener("abort", this.#aborted);
   }
 
   get wantsAnswer(): boolean {
@@ -59,6 +61,7 @@ export class Pending implements Outgoing {
   }
 
   ready(): void {
+    if (this.#options.patient) this.#start();
     // At least a millisecond: the node refuses 0, and our timer is about to fire.
     if (this.#deadline !== undefined) this.message.timeout = Math.max(this.#deadline - Date.now(), 1) / 1000;
   }
@@ -74,8 +77,8 @@ export class Pending implements Outgoing {
     if (line !== this.#line) return; // it was sent again since
     this.from = m.from ?? "";
     if (m.verb === "error") return this.fail(fromWire(m.body));
-    if (m.fault !== undefined) {
-      return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.fault }));
+    if (m.unreadable !== undefined) {
+      return this.cancel(new RopewalkError("bad_message", "the body of an answer cannot be read", { cause: m.unreadable }));
     }
     if (m.verb !== "part") {
       this.onReply?.(m, line);
@@ -111,8 +114,16 @@ export class Pending implements Outgoing {
     return this.#line === line && this.order > 0 && !this.#options.online && this.#back();
   }
 
+  #start(): void {
+    const { timeout } = this.#options;
+    if (timeout === undefined) return;
+    this.#deadline = Date.now() + timeout;
+    this.#timer = setTimeout(this.#due, Math.min(timeout, forever));
+  }
+
   #back(): boolean {
     if (this.#parts) return false;
+    if (this.#options.patient) clearTimeout(this.#timer);
     this.#line!.free();
     this.#line = undefined;
     return true;
@@ -140,7 +151,7 @@ export class Pending implements Outgoing {
     this.#over = true;
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#aborted);
-    this.#desk.over(this, tell && this.message.verb === "call" ? this.#line : undefined);
+    this.#desk.over(this, tell && this.order && this.message.verb !== "send" ? this.#line : undefined);
     this.#line?.free();
     how();
   }

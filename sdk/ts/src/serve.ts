@@ -1,4 +1,5 @@
 import { fromAbort, RopewalkError, toWire } from "./error.js";
+import { Feeds, type FeedOptions, type WatchHandler } from "./feed.js";
 import { mergePatch, readSession, wirePatch, type Session, type SessionPatch } from "./identity.js";
 import type { Line } from "./line.js";
 import { encodeBody, type Decoded, type Message } from "./message.js";
@@ -53,6 +54,15 @@ export interface Route<In = any, Out = unknown, Part = any> {
   idempotent?: boolean | undefined;
 }
 
+/** A route that can be watched; see {@link Service.watch}. */
+export interface WatchRoute<P = any, T = unknown> extends FeedOptions {
+  watch: WatchHandler<P, T>;
+  /** Takes what is published to the route; undefined: the content is to be deleted. What it returns is the answer. */
+  publish?: Handler | undefined;
+  /** Answers a call of the route. */
+  handler?: Handler | undefined;
+}
+
 /** What others may know about a service, and its limits. */
 export interface ServeOptions {
   version?: string | undefined;
@@ -60,6 +70,8 @@ export interface ServeOptions {
   metadata?: Readonly<Record<string, unknown>> | undefined;
   /** How many calls may run at once; one more is answered with `overloaded`. Default 1,024. */
   concurrency?: number | undefined;
+  /** How many topics, each with its parameters, may be watched at once; one more is `overloaded`. Default 10,000. */
+  topics?: number | undefined;
 }
 
 /** What a service needs of the client. */
@@ -68,6 +80,8 @@ export interface Host {
   post(m: Message, line: Line): void;
   /** Resolves when the network keeps up. */
   room(): Promise<void> | undefined;
+  /** Messages can be sent now. */
+  open(): boolean;
   /** Sends a message and waits for its answer. */
   ask(m: Message): Promise<unknown>;
   /** Tells the application of an error that nobody waits for. */
@@ -82,36 +96,57 @@ export class Service {
   /** Resolves when all paths are served for the first time; rejects if the node refuses one. */
   readonly ready: Promise<void>;
   readonly #host: Host;
-  readonly #routes = new Routes<Handler>();
-  readonly #announcements: { to: string; info: object }[] = [];
+  readonly #routes = new Routes<Route | WatchRoute>();
+  readonly #feeds: Feeds;
+  readonly #about: ServeOptions;
+  readonly #announcements: Announcement[] = [];
   readonly #concurrency: number;
   readonly #runs = new Map<string, { readonly line: Line; readonly abort: AbortController }>();
   readonly #barred = new Set<string>(); // what the node has taken back
   #lacking = false; // it has refused something
+  #announcing = 0;
   #idle: (() => void)[] = [];
   #resolve!: () => void;
   #reject!: (err: unknown) => void;
 
   /** @internal */
-  constructor(host: Host, name: string, handlers: Readonly<Record<string, Handler | Route>>, options: ServeOptions) {
+  constructor(host: Host, name: string, handlers: Readonly<Record<string, Handler | Route | WatchRoute>>, options: ServeOptions) {
     this.name = name;
     this.#host = host;
     this.#concurrency = options.concurrency ?? 1024;
-    const { version, description, metadata } = options;
-    for (const [pattern, h] of Object.entries(handlers)) {
-      const route: Route = typeof h === "function" ? { handler: h } : h;
-      this.#routes.add(pattern, route.handler);
-      this.#announcements.push({
-        to: `${name}:${pattern}`,
-        info: { version, description: route.description ?? description, in: route.in, out: route.out, metadata,
-          idempotent: route.idempotent, validate: route.in ? true : undefined },
-      });
-    }
+    this.#about = options;
+    this.#feeds = new Feeds(host, options.topics ?? 10_000);
+    for (const [pattern, h] of Object.entries(handlers)) this.#add(pattern, typeof h === "function" ? { handler: h } : h);
     this.ready = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     this.ready.catch(() => {}); // reported as an event too
+  }
+
+  /**
+   * Offers a route that can be watched. The handler is an async generator that yields the content, and each that it
+   * becomes, or with `events` each event. It is run once for all who watch the same path with the same parameters, and
+   * its signal aborts when nobody does any more. What it yields last stays the content when it ends; what it throws, and
+   * each RopewalkError that it yields, is told in place of a content. A new watch gets the content at once.
+   */
+  watch<P = any, T = unknown>(pattern: string, handler: WatchHandler<P, T>, options: Omit<WatchRoute<P, T>, "watch"> = {}): this {
+    const added = this.#add(pattern, { ...options, watch: handler });
+    if (this.#host.open()) void this.announce([added]);
+    return this;
+  }
+
+  #add(pattern: string, route: Route | WatchRoute): Announcement {
+    const { version, description, metadata } = this.#about;
+    this.#routes.add(pattern, route);
+    const shape = route as Route;
+    const added = {
+      to: `${this.name}:${pattern}`,
+      info: { version, description: route.description ?? description, in: shape.in, out: shape.out, metadata,
+        idempotent: shape.idempotent, validate: shape.in ? true : undefined, topic: "watch" in route ? wireTopic(route) : undefined },
+    };
+    this.#announcements.push(added);
+    return added;
   }
 
   /**
@@ -127,24 +162,28 @@ export class Service {
 
   /** @internal Waits until no call runs, at most so many milliseconds. */
   async drain(timeout: number): Promise<void> {
+    this.#feeds.end(new RopewalkError("shutting_down", "the service stops", { retryable: true }));
     if (!this.#runs.size) return;
     const timer = setTimeout(() => this.abort(new RopewalkError("shutting_down", "the service stops", { retryable: true })), timeout);
     await new Promise<void>((done) => this.#idle.push(done));
     clearTimeout(timer);
   }
 
-  /** @internal Tells the node of all paths, on each new connection. */
-  async announce(): Promise<void> {
+  /** @internal Tells the node of all paths, on each new connection, or of some. */
+  async announce(some = this.#announcements): Promise<void> {
     this.#lacking = false;
+    this.#announcing++;
     try {
-      await Promise.all(this.#announcements.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
-      this.#resolve();
+      await Promise.all(some.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));
+      if (this.#announcing === 1) this.#resolve();
     } catch (err) {
       const { code } = err as RopewalkError;
       if (code === "connection_lost" || code === "shutting_down") return; // the next connection brings another try
       this.#lacking = true;
       this.#reject(err);
       if (code !== "canceled") this.#host.report(err as RopewalkError);
+    } finally {
+      this.#announcing--;
     }
   }
 
@@ -162,31 +201,43 @@ export class Service {
     void this.announce();
   }
 
-  /** @internal Runs the handler of a call or send, if one of ours fits. */
+  /** @internal Runs the handler of a request, if a route of ours fits. */
   handle(m: Decoded, address: Address, line: Line): boolean {
-    const route = this.#routes.find(address.path);
-    if (!route) return false;
-    void this.#run(m, line, address, route.value, route.params);
+    const found = this.#routes.find(address.path);
+    if (!found) return false;
+    const { value: route, params } = found;
+    const reads = m.verb === "get" || m.verb === "subscribe";
+    const handler = m.verb === "publish" ? (route as WatchRoute).publish : route.handler;
+    if (reads && "watch" in route) this.#feeds.read(m, line, address, route, params);
+    else if (handler && !reads) void this.#run(m, line, address, handler, params);
+    else if (m.verb === "send") return false;
+    else this.#host.post({ verb: "error", rmid: m.mid, body: encodeBody(toWire(cannot(m))) }, line);
     return true;
   }
 
-  /** @internal Ends one call. */
+  /** @internal Ends one request. */
   cancel(id: string, line: Line): boolean {
     const run = this.#runs.get(keyOf("call", id, line));
     run?.abort.abort(new RopewalkError("canceled", "canceled by the caller", { remote: true }));
-    return run !== undefined;
+    return run !== undefined || this.#feeds.cancel(id, line);
   }
 
-  /** @internal Ends all calls, or those of a connection. */
-  abort(err: RopewalkError, line?: Line): void {
-    for (const run of this.#runs.values()) if (!line || run.line === line) run.abort.abort(err);
+  /** @internal Ends all calls. */
+  abort(err: RopewalkError): void {
+    for (const run of this.#runs.values()) run.abort.abort(err);
+  }
+
+  /** @internal A connection is gone. */
+  lost(err: RopewalkError, line: Line): void {
+    for (const run of this.#runs.values()) if (run.line === line) run.abort.abort(err);
+    this.#feeds.lost(line);
   }
 
   async #run(m: Decoded, line: Line, address: Address, handler: Handler, params: Record<string, string>): Promise<void> {
     const id = m.mid ?? "";
     let patch: SessionPatch | undefined;
     const answer = (verb: "part" | "reply" | "error", body: unknown): void => {
-      if (m.verb !== "call") return;
+      if (m.verb === "send") return;
       const session = verb === "reply" && patch ? wirePatch(patch) : undefined;
       this.#host.post({ verb, rmid: id, body: encodeBody(body), session }, line);
     };
@@ -195,7 +246,7 @@ export class Service {
     }
     const abort = new AbortController();
     const { signal } = abort;
-    const key = keyOf(m.verb, id, line);
+    const key = keyOf(m.verb === "send" ? "send" : "call", id, line);
     this.#runs.set(key, { line, abort });
     line.hold();
     const timer = m.timeout === undefined ? undefined : setTimeout(
@@ -225,7 +276,7 @@ export class Service {
   }
 
   async #result(m: Decoded, handler: Handler, ctx: Context): Promise<unknown> {
-    if (m.fault !== undefined) throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.fault });
+    if (m.unreadable !== undefined) throw new RopewalkError("bad_message", "the body is not JSON", { cause: m.unreadable });
     const result = handler(m.body, ctx);
     return isGenerator(result) ? partsOf(result, ctx) : result;
   }
@@ -264,6 +315,21 @@ async function partsOf(parts: AsyncGenerator<unknown, unknown, void>, ctx: Conte
     if (ctx.signal.aborted) void parts.return(undefined).catch(() => {});
     throw err;
   }
+}
+
+interface Announcement {
+  readonly to: string;
+  readonly info: object;
+}
+
+function wireTopic({ events, slow, history, presence, publisher, personal }: FeedOptions): object {
+  const age = history?.age === undefined ? undefined : `${Math.round(history.age)}ms`;
+  return { events, slow, history: history && { ...history, age }, presence, publisher, personal };
+}
+
+function cannot(m: Decoded): RopewalkError {
+  const what: Record<string, string> = { get: "watched", subscribe: "watched", publish: "published to" };
+  return new RopewalkError("unimplemented", `${m.to} cannot be ${what[m.verb] ?? "called"}`, { path: m.to });
 }
 
 /** Stops waiting when the signal aborts: a handler that does not look at it must not hold the answer up. */

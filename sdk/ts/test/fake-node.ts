@@ -19,6 +19,11 @@ export interface Wire {
   typ?: string;
   ack?: boolean;
   seq?: number;
+  tpc?: string;
+  epo?: string;
+  off?: number;
+  flt?: boolean;
+  pub?: unknown;
   bdy?: unknown;
 }
 

@@ -21,7 +21,7 @@ it("README.md compiles", () => {
   const program = ts.createProgram([...files.keys()], {
     target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler, jsx: ts.JsxEmit.ReactJSX,
     lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.asynciterable.d.ts"], types: [], strict: true, skipLibCheck: true, noEmit: true,
-    paths: { "@ropewalk/client": [root + "src/index.ts"], "@ropewalk/client/react": [root + "src/react.ts"] },
+    paths: { "@ropewalk/client": [root + "src/index.ts"], "@ropewalk/client/react": [root + "src/react.ts"], "@ropewalk/client/broker": [root + "src/broker.ts"] },
   }, host);
   const problems = [...files.keys()].flatMap((f) => {
     const source = program.getSourceFile(f)!;

@@ -63,9 +63,9 @@ describe("frames", () => {
   });
 
   it("keeps the envelope of a message whose body cannot be read", () => {
-    expect(decode('{"rmid":"1"}\n{', "split")).toMatchObject({ rmid: "1", fault: expect.any(Error) });
-    expect(decode('{"rmid":"1","cty":"a/b","bdy":"§"}', "json")).toMatchObject({ rmid: "1", fault: expect.any(Error) });
-    expect(decode(new Uint8Array([...new TextEncoder().encode('{"rmid":"1"}\n"'), 0xff, 34]), "split").fault).toBeDefined();
+    expect(decode('{"rmid":"1"}\n{', "split")).toMatchObject({ rmid: "1", unreadable: expect.any(Error) });
+    expect(decode('{"rmid":"1","cty":"a/b","bdy":"§"}', "json")).toMatchObject({ rmid: "1", unreadable: expect.any(Error) });
+    expect(decode(new Uint8Array([...new TextEncoder().encode('{"rmid":"1"}\n"'), 0xff, 34]), "split").unreadable).toBeDefined();
   });
 
   it("never does anything else than read or throw, whatever arrives", () => {

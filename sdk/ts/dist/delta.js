@@ -1,0 +1,141 @@
+import { text } from "./message.js";
+/** The kinds of changes that the client understands, as the wire calls them. */
+export const deltas = ["merge", "patch", "rows"];
+const kinds = {
+    "application/merge-patch+json": merge,
+    "application/json-patch+json": patch,
+    "application/vnd.ropewalk.rows+json": changeRows,
+};
+/** Says whether a content type is that of a change. */
+export function isChange(contentType) {
+    return contentType !== undefined && Object.hasOwn(kinds, contentType);
+}
+/** Applies a change. It throws if that does not fit the content. */
+export function apply(contentType, content, change) {
+    return kinds[contentType](content, JSON.parse(text(change)));
+}
+/** Whether two JSON values are the same. */
+export function same(a, b) {
+    if (a === b)
+        return true;
+    if (!isTree(a) && !Array.isArray(a))
+        return false;
+    if (typeof b !== "object" || b === null || Array.isArray(a) !== Array.isArray(b))
+        return false;
+    const keys = Object.keys(a);
+    return keys.length === Object.keys(b).length &&
+        keys.every((k) => Object.hasOwn(b, k) && same(a[k], b[k]));
+}
+function isTree(v) {
+    return typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Uint8Array);
+}
+function misfit(why) {
+    throw new TypeError("the change does not fit the content: " + why);
+}
+/** JSON Merge Patch, RFC 7396. */
+function merge(content, change) {
+    if (!isTree(change))
+        return change;
+    const out = new Map(isTree(content) ? Object.entries(content) : []);
+    for (const [k, v] of Object.entries(change)) {
+        if (v === null)
+            out.delete(k);
+        else
+            out.set(k, merge(out.get(k), v));
+    }
+    return Object.fromEntries(out);
+}
+/** JSON Patch, RFC 6902. */
+function patch(content, operations) {
+    let now = content;
+    for (const { op, path, from, value } of operations) {
+        const at = steps(path);
+        switch (op) {
+            case "add":
+            case "replace":
+                now = edit(now, at, op, value);
+                break;
+            case "remove":
+                now = edit(now, at, op);
+                break;
+            case "copy":
+            case "move": {
+                const source = steps(from ?? "-");
+                const moved = read(now, source);
+                if (op === "move")
+                    now = edit(now, source, "remove");
+                now = edit(now, at, "add", moved);
+                break;
+            }
+            case "test":
+                if (!same(read(now, at), value))
+                    misfit(`${path} is another value`);
+                break;
+            default:
+                misfit(`there is no operation ${op}`);
+        }
+    }
+    return now;
+}
+function steps(pointer) {
+    if (pointer && !pointer.startsWith("/"))
+        misfit(`${pointer} is no pointer`);
+    return pointer.split("/").slice(1).map((s) => s.replaceAll("~1", "/").replaceAll("~0", "~"));
+}
+function read(content, at) {
+    let v = content;
+    for (const step of at) {
+        if (Array.isArray(v))
+            v = v[index(step, v.length - 1)];
+        else if (isTree(v) && Object.hasOwn(v, step))
+            v = v[step];
+        else
+            misfit(`there is no ${step}`);
+    }
+    return v;
+}
+function index(step, last) {
+    if (!/^(0|[1-9]\d*)$/.test(step) || Number(step) > last)
+        misfit(`there is no element ${step}`);
+    return Number(step);
+}
+function edit(v, [step, ...rest], op, value) {
+    if (step === undefined)
+        return value;
+    const leaf = !rest.length;
+    if (Array.isArray(v)) {
+        const adds = leaf && op === "add";
+        const i = adds && step === "-" ? v.length : index(step, adds ? v.length : v.length - 1);
+        if (!leaf)
+            return v.with(i, edit(v[i], rest, op, value));
+        return v.toSpliced(i, adds ? 0 : 1, ...(op === "remove" ? [] : [value]));
+    }
+    if (!isTree(v))
+        misfit(`there is nothing below which ${step} could be`);
+    if (!(leaf && op === "add") && !Object.hasOwn(v, step))
+        misfit(`there is no ${step}`);
+    const out = new Map(Object.entries(v));
+    if (leaf && op === "remove")
+        out.delete(step);
+    else
+        out.set(step, edit(out.get(step), rest, op, value));
+    return Object.fromEntries(out);
+}
+/** A change of rows, docs/reference/content.md. The key of a row is a text or a number. */
+function changeRows(content, { key, remove = [], set = [], order = [], from = 0 }) {
+    if (!Array.isArray(content))
+        misfit("it has no rows");
+    const rows = new Map(content.map((row) => [row[key], row]));
+    const take = (k) => {
+        const row = rows.get(k) ?? misfit(`there is no row ${String(k)}`);
+        rows.delete(k);
+        return row;
+    };
+    remove.forEach(take);
+    for (const row of set)
+        rows.set(row[key], row);
+    const block = order.map(take);
+    if (from > rows.size)
+        misfit(`there are only ${rows.size} rows before those that are ordered`);
+    return [...rows.values()].toSpliced(from, 0, ...block);
+}

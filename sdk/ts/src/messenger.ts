@@ -1,0 +1,160 @@
+import { closeError } from "./close.js";
+import { fromWire, RopewalkError, toWire } from "./error.js";
+import type { Line } from "./line.js";
+import { encode, encodeBody, type Decoded, type Framing, type Message } from "./message.js";
+import type { MessageOptions } from "./options.js";
+import { Outbox, type Outgoing } from "./outbox.js";
+import { Pending, type Desk, type PendingOptions } from "./pending.js";
+
+/** What a messenger needs of the client. */
+export interface MessengerHost {
+  /** The connection for new messages. */
+  line(): Line | undefined;
+  /** New messages can be sent now. */
+  open(): boolean;
+  /** Throws what keeps a message from being accepted. */
+  check(options: MessageOptions): void;
+}
+
+/** What a messenger is made with. */
+export interface MessengerConfig {
+  framing: Framing;
+  /** How many messages may wait to be sent. */
+  queue: number;
+  /** How long an answer may take, in milliseconds. */
+  timeout: number;
+}
+
+/** What this client says, and what waits for an answer. */
+export class Messenger implements Desk {
+  readonly #host: MessengerHost;
+  readonly #cfg: MessengerConfig;
+  readonly #waiting = new Map<string, Pending>();
+  // Keeps the ids of two clients apart in logs; they need to be unique only among the messages of one client. No
+  // crypto.randomUUID: pages that came by plain HTTP do not have it.
+  readonly #prefix = Math.random().toString(36).slice(2, 10);
+  #count = 0;
+  readonly outbox: Outbox;
+  /** The largest frame that the node takes. */
+  limit = Infinity;
+
+  constructor(cfg: MessengerConfig, host: MessengerHost) {
+    this.#cfg = cfg;
+    this.#host = host;
+    this.outbox = new Outbox(cfg.queue, {
+      write: (o) => host.open() && this.#write(o),
+      buffered: () => host.line()?.buffered() ?? 0,
+    });
+  }
+
+  /** Makes a message that waits for its turn, and for an answer if it wants one. */
+  pending(verb: string, to: string, body: unknown, o: PendingOptions, more?: Partial<Message>): Pending {
+    const message = {
+      verb, to, mid: this.#mid(), headers: o.headers, type: o.type, token: o.authorization, body: encodeBody(body), ...more,
+    };
+    return new Pending(this, message, this.#count, o);
+  }
+
+  /** Has it sent in its turn. */
+  begin(p: Pending, options: MessageOptions): void {
+    try {
+      this.#host.check(options);
+      this.#waiting.set(p.message.mid!, p);
+      this.outbox.push(p);
+    } catch (err) {
+      p.fail(err);
+    }
+  }
+
+  /** Calls the node about the session. That does no harm twice. */
+  async about(m: Message, take: (m: Decoded, line: Line) => void): Promise<void> {
+    const options = { timeout: this.#cfg.timeout, idempotent: true };
+    const p = new Pending(this, { ...m, mid: this.#mid() }, this.#count, options);
+    p.onReply = take;
+    this.begin(p, options);
+    await p.done;
+  }
+
+  /** Calls the node by a connection that is not in use yet, for at most so many seconds. */
+  async greet(m: Message, line: Line, timeout: number): Promise<Decoded> {
+    const mid = this.#mid();
+    const got = await line.ask(encode({ ...m, mid, timeout }, this.#cfg.framing), mid);
+    return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
+  }
+
+  /** Sends a message that means something on this connection only; `done` is its answer, which `take` gets first. */
+  ask(m: Message, line?: Line, take?: (m: Decoded, line: Line) => void): Pending {
+    const p = new Pending(this, { ...m, mid: this.#mid() }, 0, { timeout: askTimeout });
+    p.onReply = take;
+    this.#waiting.set(p.message.mid!, p);
+    if (!this.#write(p, line)) p.fail(closeError(1006, "no connection"));
+    return p;
+  }
+
+  /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
+  post(m: Message, line?: Line): void {
+    this.#write({
+      message: m,
+      order: 0,
+      ready: () => {},
+      sent: () => {},
+      fail: (err) => {
+        if (m.verb !== "error") this.post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) }, line);
+      },
+    }, line);
+  }
+
+  /** A part or a final answer came. Says whether something waits for it. */
+  answer(line: Line, m: Decoded): boolean {
+    const p = this.#waiting.get(m.rmid ?? "");
+    p?.answer(line, m);
+    return p !== undefined;
+  }
+
+  /** A node that drains refuses a message. Says whether it will be sent again on the next connection. */
+  refused(line: Line, m: Decoded): boolean {
+    const p = this.#waiting.get(m.rmid ?? "");
+    if (!p?.refused(line)) return false;
+    this.outbox.again([p]);
+    return true;
+  }
+
+  /** A connection is gone. What may be sent again waits for the next. */
+  lost(line: Line, err: RopewalkError): void {
+    this.outbox.again([...this.#waiting.values()].filter((p) => p.lost(line, err)));
+    this.outbox.flush(); // also lets go who waits for room
+  }
+
+  /** Ends all that waits for an answer. */
+  cancel(err: RopewalkError): void {
+    for (const p of [...this.#waiting.values()]) if (p.wantsAnswer) p.cancel(err);
+  }
+
+  over(p: Pending, line: Line | undefined): void {
+    this.#waiting.delete(p.message.mid!);
+    this.outbox.remove(p);
+    if (line) this.post({ verb: "cancel", rmid: p.message.mid }, line);
+  }
+
+  #mid(): string {
+    return `${this.#prefix}-${(++this.#count).toString(36)}`;
+  }
+
+  #write(o: Outgoing, line = this.#host.line()): boolean {
+    if (!line?.open) return false;
+    o.ready();
+    const frame = encode(o.message, this.#cfg.framing);
+    // The length of a text is a lower bound of its bytes; the node has the last word.
+    if (frame.length > this.limit) {
+      o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${this.limit}`,
+        { hint: "Send less at once, or raise the frame limit of the node.", path: o.message.to }));
+      return true;
+    }
+    line.send(frame);
+    o.sent(line);
+    return true;
+  }
+}
+
+// For what the client asks by itself.
+const askTimeout = 30_000;
