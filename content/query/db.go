@@ -234,7 +234,7 @@ func cut(s *sqlfile.Statement, f *sqlfile.File, g page, rows *sqldb.Rows) string
 		want = min(g.limit, rows.Limit)
 		rows.Stop = want
 	}
-	if !s.Limited && slices.Contains([]string{"SELECT", "WITH", "VALUES", "TABLE"}, s.Verb) {
+	if !s.Limited && (s.Verb == "SELECT" || s.Verb == "WITH") {
 		return fmt.Sprintf("\nLIMIT %d OFFSET %d", want, g.offset)
 	}
 	rows.Skip = g.offset

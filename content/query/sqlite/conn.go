@@ -132,7 +132,7 @@ func (c *conn) clear() {
 // pragmas that only tell, and nothing about the server.
 var pragmas = []string{
 	"table_info", "table_xinfo", "table_list", "index_info", "index_xinfo", "index_list", "foreign_key_list",
-	"foreign_key_check", "user_version", "application_id", "function_list", "collation_list", "compile_options",
+	"foreign_key_check", "data_version", "user_version", "application_id", "function_list", "collation_list", "compile_options",
 }
 
 // functions that reach out of the database, in builds that have them.
@@ -293,9 +293,9 @@ func (c *conn) read(ctx context.Context, list []sqldb.Statement, rows []*sqldb.R
 		if err := c.query(ctx, s, list[i].Args, rows[i]); err != nil {
 			return reads, err
 		}
-		if len(c.reads) > 0 { // it was prepared anew: the schema has changed
-			s.reads = c.reads
-		}
+		// It was prepared anew if the schema has changed; virtual tables prepare
+		// statements of their own.
+		maps.Copy(s.reads, c.reads)
 		maps.Copy(tables, s.reads)
 	}
 	for name := range tables {
