@@ -1,0 +1,157 @@
+package git
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ropewalk/ropewalk/content"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session"
+)
+
+// maxBatch is how many files one publish may write.
+const maxBatch = 1000
+
+// many is what is published to a directory: several files, for one commit.
+type many struct {
+	Message string `json:"message"`
+	Files   []item `json:"files"`
+}
+
+// item is one of several files. One of the fields besides Path is given.
+type item struct {
+	Path   string          `json:"path"`
+	JSON   json.RawMessage `json:"json"`
+	Text   *string         `json:"text"`
+	Base64 *[]byte         `json:"base64"`
+	Delete bool            `json:"delete"`
+}
+
+// batch prepares that several files are written and deleted.
+func (j *publication) batch(w *work, c content.Content) error {
+	const form = `Publish {"files":[{"path":"a.json","json":{}},{"path":"b.txt","text":"…"},{"path":"c.png","base64":"…"},` +
+		`{"path":"d","delete":true}],"message":"…"}.`
+	var in many
+	switch err := json.Unmarshal(c.Body, &in); {
+	case c.Body == nil:
+		return invalid("body", "a directory is deleted with the files in it", form)
+	case c.ContentType != "" || err != nil:
+		return invalid("body", "the files cannot be read", form)
+	case len(in.Files) == 0 || len(in.Files) > maxBatch:
+		return invalid("files", fmt.Sprintf("there are %d files, not 1 to %d", len(in.Files), maxBatch), form)
+	}
+	if j.Message != "" {
+		in.Message = j.Message
+	}
+	var err error
+	if w.text, err = commitText(in.Message, fmt.Sprintf("Update %d files", len(in.Files))); err != nil {
+		return err
+	}
+	files := map[string][]byte{} // nil: deleted
+	total := int64(0)
+	for i := range in.Files {
+		at, data, err := j.item(&in.Files[i])
+		if err != nil {
+			return in.Files[i].named(i, err)
+		}
+		if _, twice := files[at]; twice {
+			return in.Files[i].named(i, invalid("path", "the file is there twice", ""))
+		}
+		if total += int64(len(data)); total > j.store.set.MaxFile {
+			return tooLarge(total, j.store.set.MaxFile)
+		}
+		files[at] = data
+	}
+	if err := j.store.mayWrite(w.who, j.scheme, slices.Sorted(maps.Keys(files))); err != nil {
+		return err
+	}
+	j.path = j.at
+	w.edits = func(v *view, b *batch) (map[string]leaf, error) { return editMany(v, b, files) }
+	return nil
+}
+
+// named says which of the files an error is about.
+func (f *item) named(i int, err error) error {
+	e := *message.AsError(err)
+	e.Message = fmt.Sprintf("files[%d] %s: %s", i, short(f.Path), e.Message)
+	e.Path = fmt.Sprintf("files[%d]", i)
+	return &e
+}
+
+// item returns where a file is written, and its bytes; nil deletes it.
+func (j *publication) item(f *item) (at string, data []byte, err error) {
+	if at, err = checkPath("/" + f.Path); err != nil {
+		return "", nil, err
+	}
+	if at == "" || strings.HasPrefix(f.Path, "/") {
+		return "", nil, invalid("path", "the path is not relative to the directory", "Write it without a slash at the beginning.")
+	}
+	if j.at != "" {
+		at = j.at + "/" + at
+	}
+	given := 0
+	for _, is := range []bool{f.JSON != nil, f.Text != nil, f.Base64 != nil, f.Delete} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return "", nil, invalid("file", "not one of json, text, base64 and delete is given", "Give one of them.")
+	case f.JSON != nil:
+		var body fileBody
+		body, err = documentBody(at, content.Content{Body: f.JSON})
+		data = body.data
+	case f.Text != nil:
+		data = append([]byte{}, *f.Text...)
+	case f.Base64 != nil:
+		data = append([]byte{}, *f.Base64...)
+	}
+	return at, data, err
+}
+
+func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, error) {
+	edits := make(map[string]leaf, len(files))
+	for at, data := range files {
+		for dir := parent(at); dir != ""; dir = parent(dir) {
+			if files[dir] != nil {
+				return nil, invalid("files", fmt.Sprintf("/%s is a file and a directory", short(dir)), "")
+			}
+		}
+		var err error
+		if data == nil {
+			err = drop(v, at, "/"+at)
+		} else {
+			edits[at], err = put(v, b, at, data)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if data == nil {
+			edits[at] = leaf{}
+		}
+	}
+	return edits, nil
+}
+
+// mayWrite checks that somebody may write all of several files, where the right
+// to the address does not tell.
+func (s *Store) mayWrite(who *session.Session, scheme string, files []string) error {
+	for _, at := range files {
+		switch {
+		case s.opt.Allow != nil:
+			if err := s.opt.Allow(who, scheme+"/"+at, isCode(at)); err != nil {
+				return err
+			}
+		case isCode(at):
+			e := message.NewError(message.CodeForbidden, fmt.Sprintf("/%s is code, and cannot be written together with others", short(at)),
+				"Publish it to its own address.")
+			e.Path = "/" + at
+			return e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,570 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"github.com/go-git/go-git/v5/storage"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+const (
+	remoteName  = "origin"
+	firstRetry  = time.Second
+	lastRetry   = 5 * time.Minute
+	maxPushes   = 5 // when the remote moves each time
+	maxPassword = 64 << 10
+)
+
+// The states of a remote.
+const (
+	stateUnknown  = "unknown" // nothing was tried yet
+	stateOK       = "ok"
+	stateDown     = "down"     // it cannot be reached, or refuses
+	stateConflict = "conflict" // both have changed the same files
+)
+
+// remote keeps the branch the same as one of another repository.
+type remote struct {
+	store    *Store
+	set      *Remote
+	tracking string        // ref: what the remote's branch was
+	turn     chan struct{} // holds one token while nobody talks to the remote
+	push     chan struct{} // there is something to push
+
+	mu    sync.Mutex
+	state RemoteState
+	ever  bool // it was fetched from since the start
+}
+
+// RemoteState is what is known of the remote.
+type RemoteState struct {
+	// State is unknown, ok, down or conflict.
+	State string `json:"state"`
+	// Since is when it became so.
+	Since time.Time `json:"since,omitzero"`
+	// Checked is when the remote last answered.
+	Checked time.Time `json:"checked,omitzero"`
+	// Error is why it is not ok: the code, and a text.
+	Error *RemoteError `json:"error,omitempty"`
+	// Ahead is how many commits are not pushed yet.
+	Ahead int `json:"ahead"`
+	// Behind is how many commits of the remote are not in the branch.
+	Behind int `json:"behind"`
+	// Conflicts are the files that both have changed.
+	Conflicts []string `json:"conflicts,omitempty"`
+}
+
+// RemoteError says why a remote is not ok.
+type RemoteError struct {
+	Code    message.Code `json:"code"`
+	Message string       `json:"message"`
+	Hint    string       `json:"hint,omitempty"`
+}
+
+func newRemote(s *Store) *remote {
+	r := &remote{
+		store: s, set: &s.set.Remote, tracking: "refs/remotes/" + remoteName + "/" + s.set.Remote.Branch,
+		turn: make(chan struct{}, 1), push: make(chan struct{}, 1), state: RemoteState{State: stateUnknown},
+	}
+	r.turn <- struct{}{}
+	s.lane.Go("content/git remote", r.run)
+	return r
+}
+
+// wake has what was committed pushed soon.
+func (r *remote) wake() {
+	select {
+	case r.push <- struct{}{}:
+	default:
+	}
+}
+
+func (r *remote) fetched() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ever
+}
+
+// run pulls and pushes until the store is closed.
+func (r *remote) run(ctx context.Context) {
+	pull := time.Duration(r.set.Pull)
+	head, err := r.store.refs.read(r.store.branch)
+	empty := err == nil && head.IsZero()
+	wait := pull
+	if pull > 0 || empty {
+		wait = 0 // at once
+	}
+	if r.set.Push {
+		r.wake() // what a crash has left
+	}
+	timer := time.NewTimer(wait)
+	if pull == 0 && !empty {
+		timer.Stop()
+	}
+	defer timer.Stop()
+	retry := firstRetry
+	again := make(<-chan time.Time) // never
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			_, err = r.pull(ctx, "", nil)
+		case <-r.push:
+			_, err = r.pushAll(ctx)
+		case <-again:
+			if r.set.Push {
+				_, err = r.pushAll(ctx)
+			} else {
+				_, err = r.pull(ctx, "", nil)
+			}
+		}
+		if err == nil || message.CodeOf(err) == message.CodeConflict {
+			retry, again = firstRetry, nil
+			if pull > 0 {
+				timer.Reset(pull)
+			}
+			continue
+		}
+		// Not all nodes at once when it is back.
+		pause := retry/2 + rand.N(retry)
+		again = time.After(pause)
+		retry = min(2*retry, lastRetry)
+		timer.Stop()
+	}
+}
+
+// take waits for the turn to talk to the remote.
+func (r *remote) take(ctx context.Context) (give func(), err error) {
+	select {
+	case <-r.turn:
+		return func() { r.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-r.store.lane.Context().Done():
+		return nil, message.NewError(message.CodeShuttingDown, "the repository is being closed", "")
+	}
+}
+
+// pull fetches and makes the branch have what the remote has. prefer decides
+// clashes; who is the author of a merge, nil for nobody.
+func (r *remote) pull(ctx context.Context, prefer string, who *query) (*Result, error) {
+	give, err := r.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	tip, err := r.fetch(ctx)
+	if err != nil {
+		return nil, r.note(ctx, err)
+	}
+	res, err := r.integrate(ctx, tip, prefer, who)
+	return res, r.note(ctx, err)
+}
+
+// pushAll makes the remote have what the branch has. What the remote has besides
+// is merged first, if that is clean.
+func (r *remote) pushAll(ctx context.Context) (*Result, error) {
+	give, err := r.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer give()
+	for range maxPushes {
+		head, err := r.store.refs.read(r.store.branch)
+		if err != nil {
+			return nil, r.note(ctx, err)
+		}
+		if head.IsZero() {
+			return &Result{}, r.note(ctx, nil)
+		}
+		refused := r.send(ctx)
+		if refused == nil {
+			return &Result{Commit: head.String(), Changed: true}, r.note(ctx, nil)
+		}
+		// Was it because the remote is ahead? Then it can be helped.
+		tip, err := r.fetch(ctx)
+		if err != nil {
+			return nil, r.note(ctx, err)
+		}
+		res, err := r.integrate(ctx, tip, "", nil)
+		if err != nil {
+			return nil, r.note(ctx, err)
+		}
+		if res.Commit == head.String() { // nothing came of it: the remote does not want it
+			return nil, r.note(ctx, refused)
+		}
+	}
+	return nil, r.note(ctx, down("the remote moves faster than can be pushed", "", nil))
+}
+
+// integrate makes a commit of the remote part of the branch.
+func (r *remote) integrate(ctx context.Context, tip plumbing.Hash, prefer string, q *query) (*Result, error) {
+	s := r.store
+	unlock, err := s.lockWriting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	for range maxTries {
+		head, err := s.refs.read(s.branch)
+		if err != nil {
+			return nil, err
+		}
+		to, err := r.joined(ctx, head, tip, prefer, q)
+		if err != nil {
+			return nil, err
+		}
+		if to == head {
+			return &Result{Commit: hashText(head)}, nil
+		}
+		err = s.refs.update(ctx, s.branch, head, to)
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.watch.check(context.WithoutCancel(ctx))
+		return &Result{Commit: to.String(), Changed: true}, nil
+	}
+	return nil, message.NewError(message.CodeOverloaded, "others commit faster than this merge can be made", "")
+}
+
+// joined returns the commit that has what both have.
+func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer string, q *query) (plumbing.Hash, error) {
+	s := r.store
+	switch {
+	case tip.IsZero() || tip == head:
+		return head, nil
+	case head.IsZero():
+		return tip, nil
+	}
+	rel, err := s.objects.relate(ctx, head, tip)
+	switch {
+	case err != nil:
+		return head, err
+	case rel.base == tip:
+		return head, nil // the remote is behind
+	case rel.base == head:
+		return tip, nil
+	case s.set.ReadOnly:
+		return head, conflict("the branch here and the remote have parted", "Nothing is merged here, because the content is read-only.", nil)
+	case rel.base.IsZero():
+		return head, conflict("the branch here and the remote have nothing in common", "Look whether it is the right remote.", nil)
+	}
+	var roots [3]plumbing.Hash
+	for i, h := range []plumbing.Hash{rel.base, head, tip} {
+		if roots[i], err = s.objects.treeOf(h); err != nil {
+			return h, err
+		}
+	}
+	m := &merger{store: s, batch: s.objects.batch(), prefer: prefer}
+	tree, clashes, err := m.merge(ctx, roots[0], roots[1], roots[2])
+	if err != nil {
+		return head, err
+	}
+	if len(clashes) > 0 {
+		return head, clashError("the branch here (ours) and the remote (theirs)", clashes)
+	}
+	w := &work{text: "Merge branch " + s.set.Remote.Branch + " of the remote"}
+	if q != nil {
+		w.who = q.who
+	}
+	h := m.batch.addCommit(s, w, tree, []plumbing.Hash{head, tip})
+	return h, m.batch.write(ctx)
+}
+
+// note keeps what became of an exchange with the remote, and returns what users
+// see of it.
+func (r *remote) note(ctx context.Context, err error) error {
+	out := r.store.fault(ctx, err)
+	if err != nil && ctx.Err() != nil {
+		return out // it was called off, which says nothing
+	}
+	next := RemoteState{State: stateOK, Checked: time.Now()}
+	if err != nil {
+		e := message.AsError(out)
+		next.State = stateDown
+		next.Error = &RemoteError{e.Code, e.Message, e.Hint}
+		if e.Code == message.CodeConflict {
+			next.State = stateConflict
+			next.Conflicts = conflictPaths(e)
+		}
+	}
+	r.mu.Lock()
+	was := r.state
+	next.Since = was.Since
+	if next.State != was.State {
+		next.Since = next.Checked
+	}
+	if next.State == stateDown {
+		next.Checked = was.Checked
+	} else {
+		r.ever = true
+	}
+	r.state = next
+	r.mu.Unlock()
+	if next.State != was.State {
+		r.log(next, err)
+	}
+	r.store.watch.refsChanged()
+	return out
+}
+
+func (r *remote) log(next RemoteState, err error) {
+	switch next.State {
+	case stateDown:
+		r.store.log.Warn("the remote cannot be used; the content goes on from what is here", "err", r.scrub(err))
+	case stateConflict:
+		r.store.log.Warn("the branch and the remote have changed the same files; see git:/status", "err", r.scrub(err))
+	default:
+		r.store.log.Info("the remote answers")
+	}
+}
+
+// scrub returns the text of an error without passwords, whoever put them in.
+func (r *remote) scrub(err error) string {
+	text := err.Error()
+	if e, ok := errors.AsType[*message.Error](err); ok && e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	for _, secret := range []string{r.set.Password, r.set.KeyPassword, r.password()} {
+		if len(secret) > 2 {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return text
+}
+
+// snapshot returns the state, with how far the branch and the remote are apart.
+func (r *remote) snapshot(ctx context.Context) (*RemoteState, error) {
+	r.mu.Lock()
+	out := r.state
+	r.mu.Unlock()
+	head, err := r.store.refs.read(r.store.branch)
+	if err != nil {
+		return nil, err
+	}
+	tip, err := r.store.refs.read(r.tracking)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := r.store.objects.relate(ctx, head, tip)
+	out.Ahead, out.Behind = rel.ahead, rel.behind
+	return &out, err
+}
+
+// down returns the error that the remote cannot be used.
+func down(text, hint string, cause error) *message.Error {
+	if hint == "" {
+		hint = "It is tried again; the log of the node has more."
+	}
+	e := message.NewError(message.CodeSourceDown, text, hint)
+	e.Cause, e.Retryable = cause, true
+	return e
+}
+
+// refusal returns what users see of an error of the library.
+func refusal(err error) error {
+	if err == nil || errors.Is(err, gogit.NoErrAlreadyUpToDate) {
+		return nil
+	}
+	switch {
+	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
+		errors.Is(err, transport.ErrInvalidAuthMethod):
+		return down("the remote refuses the credentials", "Look at user, password and keys in the settings of the remote.", err)
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return down("the remote has no such repository, or does not show it", "Look at the URL and the credentials in the settings.", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return down("the remote does not answer in time", "", err)
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	return down("the remote cannot be reached, or refuses", "", err)
+}
+
+// repository opens the remote for one exchange, with a storage of its own: the
+// contents are read in the meantime.
+func (r *remote) repository() (*gogit.Remote, func()) {
+	st := openStorage(r.store.refs.dir)
+	spec := fmt.Sprintf("+refs/heads/%s:%s", r.set.Branch, r.tracking)
+	rem := gogit.NewRemote(&remoteStorage{Storage: st, refs: r.store.refs}, &config.RemoteConfig{
+		Name: remoteName, URLs: []string{r.set.URL}, Fetch: []config.RefSpec{config.RefSpec(spec)},
+	})
+	return rem, func() { _ = st.Close() }
+}
+
+// fetch fetches, and returns what the remote's branch is; zero if it has none.
+func (r *remote) fetch(ctx context.Context) (plumbing.Hash, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.set.Timeout.Or(DefaultTimeout))
+	defer cancel()
+	auth, err := r.auth()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	rem, done := r.repository()
+	defer done()
+	began := time.Now()
+	err = rem.FetchContext(ctx, &gogit.FetchOptions{RemoteName: remoteName, Auth: auth, Tags: gogit.NoTags})
+	switch {
+	case errors.Is(err, transport.ErrEmptyRemoteRepository), errors.Is(err, gogit.NoMatchingRefSpecError{}):
+		return plumbing.ZeroHash, nil
+	case refusal(err) != nil:
+		return plumbing.ZeroHash, refusal(err)
+	}
+	if err := syncPacks(r.store.refs.dir, began); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return r.store.refs.read(r.tracking)
+}
+
+// send pushes the branch.
+func (r *remote) send(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.set.Timeout.Or(DefaultTimeout))
+	defer cancel()
+	auth, err := r.auth()
+	if err != nil {
+		return err
+	}
+	rem, done := r.repository()
+	defer done()
+	spec := fmt.Sprintf("%s:refs/heads/%s", r.store.branch, r.set.Branch)
+	err = rem.PushContext(ctx, &gogit.PushOptions{RemoteName: remoteName, Auth: auth, RefSpecs: []config.RefSpec{config.RefSpec(spec)}})
+	return refusal(err)
+}
+
+// syncPacks makes last what was fetched, before a ref of the content names it.
+func syncPacks(dir string, since time.Time) error {
+	packs := filepath.Join(dir, "objects", "pack")
+	entries, err := os.ReadDir(packs)
+	if err != nil {
+		return nil //nolint:nilerr // there are none
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || info.ModTime().Before(since.Add(-time.Second)) {
+			continue
+		}
+		f, err := os.Open(filepath.Join(packs, e.Name()))
+		if err != nil {
+			continue // another process has packed anew
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return syncDir(packs)
+}
+
+// password returns the password as it is now.
+func (r *remote) password() string {
+	if r.set.PasswordFile == "" {
+		return r.set.Password
+	}
+	b, err := os.ReadFile(r.set.PasswordFile)
+	if err != nil || len(b) > maxPassword {
+		return ""
+	}
+	return string(bytes.TrimRight(b, "\r\n"))
+}
+
+// auth returns what the remote is told about who we are; nil is nothing.
+func (r *remote) auth() (transport.AuthMethod, error) {
+	end, err := transport.NewEndpoint(r.set.URL)
+	if err != nil {
+		return nil, down("the URL of the remote cannot be read", "", err)
+	}
+	user := r.set.User
+	if user == "" {
+		user = end.User
+	}
+	if user == "" {
+		user = "git"
+	}
+	switch end.Protocol {
+	case "http", "https":
+		password := r.password()
+		switch {
+		case password == "" && r.set.PasswordFile != "":
+			return nil, down("the file with the password of the remote cannot be read", "Look at remote.passwordFile.", nil)
+		case password == "":
+			return nil, nil //nolint:nilnil // nobody
+		case r.set.Bearer:
+			return &http.TokenAuth{Token: password}, nil
+		}
+		return &http.BasicAuth{Username: user, Password: password}, nil
+	case "ssh":
+		return r.sshAuth(user)
+	}
+	return nil, nil //nolint:nilnil // a directory
+}
+
+func (r *remote) sshAuth(user string) (transport.AuthMethod, error) {
+	if r.set.KeyFile == "" {
+		return nil, down("ssh needs a key", "Set remote.keyFile.", nil)
+	}
+	keys, err := ssh.NewPublicKeysFromFile(user, r.set.KeyFile, r.set.KeyPassword)
+	if err != nil {
+		return nil, down("the ssh key cannot be read", "Look at remote.keyFile and remote.keyPassword.", err)
+	}
+	var files []string
+	if r.set.KnownHosts != "" {
+		files = []string{r.set.KnownHosts}
+	}
+	if keys.HostKeyCallback, err = ssh.NewKnownHostsCallback(files...); err != nil {
+		return nil, down("the keys of known ssh servers cannot be read", "Look at remote.knownHosts.", err)
+	}
+	return keys, nil
+}
+
+// remoteStorage is a storage whose refs are written as [refs] does: the library
+// would write them in place.
+type remoteStorage struct {
+	*filesystem.Storage
+
+	refs *refs
+}
+
+// SetReference implements storer.ReferenceStorer.
+func (s *remoteStorage) SetReference(ref *plumbing.Reference) error {
+	if ref.Type() != plumbing.HashReference {
+		return fmt.Errorf("%s is symbolic", ref.Name())
+	}
+	return s.refs.set(context.Background(), ref.Name().String(), ref.Hash())
+}
+
+// CheckAndSetReference implements storer.ReferenceStorer.
+func (s *remoteStorage) CheckAndSetReference(ref, old *plumbing.Reference) error {
+	if old == nil {
+		return s.SetReference(ref)
+	}
+	if ref.Type() != plumbing.HashReference {
+		return fmt.Errorf("%s is symbolic", ref.Name())
+	}
+	err := s.refs.update(context.Background(), ref.Name().String(), old.Hash(), ref.Hash())
+	if errors.Is(err, errMoved) {
+		return storage.ErrReferenceHasChanged
+	}
+	return err
+}
+
+var _ storage.Storer = (*remoteStorage)(nil)
