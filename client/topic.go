@@ -141,10 +141,14 @@ func (t *topic) subscribe() {
 	if !t.stale {
 		body.Delta = t.delta
 	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.end(message.AsError(err))
+		return
+	}
 	m := message.Message{Verb: message.VerbSubscribe, To: []byte(t.address), Mid: []byte(message.NewMid())}
-	m.Body, _ = json.Marshal(body) // it has nothing that cannot be written
-	if string(m.Body) == "{}" {
-		m.Body = nil
+	if string(text) != "{}" {
+		m.Body = text
 	}
 	o := &outgoing{msg: m, cost: envelopeCost + len(m.To) + len(m.Body)}
 	a.flight = &flight{out: o, mid: string(m.Mid), sink: a, bound: true}
@@ -340,14 +344,12 @@ func (t *topic) refused(a *ask, e *message.Error) {
 
 // passing reports whether an error of a subscribe says nothing of a topic that
 // was there before: after a restart of nodes, services come back one by one.
-func passing(e *message.Error) bool {
-	switch e.Code {
-	case message.CodeNoService, message.CodeServiceDown, message.CodeServiceLost, message.CodeNodeLost, message.CodeMeshSplit,
-		message.CodeSourceDown, message.CodeDeadlineExceeded, message.CodeOverloaded, message.CodeRateLimited,
-		message.CodeCircuitOpen, message.CodeTooManyTopics:
-		return true
-	}
-	return e.Retryable
+func passing(e *message.Error) bool { return e.Retryable || slices.Contains(passingCodes, e.Code) }
+
+var passingCodes = []message.Code{
+	message.CodeNoService, message.CodeServiceDown, message.CodeServiceLost, message.CodeNodeLost, message.CodeMeshSplit,
+	message.CodeSourceDown, message.CodeDeadlineExceeded, message.CodeOverloaded, message.CodeRateLimited,
+	message.CodeCircuitOpen, message.CodeTooManyTopics,
 }
 
 // later tries again after a while. Watches are told why there is nothing now, if

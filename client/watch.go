@@ -63,7 +63,7 @@ func (c *Client) Get(ctx context.Context, address string, opts ...call.Option) (
 	s.Idempotent, s.ContentType = true, ""
 	var body any
 	if s.Params != nil {
-		body = json.RawMessage(slices.Concat([]byte(`{"params":`), s.Params, []byte("}")))
+		body = slices.Concat(json.RawMessage(`{"params":`), s.Params, json.RawMessage("}"))
 	}
 	w := &getter{waiter: newWaiter()}
 	a, err := c.await(ctx, message.VerbGet, address, body, &s, w, w.waiter)

@@ -30,6 +30,7 @@ type call struct {
 	answers   int // attempts to finish
 	finishers []route.Finisher
 	done      chan struct{}
+	cond      sync.Cond // a part has come
 }
 
 func newCall(address, body string) *call {
@@ -38,6 +39,7 @@ func newCall(address, body string) *call {
 		panic(err)
 	}
 	c := &call{req: &route.Request{Address: a}, done: make(chan struct{})}
+	c.cond.L = &c.mu
 	c.req.Message.Verb, c.req.Message.Mid = message.VerbCall, []byte("m1")
 	if body != "" {
 		c.req.Message.Body = []byte(body)
@@ -51,7 +53,12 @@ func (c *call) Part(b route.Body) error {
 	if c.over {
 		return message.NewError(message.CodeCanceled, "the call is over", "")
 	}
-	c.parts = append(c.parts, string(b.Bytes))
+	text := string(b.Bytes)
+	if b.Fault {
+		text = string(message.DecodeError(b.Bytes).Code)
+	}
+	c.parts = append(c.parts, text)
+	c.cond.Broadcast()
 	return nil
 }
 

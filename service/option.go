@@ -25,6 +25,8 @@ type handling struct {
 	info   route.Info
 	given  bool           // schemas were given by WithSchemas
 	inline []message.Verb // that were given to WithInline
+
+	publish route.Handler // that was given to OnPublish
 }
 
 type serviceOption func(*Service)
@@ -89,7 +91,7 @@ func WithConcurrency(calls, waiting int) Option {
 // WithSchemas gives the JSON Schemas of a path's input and output, either may
 // be nil. The input is checked before the handler is called, as for a typed
 // handler; the output is only described. Schemas that the handler derives from
-// its types are replaced.
+// its types are replaced; handlers of [Watch] and [Events] go on to check by these.
 func WithSchemas(in, out json.RawMessage) HandleOption {
 	return handleOption(func(h *handling) { h.info.In, h.info.Out, h.given = in, out, true })
 }

@@ -149,7 +149,12 @@ func (s *Service) handle(pattern string, h route.Handler, opts []HandleOption, p
 	if len(set.info.Metadata) > 0 && !isObject(set.info.Metadata) {
 		fail("the metadata is not a JSON object")
 	}
-	if set.given {
+	switch w, ok := h.(watchable); {
+	case ok:
+		w.watchedAs(&set)
+	case set.publish != nil:
+		fail("OnPublish is for handlers made by Watch and Events")
+	case set.given:
 		if h, err = checked(h, set.info); err != nil {
 			fail(err)
 		}
