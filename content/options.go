@@ -41,6 +41,12 @@ type Options struct {
 	// Personal, if what is seen depends on who looks, and Code, what names of
 	// what is run end with, should be right.
 	Topic route.Topic
+	// Shared are patterns of paths, such as /shop/board/**, whose contents are the
+	// same for all although Topic.Personal is set: a node then asks once for all
+	// its watchers there, and the Request has the anonymous session.
+	Shared []string
+	// Borrowed is set if the provider is not to be closed with the service.
+	Borrowed bool
 	// Version and Description are what the service says about itself.
 	Version, Description string
 	// Workers is how many watched contents are computed at a time; others wait

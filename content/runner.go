@@ -293,7 +293,7 @@ func (r *runner) close() error {
 		c.unwatch()
 	}
 	r.count.watched.Set(0)
-	if p, ok := r.provider.(Closer); ok {
+	if p, ok := r.provider.(Closer); ok && !r.o.Borrowed {
 		return r.contain("close", p.Close)
 	}
 	return nil

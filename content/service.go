@@ -30,7 +30,8 @@ type Service struct {
 // what was or is being computed, as far as nothing has changed since; others of
 // the same moment share one computation.
 //
-// NewService panics if the name is not one for a service.
+// NewService panics if the name is not one for a service, or a pattern cannot be
+// read.
 func NewService(name string, p Provider, o Options) *Service {
 	o = o.withDefaults()
 	s := &Service{
@@ -40,6 +41,11 @@ func NewService(name string, p Provider, o Options) *Service {
 	}
 	for _, pattern := range []string{"/", "/**"} {
 		s.HandleFunc(pattern, s.handle, service.WithTopic(o.Topic), service.WithInline(message.VerbSubscribe))
+	}
+	shared := o.Topic
+	shared.Personal = false
+	for _, pattern := range o.Shared {
+		s.HandleFunc(pattern, s.handle, service.WithTopic(shared), service.WithInline(message.VerbSubscribe))
 	}
 	return s
 }

@@ -138,6 +138,23 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
+func TestShared(t *testing.T) {
+	t.Parallel()
+	m := contenttest.NewMemory()
+	w := serve(t, m, content.Options{Topic: route.Topic{Personal: true}, Shared: []string{"/board/**", "/{shop}/prices"}, Borrowed: true})
+	var got []string
+	for _, r := range w.svc.Routes() {
+		got = append(got, fmt.Sprint(r.Pattern, r.Info.Topic.Personal))
+	}
+	if want := []string{"/ true", "/** true", "/board/** false", "/{shop}/prices false"}; !slices.Equal(got, want) {
+		t.Error(got)
+	}
+	w.end()
+	if _, err := m.Open(t.Context(), contenttest.Request("/a")); err != nil {
+		t.Errorf("the provider was closed with the service: %v", err)
+	}
+}
+
 // caller is a provider of calls that panic on demand.
 type caller struct {
 	own
