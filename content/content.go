@@ -38,7 +38,8 @@ type Request struct {
 	// Params are what the watcher filters by: a JSON object in canonical form
 	// (keys sorted, no blanks), or nil if there are none.
 	Params json.RawMessage
-	// Session is who wants it; never nil.
+	// Session is who wants it; never nil. Of what is got or watched it is anonymous
+	// unless the service says that its topics are personal.
 	Session *session.Session
 }
 

@@ -43,7 +43,8 @@ type Options struct {
 	Topic route.Topic
 	// Shared are patterns of paths, such as /shop/board/**, whose contents are the
 	// same for all although Topic.Personal is set: a node then asks once for all
-	// its watchers there, and the Request has the anonymous session.
+	// its watchers there. Where Topic.Personal is not set, and there, the Request of
+	// a get or watch has the anonymous session.
 	Shared []string
 	// Borrowed is set if the provider is not to be closed with the service.
 	Borrowed bool

@@ -10,6 +10,7 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // Service serves the contents of a [Provider]. Make one with [NewService], hand
@@ -39,13 +40,16 @@ func NewService(name string, p Provider, o Options) *Service {
 			service.WithConcurrency(o.Concurrency, o.Queue)),
 		run: newRunner(name, p, o),
 	}
-	for _, pattern := range []string{"/", "/**"} {
-		s.HandleFunc(pattern, s.handle, service.WithTopic(o.Topic), service.WithInline(message.VerbSubscribe))
+	serve := func(pattern string, t route.Topic) {
+		h := handler{s: s, personal: t.Personal}
+		s.Handle(pattern, &h, service.WithTopic(t), service.WithInline(message.VerbSubscribe))
 	}
+	serve("/", o.Topic)
+	serve("/**", o.Topic)
 	shared := o.Topic
 	shared.Personal = false
 	for _, pattern := range o.Shared {
-		s.HandleFunc(pattern, s.handle, service.WithTopic(shared), service.WithInline(message.VerbSubscribe))
+		serve(pattern, shared)
 	}
 	return s
 }
@@ -55,14 +59,26 @@ func NewService(name string, p Provider, o Options) *Service {
 // more than once; only the first returns the error of the provider.
 func (s *Service) Close() error { return s.run.close() }
 
-// handle answers one request. Those to subscribe must not block.
-func (s *Service) handle(ctx context.Context, req *route.Request, res route.Responder) {
+// handler answers the requests of one route.
+type handler struct {
+	s        *Service
+	personal bool
+}
+
+// Handle answers one request. Those to subscribe do not block.
+func (h *handler) Handle(ctx context.Context, req *route.Request, res route.Responder) {
+	run := h.s.run
 	verb := req.Message.EffectiveVerb()
 	if verb == message.VerbSubscribe {
-		s.subscribe(req, res)
+		r, err := h.question(req)
+		if err != nil {
+			_ = res.Fail(err)
+			return
+		}
+		run.watch(r, res)
 		return
 	}
-	ctx, leave, err := s.run.enter(ctx)
+	ctx, leave, err := run.enter(ctx)
 	if err != nil {
 		_ = res.Fail(err)
 		return
@@ -71,11 +87,14 @@ func (s *Service) handle(ctx context.Context, req *route.Request, res route.Resp
 	var c Content
 	switch verb {
 	case message.VerbGet:
-		c, err = s.get(ctx, req)
+		var r *Request
+		if r, err = h.question(req); err == nil {
+			c, err = run.get(ctx, r)
+		}
 	case message.VerbPublish:
-		c, err = s.publish(ctx, req)
+		c, err = h.publish(ctx, req)
 	default:
-		c, err = s.call(ctx, req)
+		c, err = h.call(ctx, req)
 	}
 	if err != nil {
 		_ = res.Fail(err)
@@ -84,34 +103,29 @@ func (s *Service) handle(ctx context.Context, req *route.Request, res route.Resp
 	_ = res.Reply(route.Body{Bytes: c.Body, ContentType: c.ContentType})
 }
 
-func (s *Service) subscribe(req *route.Request, res route.Responder) {
+// question returns what a get or subscribe asks for.
+func (h *handler) question(req *route.Request) (*Request, error) {
 	params, err := paramsOf(&req.Message)
 	if err != nil {
-		_ = res.Fail(err)
-		return
+		return nil, err
 	}
-	s.run.watch(requestOf(req, params), res)
+	r := requestOf(req, params)
+	if !h.personal {
+		r.Session = session.Anonymous() // of those who share it, it would be anybody's
+	}
+	return r, nil
 }
 
-func (s *Service) get(ctx context.Context, req *route.Request) (Content, error) {
-	params, err := paramsOf(&req.Message)
-	if err != nil {
-		return Content{}, err
-	}
-	return s.run.get(ctx, requestOf(req, params))
-}
-
-func (s *Service) publish(ctx context.Context, req *route.Request) (Content, error) {
-	p, ok := s.run.provider.(Publisher)
+func (h *handler) publish(ctx context.Context, req *route.Request) (out Content, err error) {
+	p, ok := h.s.run.provider.(Publisher)
 	if !ok {
-		return Content{}, message.NewError(message.CodeUnimplemented, "nothing can be published to "+s.Name()+":", "Get or watch it.")
+		return Content{}, message.NewError(message.CodeUnimplemented, "nothing can be published to "+h.s.Name()+":", "Get or watch it.")
 	}
 	c, err := contentOf(&req.Message)
 	if err != nil {
 		return Content{}, err
 	}
-	var out Content
-	err = s.run.contain("publish", func() (err error) {
+	err = h.s.run.contain("publish", func() (err error) {
 		out, err = p.Publish(ctx, requestOf(req, nil), c)
 		return err
 	})
@@ -120,22 +134,21 @@ func (s *Service) publish(ctx context.Context, req *route.Request) (Content, err
 
 // call hands a call to a [Caller]; of other providers it is a get, with the body
 // as the parameters.
-func (s *Service) call(ctx context.Context, req *route.Request) (Content, error) {
+func (h *handler) call(ctx context.Context, req *route.Request) (out Content, err error) {
 	c, err := contentOf(&req.Message)
 	if err != nil {
 		return Content{}, err
 	}
-	p, ok := s.run.provider.(Caller)
+	r := requestOf(req, nil)
+	p, ok := h.s.run.provider.(Caller)
 	if !ok {
-		params, err := asParams(c)
-		if err != nil {
+		if r.Params, err = asParams(c); err != nil {
 			return Content{}, err
 		}
-		return s.run.get(ctx, requestOf(req, params))
+		return h.s.run.get(ctx, r)
 	}
-	var out Content
-	err = s.run.contain("call", func() (err error) {
-		out, err = p.Call(ctx, requestOf(req, nil), c)
+	err = h.s.run.contain("call", func() (err error) {
+		out, err = p.Call(ctx, r, c)
 		return err
 	})
 	return out, err

@@ -18,6 +18,7 @@ import (
 	"github.com/ropewalk/ropewalk/content/contenttest"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 func TestRoutes(t *testing.T) {
@@ -148,6 +149,19 @@ func TestShared(t *testing.T) {
 	}
 	if want := []string{"/ true", "/** true", "/board/** false", "/{shop}/prices false"}; !slices.Equal(got, want) {
 		t.Error(got)
+	}
+	var subject atomic.Value
+	who := serve(t, own{func(r *content.Request) (content.Resource, error) {
+		subject.Store(r.Session.Subject)
+		return nil, content.NotFound(r.Path, "")
+	}}, content.Options{Topic: route.Topic{Personal: true}, Shared: []string{"/board/**"}})
+	for i, want := range map[int]string{1: "anna", 2: ""} {
+		r := who.request(message.VerbGet, "mem:/board/a", "")
+		r.req.SetSession(session.New("anna", nil, nil))
+		who.run.Handler(who.svc.Routes()[i].Handler).Handle(t.Context(), r.req, r)
+		if r.answer(); subject.Load() != want {
+			t.Errorf("the provider sees %q, want %q", subject.Load(), want)
+		}
 	}
 	w.end()
 	if _, err := m.Open(t.Context(), contenttest.Request("/a")); err != nil {
