@@ -54,13 +54,15 @@ type Result struct {
 func (b *DB) Name() string { return b.name }
 
 // Query runs one statement that reads, with :name for the parameters, and
-// returns the rows as a JSON array of objects.
-func (b *DB) Query(ctx context.Context, sql string, p json.RawMessage, s *session.Session) (json.RawMessage, Reads, error) {
+// returns the rows as a JSON array of objects. With follow, changes of what it
+// reads are told from then on to whom [Watch.Set] names the Reads; without, they
+// need not be.
+func (b *DB) Query(ctx context.Context, sql string, p json.RawMessage, s *session.Session, follow bool) (json.RawMessage, Reads, error) {
 	f, values, err := b.prepare(sql, p, s)
 	if err != nil {
 		return nil, Reads{}, err
 	}
-	return b.read(ctx, f, values, page{}, "")
+	return b.read(ctx, f, values, page{}, "", follow)
 }
 
 // Exec runs statements that may write, in one transaction, and wakes whoever
@@ -192,7 +194,7 @@ func (b *DB) statement(f *sqlfile.File, s *sqlfile.Statement, p params) (sqldb.S
 }
 
 // read runs the query of a file and returns the content.
-func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path string) (json.RawMessage, Reads, error) {
+func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path string, follow bool) (json.RawMessage, Reads, error) {
 	reads := Reads{mark: b.d.Tracker().Mark(), Tables: f.Options.Tables}
 	s := f.Statements[0]
 	switch {
@@ -215,8 +217,17 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 	list[0].SQL += cut(s, f, g, rows)
 	ctx, cancel := b.limit(ctx, f)
 	defer cancel()
-	r, err := b.d.Read(ctx, list, results)
-	reads.Tables, reads.Blind = slices.Compact(slices.Sorted(slices.Values(append(r.Tables, reads.Tables...)))), r.Blind
+	var r, more sqldb.Reads
+	if follow {
+		more, err = b.d.Follow(ctx, list[:1], f.Options.Tables)
+		reads.Blind = more.Blind
+	}
+	if err == nil {
+		r, err = b.d.Read(ctx, list, results)
+	}
+	reads.Tables = slices.Concat(r.Tables, more.Tables, f.Options.Tables)
+	slices.Sort(reads.Tables)
+	reads.Tables, reads.Blind = slices.Compact(reads.Tables), reads.Blind || r.Blind
 	if err != nil {
 		return nil, reads, b.fault(ctx, err, path, &source{f, rendered})
 	}
@@ -260,11 +271,21 @@ func body(f *sqlfile.File, g page, results []*sqldb.Rows) json.RawMessage {
 		out.Columns, out.Key = results[0].Columns(), f.Options.Key
 	}
 	if g.total {
-		var n struct{ N json.RawMessage }
+		var n struct {
+			N json.RawMessage `json:"n"`
+		}
 		_ = json.Unmarshal(results[1].First(), &n)
 		out.Total = n.N
 	}
-	b, _ := json.Marshal(out)
+	return encode(out)
+}
+
+// encode returns the JSON of what has one.
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage("null")
+	}
 	return b
 }
 
@@ -339,7 +360,7 @@ func (b *DB) runAll(ctx context.Context, tx sqldb.Tx, f *sqlfile.File, sets []pa
 		}
 	}
 	if all != nil {
-		r.Rows, _ = json.Marshal(all)
+		r.Rows = encode(all)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -29,8 +28,7 @@ func (p position) details() []byte {
 	if p == (position{}) {
 		return nil
 	}
-	b, _ := json.Marshal(p)
-	return b
+	return encode(p)
 }
 
 // badQuery is the error that a statement cannot be watched.

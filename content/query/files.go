@@ -304,7 +304,7 @@ func (f *files) watch(ctx context.Context) {
 			return
 		case <-events:
 			quiet.Reset(settle)
-		case <-errs: // events were lost
+		case <-errs: //nolint:errcheck // events were lost
 			quiet.Reset(settle)
 		case <-quiet.C:
 			f.check()

@@ -163,16 +163,16 @@ func (p params) identifier(o *sqlfile.Options, name string) (string, error) {
 	return id.Default, nil
 }
 
-// wrongType is what a value has to be, and is not.
-type wrongType string
+// wrongTypeError is what a value has to be, and is not.
+type wrongTypeError string
 
-func (w wrongType) Error() string { return string(w) }
+func (w wrongTypeError) Error() string { return string(w) }
 
 // convert makes a value for a database of JSON.
 func convert(raw json.RawMessage, typ sqlfile.Type) (any, error) {
 	raw = bytes.TrimSpace(raw)
 	if string(raw) == "null" && typ != sqlfile.JSON {
-		return nil, nil
+		return nil, nil //nolint:nilnil // NULL
 	}
 	switch typ {
 	case sqlfile.String:
@@ -180,23 +180,24 @@ func convert(raw json.RawMessage, typ sqlfile.Type) (any, error) {
 	case sqlfile.Integer:
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil {
-			return nil, wrongType("a whole number of 64 bits")
+			return nil, wrongTypeError("a whole number of 64 bits")
 		}
 		return n, nil
 	case sqlfile.Number:
 		if !isNumber(raw) {
-			return nil, wrongType("a number")
+			return nil, wrongTypeError("a number")
 		}
 		return numeric(raw), nil
 	case sqlfile.Boolean:
 		if s := string(raw); s == "true" || s == "false" {
 			return s == "true", nil
 		}
-		return nil, wrongType("true or false")
+		return nil, wrongTypeError("true or false")
 	case sqlfile.Date:
 		return date(raw)
 	case sqlfile.JSON:
 		return compact(raw), nil
+	case sqlfile.Any:
 	}
 	switch c := raw[0]; {
 	case c == '"':
@@ -230,7 +231,7 @@ func numeric(raw []byte) any {
 func text(raw []byte) (any, error) {
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, wrongType("a string")
+		return nil, wrongTypeError("a string")
 	}
 	return s, nil
 }
@@ -244,7 +245,7 @@ var layouts = []string{
 func date(raw []byte) (any, error) {
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, wrongType("a date in a string")
+		return nil, wrongTypeError("a date in a string")
 	}
 	if t, err := time.Parse(time.DateOnly, s); err == nil {
 		return sqldb.Date{Time: t, Day: true}, nil
@@ -254,5 +255,5 @@ func date(raw []byte) (any, error) {
 			return sqldb.Date{Time: t}, nil
 		}
 	}
-	return nil, wrongType("a date like 2026-11-22 or 2026-11-22T06:40:00Z")
+	return nil, wrongTypeError("a date like 2026-11-22 or 2026-11-22T06:40:00Z")
 }

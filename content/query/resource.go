@@ -52,7 +52,10 @@ func (q *resource) Get(ctx context.Context) (content.Content, error) {
 	if err != nil {
 		return content.Content{}, err
 	}
-	body, reads, err := b.read(ctx, f, q.params, g, q.path)
+	q.mu.Lock()
+	follow := q.watch != nil
+	q.mu.Unlock()
+	body, reads, err := b.read(ctx, f, q.params, g, q.path, follow)
 	poll := f.Options.Poll
 	if poll == 0 && reads.Blind {
 		poll = time.Duration(q.p.set.Poll)

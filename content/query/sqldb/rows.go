@@ -188,57 +188,58 @@ func (r *Rows) Float(v float64) {
 		r.buf = append(r.buf, "null"...)
 		return
 	}
-	b, _ := json.Marshal(v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		b = []byte("null")
+	}
 	r.buf = append(r.buf, b...)
 }
 
 // Text adds a text; as what the column's type makes of it.
 func (r *Rows) Text(v string) {
-	t, ok := r.next()
-	if !ok {
-		return
+	if t, ok := r.next(); ok {
+		r.buf = AppendText(r.buf, t, v)
 	}
+}
+
+// AppendText adds the JSON of a text that a database gave for a value of a type.
+func AppendText(dst []byte, t sqlfile.Type, v string) []byte {
 	switch t {
 	case sqlfile.JSON:
-		if r.embed([]byte(v)) {
-			return
+		if out, ok := embed(dst, []byte(v)); ok {
+			return out
 		}
 	case sqlfile.Number, sqlfile.Integer:
-		if number(v) {
-			r.buf = append(r.buf, v...)
-			return
-		}
-		if v == "NaN" || v == "Infinity" || v == "-Infinity" {
-			r.buf = append(r.buf, "null"...)
-			return
+		switch {
+		case number(v):
+			return append(dst, v...)
+		case v == "NaN" || v == "Infinity" || v == "-Infinity":
+			return append(dst, "null"...)
 		}
 	case sqlfile.Boolean:
 		switch v {
 		case "t", "true", "1":
-			r.buf = append(r.buf, "true"...)
-			return
+			return append(dst, "true"...)
 		case "f", "false", "0":
-			r.buf = append(r.buf, "false"...)
-			return
+			return append(dst, "false"...)
 		}
 	case sqlfile.Date:
-		r.buf = appendDate(r.buf, v)
-		return
+		return appendDate(dst, v)
+	case sqlfile.Any, sqlfile.String:
 	}
-	r.buf = appendString(r.buf, v)
+	return appendString(dst, v)
 }
 
 // embed adds v if it is JSON.
-func (r *Rows) embed(v []byte) bool {
+func embed(dst, v []byte) ([]byte, bool) {
 	if !message.ValidJSON(v) {
-		return false
+		return dst, false
 	}
-	var b bytes.Buffer
-	if json.Compact(&b, v) != nil {
-		return false
+	b := bytes.NewBuffer(dst)
+	if json.Compact(b, v) != nil {
+		return dst, false
 	}
-	r.buf = append(r.buf, b.Bytes()...)
-	return true
+	return b.Bytes(), true
 }
 
 // Raw adds JSON that is valid.
@@ -250,14 +251,17 @@ func (r *Rows) Raw(v []byte) {
 
 // Blob adds bytes, in base64.
 func (r *Rows) Blob(v []byte) {
-	switch t, ok := r.next(); {
-	case !ok:
-	case t == sqlfile.JSON && r.embed(v):
-	default:
-		r.buf = append(r.buf, '"')
-		r.buf = base64.StdEncoding.AppendEncode(r.buf, v)
-		r.buf = append(r.buf, '"')
+	t, ok := r.next()
+	if !ok {
+		return
 	}
+	if t == sqlfile.JSON {
+		if out, ok := embed(r.buf, v); ok {
+			r.buf = out
+			return
+		}
+	}
+	r.buf = append(base64.StdEncoding.AppendEncode(append(r.buf, '"'), v), '"')
 }
 
 // Time adds a date, or a date with a time.
@@ -319,6 +323,6 @@ func appendString(dst []byte, s string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s)
+	_ = e.Encode(s) //nolint:errchkjson // a string
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 }

@@ -94,6 +94,10 @@ type Database interface {
 	// Read runs queries, that must not write, on one state of the database and
 	// puts what each gives into the Rows of the same number.
 	Read(ctx context.Context, list []Statement, rows []*Rows) (Reads, error)
+	// Follow has the tracker tell of changes of what queries read, and of tables
+	// besides, from before it returns. The Reads count together with those of
+	// Read; where everything is followed in any case they are empty.
+	Follow(ctx context.Context, list []Statement, tables []string) (Reads, error)
 	// Write runs f in a transaction that is committed if f returns nil. When
 	// Write returns, the tracker knows what was changed. f must not keep tx.
 	Write(ctx context.Context, f func(tx Tx) error) error
@@ -145,7 +149,7 @@ func Lookup(name string) Driver {
 func Names() []string {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
-	var list []string
+	list := make([]string, 0, len(registry.m))
 	for name := range registry.m {
 		list = append(list, name)
 	}
@@ -154,7 +158,7 @@ func Names() []string {
 }
 
 // Fault is what a database says when something fails.
-type Fault struct {
+type Fault struct { //nolint:errname // house word
 	Code    message.Code
 	Message string // for people; no secrets
 	Hint    string

@@ -114,9 +114,10 @@ func (l *lexer) token() error {
 	case isWord(c):
 		l.word()
 	default:
-		if c == '(' {
+		switch c {
+		case '(':
 			l.depth++
-		} else if c == ')' {
+		case ')':
 			l.depth--
 		}
 		l.pos++

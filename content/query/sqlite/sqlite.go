@@ -216,6 +216,11 @@ func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sql
 	return reads, err
 }
 
+// Follow implements sqldb.Database: everything is followed.
+func (d *database) Follow(context.Context, []sqldb.Statement, []string) (sqldb.Reads, error) {
+	return sqldb.Reads{}, nil
+}
+
 // Write implements sqldb.Database.
 func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 	if d.cfg.ReadOnly {
