@@ -44,7 +44,7 @@ func (m *machine) host(args []any) (any, error) {
 	case "now":
 		return r.now(text(args, 1), text(args, 2)), nil
 	}
-	return nil, nil
+	return "", nil
 }
 
 // text returns an argument that the prelude gives as a string.

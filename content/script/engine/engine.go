@@ -99,7 +99,7 @@ const (
 )
 
 // Failure is the error of a run that failed by the script's own doing.
-type Failure struct {
+type Failure struct { //nolint:errname // a failure of the script, next to the errors of the engine
 	Kind Kind `json:"kind"`
 	// Limit is what was reached: memory, depth, cpu, wall, output, calls, bytes.
 	Limit string `json:"limit,omitempty"`

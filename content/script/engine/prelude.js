@@ -147,14 +147,14 @@
       });
       const db = { ...open(""), use: (name) => Object.freeze(open(String(name))) };
       if (job.classic) Object.assign(db, classicDB());
-      define("db", Object.freeze(db));
+      return Object.freeze(db);
     },
-    call: () => define("call", (address, body) => ask("call", String(address), body ?? null)),
-    publish: () => define("publish", (address, body) => ask("publish", String(address), body)),
-    content: () => define("content", Object.freeze({
+    call: () => (address, body) => ask("call", String(address), body ?? null),
+    publish: () => (address, body) => ask("publish", String(address), body ?? null),
+    content: () => Object.freeze({
       get: (address, params) => ask("content.get", String(address), params ?? null),
-    })),
-    fetch: () => define("fetch", async (url, init) => {
+    }),
+    fetch: () => async (url, init) => {
       const headers = {};
       const given = init?.headers;
       for (const [k, v] of given?.entries?.() ?? Object.entries(given ?? {})) headers[k] = String(v);
@@ -162,7 +162,7 @@
       return response(await ask("fetch", String(url), {
         method: init?.method ?? "GET", headers, body: body === undefined || body === null ? undefined : String(body),
       }));
-    }),
+    },
   };
 
   const response = (r) => {
@@ -183,21 +183,25 @@
   };
 
   const classicDB = () => {
-    const named = (sql, text) => {
-      const params = text === undefined || text === "" ? {} : parse(text);
+    const read = (text) => (text === undefined || text === "" ? {} : parse(text));
+    const named = (sql, params) => {
       const query = String(sql).replace(/::([A-Za-z_][A-Za-z0-9_]*)/g, (_, name) => {
         const v = params[name];
         if (typeof v !== "string" || !/^([A-Za-z_][A-Za-z0-9_]*)?$/.test(v)) throw new TypeError(`the parameter ${name} is no identifier`);
-        delete params[name];
         return v;
       });
       return [query, params];
     };
+    // A question mark outside of quotes is the next parameter.
+    const counted = (sql, params) => {
+      let n = 0;
+      const query = String(sql).replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|\?/g, (s) => (s === "?" ? `:p${++n}` : s));
+      return [query, Object.fromEntries(Object.values(params).slice(0, n).map((v, i) => [`p${i + 1}`, v]))];
+    };
     return {
-      executeQuery: (sql, text) =>
-        stringify(askNow("db.query", "", 0, String(sql), text === undefined || text === "" ? [] : Object.values(parse(text)))),
-      executeNamedParamsQuery: (sql, text) => stringify(askNow("db.query", "", 0, ...named(sql, text))),
-      executeNamedParamsUpdate: (sql, text) => askNow("db.exec", "", 0, ...named(sql, text)).rows,
+      executeQuery: (sql, text) => stringify(askNow("db.query", "", 0, ...counted(sql, read(text)))),
+      executeNamedParamsQuery: (sql, text) => stringify(askNow("db.query", "", 0, ...named(sql, read(text)))),
+      executeNamedParamsUpdate: (sql, text) => askNow("db.exec", "", 0, ...named(sql, read(text))).rowsAffected,
       removeSpecialChars: (text) => String(text).replace(/[^a-zA-Z0-9_]/g, ""),
     };
   };
@@ -209,8 +213,14 @@
       define("session", job.session);
       ctx.session = job.session;
     }
+    // In ctx, too: a script that exports "call" hides the global of that name.
+    for (const name of job.grants ?? []) {
+      const f = grants[name]?.();
+      if (!f) continue;
+      define(name, f);
+      ctx[name] = f;
+    }
     job.ctx = Object.freeze(ctx);
-    for (const name of job.grants ?? []) grants[name]?.();
     if (!job.classic) return;
     const input = job.input === undefined ? "{}" : stringify(job.input);
     define("filter", job.export === "default" ? input : "");

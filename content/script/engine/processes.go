@@ -76,9 +76,10 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	unwatch := context.AfterFunc(ctx, w.kill)
 	r := &remote{process: w, ctx: ctx, host: host}
 	result, last, err := r.run(job)
+	whole := unwatch()
 	stop(context.Canceled) // those that are still asked
 	r.asked.Wait()
-	if !unwatch() || last || w.runs >= maxRuns {
+	if !whole || last || w.runs >= maxRuns {
 		w.kill()
 	} else {
 		p.give(w)
