@@ -81,7 +81,8 @@ func WithParams(params any) BothOption {
 // WithDelta lets changes of a content travel as differences where these are
 // smaller, for lines on which bytes count. The watch has whole contents all the
 // same. Without kinds it is all that there are: [DeltaMerge], [DeltaPatch] and
-// [DeltaRows].
+// [DeltaRows], of rows with a key column "id"; of rows with another one it is
+// "rows:" and its name.
 func WithDelta(kinds ...string) WatchOption {
 	if len(kinds) == 0 {
 		kinds = []string{DeltaMerge, DeltaPatch, DeltaRows}

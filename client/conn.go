@@ -54,12 +54,13 @@ type conn struct {
 	early [][]byte      // frames that came before the connection was in use
 
 	// Guarded by Client.mu.
-	wire   *wire
-	calls  map[string]*served // being answered, by the node's mid
-	topics map[string]*topic  // that are watched, by the node's name for them
-	moving bool               // moved is closed
-	taking bool               // what is served is being taken back; see farewell
-	parted bool               // and was
+	wire    *wire
+	calls   map[string]*served // being answered, by the node's mid
+	lasting int                // how many of calls are subscribes, which last as long as the connection
+	topics  map[string]*topic  // that are watched, by the node's name for them
+	moving  bool               // moved is closed
+	taking  bool               // what is served is being taken back; see farewell
+	parted  bool               // and was
 
 	mu  sync.Mutex
 	why error // why we ended it ourselves; the first reason counts

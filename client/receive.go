@@ -259,7 +259,7 @@ func (p parting) finish(*call.Answer, error) {
 // flight any more, and is not needed until there is another, else nothing to
 // do. c.mu is held.
 func (c *Client) mayLeave(cn *conn) func() {
-	if !cn.parted || cn.wire.gone || len(cn.calls) > 0 || c.session.unanswered(cn.wire) {
+	if !cn.parted || cn.wire.gone || len(cn.calls) > cn.lasting || c.session.unanswered(cn.wire) {
 		return func() {}
 	}
 	return func() { cn.leave() }

@@ -50,6 +50,9 @@ func (c *Client) receiveCall(cn *conn, m *message.Message) {
 	_, twice := cn.calls[string(s.mid)]
 	if !twice {
 		cn.calls[string(s.mid)] = s
+		if s.lasts() {
+			cn.lasting++
+		}
 	}
 	c.mu.Unlock()
 	if twice {
@@ -60,6 +63,10 @@ func (c *Client) receiveCall(cn *conn, m *message.Message) {
 	req.Matched(match)
 	end.Handle(extractTrace(c.lane.Context(), &req.Message), req, s)
 }
+
+// lasts reports whether the request is one for all that will ever happen: its
+// connection need not be kept until it has ended.
+func (s *served) lasts() bool { return s.req.Message.Verb == message.VerbSubscribe }
 
 // find looks up who answers a request.
 func (c *Client) find(req *route.Request) (route.Match, route.Endpoint, error) {
@@ -252,6 +259,9 @@ func (s *served) finish(err *message.Error) (tell func()) {
 	if s.handed {
 		s.c.mu.Lock()
 		delete(s.conn.calls, string(s.mid))
+		if s.lasts() {
+			s.conn.lasting--
+		}
 		leave = s.c.mayLeave(s.conn)
 		s.c.mu.Unlock()
 	}

@@ -25,7 +25,6 @@ type topic struct {
 	address string
 	params  json.RawMessage
 	delta   []string
-	pattern bool // positions of several topics cannot be compared
 
 	watches []*watch
 	conn    *conn       // by which it is watched; nil if it is not
@@ -193,7 +192,7 @@ func (t *topic) wish() *watch {
 
 // since returns what all watches have seen; nil if that cannot be said.
 func (t *topic) since() *call.Position {
-	if !t.known || t.pattern || t.stale {
+	if !t.known || t.stale {
 		return nil
 	}
 	if !t.events {
@@ -267,11 +266,6 @@ func (t *topic) armEvents(a *ask, here call.Position) {
 	t.faulty = false
 	for _, w := range t.watches {
 		switch {
-		case w.armed && t.pattern:
-			if a.anew {
-				w.at = here
-				w.gap()
-			}
 		case w.armed:
 			w.missed(here.Epoch, here.Offset)
 		case w == a.wish && w.since != nil:
@@ -296,10 +290,6 @@ func (w *watch) missed(epoch string, offset uint64) {
 		return
 	}
 	w.at = call.Position{Epoch: epoch, Offset: offset}
-	w.gap()
-}
-
-func (w *watch) gap() {
 	w.feed.Push(call.Update{Gap: true, Epoch: w.at.Epoch, Offset: w.at.Offset})
 }
 

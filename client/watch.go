@@ -23,8 +23,7 @@ func (c *Client) Watch(ctx context.Context, address string, opts ...call.WatchOp
 	if s.Err != nil {
 		return call.FailedWatch(address, s.Err)
 	}
-	a, err := message.ParseStrict(address)
-	if err != nil {
+	if _, err := message.ParseStrict(address); err != nil {
 		return call.FailedWatch(address, err)
 	}
 	c.mu.Lock()
@@ -35,7 +34,7 @@ func (c *Client) Watch(ctx context.Context, address string, opts ...call.WatchOp
 	key := address + "\n" + string(s.Params)
 	t := c.topics[key]
 	if t == nil {
-		t = &topic{c: c, key: key, address: address, params: s.Params, delta: s.Delta, pattern: a.HasWildcard()}
+		t = &topic{c: c, key: key, address: address, params: s.Params, delta: s.Delta}
 		c.topics[key] = t
 	}
 	w := &watch{history: s.History, since: s.Recover}
@@ -148,11 +147,14 @@ func (c *Client) receiveUnsubscribe(cn *conn, m *message.Message) {
 	}
 	delete(cn.topics, t.id)
 	t.conn, t.id = nil, ""
-	if e.Code == message.CodeShuttingDown { // which is true of the node, not of the topic
+	switch {
+	case e.Code == message.CodeShuttingDown: // which is true of the node, not of the topic
 		t.later(nil)
-		return
+	case e.Retryable: // it is another one for who the client is now
+		t.subscribe()
+	default:
+		t.end(e)
 	}
-	t.end(e)
 }
 
 // topic returns the topic that a message is about, if it is watched by this
@@ -219,7 +221,7 @@ func (t *topic) event(m *message.Message) {
 	for _, w := range t.watches {
 		switch {
 		case !w.armed:
-		case t.pattern, u.Offset == 0:
+		case u.Offset == 0:
 			w.feed.Push(u)
 		case u.Epoch != w.at.Epoch || u.Offset > w.at.Offset:
 			w.at = u.Position()

@@ -159,6 +159,10 @@ func TestWatchState(t *testing.T) {
 	wantNext(t, w, "1 0")
 	l.update("1", 2, "1")
 	wantNext(t, w, "2 1")
+	l.send(message.Message{Verb: message.VerbUnsubscribe, Topic: []byte("1"), Body: []byte(`{"code":"revoked","message":"x","retryable":true}`)})
+	m = l.want(message.VerbSubscribe) // it is somebody else's now
+	l.send(message.Message{Verb: message.VerbReply, Rmid: m.Mid, Topic: []byte("1"), Epoch: []byte("g"), Offset: 1, Body: []byte(`"mine"`)})
+	wantNext(t, w, `1 "mine"`)
 	l.send(message.Message{Verb: message.VerbUnsubscribe, Topic: []byte("1"), Body: []byte(`{"code":"revoked","message":"no more"}`)})
 	wantNext(t, w, "revoked")
 	if message.CodeOf(w.Err()) != message.CodeRevoked || c.Stats().Topics != 0 {
@@ -247,8 +251,8 @@ func TestWatchPattern(t *testing.T) {
 	c, l := dial(t, s)
 	w := c.Watch(t.Context(), "log:/**")
 	l.content(l.want(message.VerbSubscribe), "p", 0, "")
-	for _, to := range []string{"log:/a", "log:/b"} {
-		l.send(message.Message{Verb: message.VerbUpdate, Topic: []byte("p"), To: []byte(to), Epoch: []byte("x"), Offset: 1, Body: []byte("1"),
+	for i, to := range []string{"log:/a", "log:/b"} {
+		l.send(message.Message{Verb: message.VerbUpdate, Topic: []byte("p"), To: []byte(to), Offset: uint64(5 * (i + 1)), Body: []byte("1"),
 			Publisher: []byte(`{"client":"c"}`)})
 		u, err := w.Next(t.Context())
 		if err != nil || u.Address != to || string(u.Publisher) != `{"client":"c"}` {
@@ -258,11 +262,11 @@ func TestWatchPattern(t *testing.T) {
 	l.drop()
 	l = s.next()
 	m := l.want(message.VerbSubscribe)
-	if m.Body != nil {
+	if string(m.Body) != `{"recover":{"epoch":"e","offset":10}}` {
 		t.Fatalf("%s", m.Body)
 	}
-	l.content(m, "q", 0, "")
-	wantNext(t, w, "0 gap")
+	l.content(m, "q", 12, "")
+	wantNext(t, w, "12 gap")
 }
 
 func TestWatchAfterReconnect(t *testing.T) {

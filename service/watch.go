@@ -206,7 +206,7 @@ func unwrapParams(req *route.Request) error {
 		return schema.DecodeError(err)
 	}
 	m.Body, m.ContentType = nil, nil
-	if p := body.Params; len(p) > 0 && string(p) != "null" {
+	if p := body.Params; len(p) > 0 && string(p) != "null" && string(p) != "{}" {
 		m.Body = p
 	}
 	return nil
