@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -48,15 +49,14 @@ func (w *watcher) arm(x *watch) {
 }
 
 func (w *watcher) setPolled(x *watch, polled bool) {
-	switch {
-	case polled && !x.polled:
-		w.polled++
-	case !polled && x.polled:
-		w.polled--
-	default:
+	if x.polled.Swap(polled) == polled {
 		return
 	}
-	x.polled = polled
+	if polled {
+		w.polled++
+	} else {
+		w.polled--
+	}
 	if w.polled <= 1 {
 		select {
 		case w.wake <- struct{}{}:
@@ -146,7 +146,7 @@ func (w *watcher) look(ctx context.Context) {
 	var list []*watch
 	if w.polled > 0 {
 		for x := range w.watches {
-			if x.polled {
+			if x.polled.Load() {
 				list = append(list, x)
 			}
 		}
@@ -158,15 +158,37 @@ func (w *watcher) look(ctx context.Context) {
 		}
 		now := w.tree.imprint(ctx, x)
 		w.mu.Lock()
-		other := x.polled && (now != x.imprint || now.fresh)
+		other := x.polled.Load() && (x.unsure || now != x.imprint || now.fresh)
 		if other {
 			x.rearm = true
 			w.settle(x)
-			x.imprint = now // what changed since is seen the next time
+			x.imprint, x.unsure = now, false // what changed since is seen the next time
 		}
 		w.mu.Unlock()
 		if other {
 			tell([]*watch{x})
 		}
+	}
+}
+
+// reading runs get, which reads what a watch is of. Polling misses what comes and
+// goes between two looks, but get may see it: so the next look compares with what
+// was there when get ran, and not with what the last look saw.
+func (w *watcher) reading(list []*watch, get func()) {
+	list = slices.DeleteFunc(slices.Clone(list), func(x *watch) bool { return !x.polled.Load() })
+	if len(list) == 0 {
+		get()
+		return
+	}
+	before := make([]imprint, len(list))
+	for i, x := range list {
+		before[i] = w.tree.imprint(w.lane.Context(), x)
+	}
+	get()
+	for i, x := range list {
+		after := w.tree.imprint(w.lane.Context(), x)
+		w.mu.Lock()
+		x.imprint, x.unsure = after, before[i].sum != after.sum
+		w.mu.Unlock()
 	}
 }

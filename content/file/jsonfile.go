@@ -91,8 +91,8 @@ func compact(b []byte, comments bool) ([]byte, *problem) {
 	}
 	var buf bytes.Buffer
 	buf.Grow(len(b))
-	if err := json.Compact(&buf, b); err != nil {
-		return nil, syntax(b, err)
+	if json.Compact(&buf, b) != nil {
+		return nil, syntax(b)
 	}
 	if offset, key := duplicate(b); offset >= 0 {
 		return nil, at(b, offset, fmt.Sprintf("the key %.60q is here for the second time", key))
@@ -115,8 +115,10 @@ func invalidUTF8(b []byte) int {
 }
 
 // syntax says where the JSON of a text is broken.
-func syntax(b []byte, err error) *problem {
-	offset, text := len(b), strings.TrimPrefix(err.Error(), "json: ")
+func syntax(b []byte) *problem {
+	var raw json.RawMessage
+	err := json.Unmarshal(b, &raw) // knows the place, as Compact does not
+	offset, text := len(b), fmt.Sprint(err)
 	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 		if offset = int(s.Offset) - 1; strings.Contains(text, "unexpected end") {
 			offset = len(b)

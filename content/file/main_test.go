@@ -105,7 +105,6 @@ func fails(t testing.TB, err error, code message.Code, dir string) *message.Erro
 	return e
 }
 
-
 // watcher counts changes.
 type watcher struct {
 	res   content.Resource
@@ -160,4 +159,15 @@ func (w *watcher) sees(t testing.TB, body string) {
 func (w *watcher) misses(t testing.TB, code message.Code) {
 	t.Helper()
 	w.until(t, string(code), func(_ content.Content, err error) bool { return message.CodeOf(err) == code })
+}
+
+// drain waits until nothing was told for a while.
+func (w *watcher) drain() {
+	for {
+		select {
+		case <-w.ring:
+		case <-time.After(150 * time.Millisecond):
+			return
+		}
+	}
 }

@@ -303,13 +303,24 @@ type resource struct {
 	list   *listing
 	json   bool
 	raw    bool
+
+	watches atomic.Pointer[[]*watch] // nil if it is not watched
 }
 
 // Key implements [content.Resource].
 func (r *resource) Key() string { return r.key }
 
 // Get implements [content.Resource].
-func (r *resource) Get(ctx context.Context) (content.Content, error) {
+func (r *resource) Get(ctx context.Context) (c content.Content, err error) {
+	list := r.watches.Load()
+	if list == nil {
+		return r.get(ctx)
+	}
+	r.tree.watcher.reading(*list, func() { c, err = r.get(ctx) })
+	return c, err
+}
+
+func (r *resource) get(ctx context.Context) (content.Content, error) {
 	switch {
 	case r.list != nil:
 		return r.tree.list(ctx, r.target, r.list)
@@ -321,10 +332,24 @@ func (r *resource) Get(ctx context.Context) (content.Content, error) {
 
 // Watch implements [content.Resource].
 func (r *resource) Watch(changed func()) (stop func(), err error) {
+	w := r.tree.watcher
+	var list []*watch
 	if r.target.top() {
-		return r.tree.watcher.addAll(r.tree, r.list, changed)
+		list, err = w.addAll(r.list, changed)
+	} else {
+		list = make([]*watch, 1)
+		list[0], err = w.add(r.target, r.list, changed)
 	}
-	return r.tree.watcher.add(r.target, r.list, changed)
+	if err != nil {
+		return nil, err
+	}
+	r.watches.Store(&list)
+	return sync.OnceFunc(func() {
+		r.watches.CompareAndSwap(&list, nil)
+		for _, x := range list {
+			w.stop(x)
+		}
+	}), nil
 }
 
 // errClosed is what a closed tree answers.

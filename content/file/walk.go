@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -37,8 +38,7 @@ type place struct {
 func walk(root *os.Root, names []string, visible func(string) bool, visit func(dir, name string)) (place, error) {
 	p := place{rel: "."}
 	todo, own, links := slices.Clone(names), len(names), 0
-	info, err := root.Stat(".")
-	for err == nil && len(todo) > 0 {
+	for len(todo) > 0 {
 		name := todo[0]
 		last := len(todo) == own && own == 1
 		own = min(own, len(todo)-1)
@@ -46,10 +46,9 @@ func walk(root *os.Root, names []string, visible func(string) bool, visit func(d
 		switch {
 		case name == "." || name == "":
 			continue
+		case name == ".." && p.rel == ".":
+			return p, errLeadsOut
 		case name == "..":
-			if p.rel == "." {
-				return p, errLeadsOut
-			}
 			p.rel = path.Dir(p.rel)
 			continue
 		case !visible(name):
@@ -59,47 +58,37 @@ func walk(root *os.Root, names []string, visible func(string) bool, visit func(d
 			visit(p.rel, name)
 		}
 		at := path.Join(p.rel, name)
-		info, err = look(root, p.rel, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			p.lost = len(todo) + 1
-			p.rel = path.Join(append([]string{at}, todo...)...)
-			if p.link == "" {
-				p.link = p.rel
-			}
-			return p, unborn(todo, visible)
-		}
-		if err != nil {
-			break
-		}
 		if last {
 			p.link = at
 		}
+		info, err := look(root, p.rel, name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			p.lost = len(todo) + 1
+			p.rel = path.Join(append([]string{at}, todo...)...)
+			p.link = cmp.Or(p.link, p.rel)
+			return p, unborn(todo, visible)
+		case err != nil:
+			return p, err
 		case info.Mode()&fs.ModeSymlink != 0:
+			target, err := readLink(root, at)
+			if err != nil {
+				return p, err
+			}
 			if links++; links > maxLinks {
 				return p, errLoop
 			}
-			var target []string
-			if target, err = readLink(root, at); err == nil {
-				todo = append(target, todo...)
-				info, err = root.Lstat(p.rel)
-			}
+			todo = append(target, todo...)
 		case info.IsDir() || len(todo) == 0:
 			p.rel = at
 		default:
-			err = errNotDir
+			return p, errNotDir
 		}
 	}
-	if err != nil {
-		return p, err
-	}
-	if p.link == "" {
-		p.link = p.rel
-	}
-	if p.info, err = root.Lstat(p.rel); err != nil {
-		return p, err
-	}
-	return p, nil
+	p.link = cmp.Or(p.link, p.rel)
+	var err error
+	p.info, err = root.Lstat(p.rel)
+	return p, err
 }
 
 // unborn checks what follows a name that is not there.

@@ -76,12 +76,13 @@ type watch struct {
 	list    *listing // nil for a file
 	changed func()
 	stopped atomic.Bool
+	polled  atomic.Bool
 
 	// Guarded by watcher.mu.
 	deps        []dep
 	armed       int // how often
-	polled      bool
 	imprint     imprint
+	unsure      bool // it is not known what was read last
 	rearm       bool
 	first, last time.Time // of the events that it is due for
 }
@@ -134,7 +135,7 @@ func (w *watcher) warn(err error) {
 }
 
 // add begins to watch a target in one mount.
-func (w *watcher) add(g target, o *listing, changed func()) (stop func(), err error) {
+func (w *watcher) add(g target, o *listing, changed func()) (*watch, error) {
 	x := &watch{target: g, list: o, changed: changed}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,31 +145,28 @@ func (w *watcher) add(g target, o *listing, changed func()) (stop func(), err er
 	w.start()
 	w.watches[x] = struct{}{}
 	w.arm(x)
-	return sync.OnceFunc(func() { w.stop(x) }), nil
+	return x, nil
 }
 
 // addAll begins to watch all mounts.
-func (w *watcher) addAll(t *Tree, o *listing, changed func()) (stop func(), err error) {
+func (w *watcher) addAll(o *listing, changed func()) ([]*watch, error) {
 	below := *o
 	below.Depth--
-	var stops []func()
-	stop = func() {
-		for _, s := range stops {
-			s()
-		}
-	}
-	for name, m := range t.mounts {
+	var all []*watch
+	for name, m := range w.tree.mounts {
 		if below.Depth == 0 || slices.Contains(o.Hidden, name) {
 			continue // which applications there are does not change
 		}
-		s, err := w.add(target{mount: m, path: "/" + name + "/", dir: true}, &below, changed)
+		x, err := w.add(target{mount: m, path: "/" + name + "/", dir: true}, &below, changed)
 		if err != nil {
-			stop()
+			for _, x := range all {
+				w.stop(x)
+			}
 			return nil, err
 		}
-		stops = append(stops, s)
+		all = append(all, x)
 	}
-	return stop, nil
+	return all, nil
 }
 
 func (w *watcher) stop(x *watch) {
