@@ -7,7 +7,9 @@ import {
   createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore,
   type ReactElement, type ReactNode,
 } from "react";
-import type { CallOptions, Incoming, Rope, RopewalkError, Session, State, StreamOptions } from "./index.js";
+import type {
+  CallOptions, Incoming, PublishOptions, Rope, RopewalkError, Session, State, StreamOptions, Update, WatchOptions,
+} from "./index.js";
 
 const Context = createContext<Rope | undefined>(undefined);
 
@@ -167,4 +169,130 @@ export function useMessages<T = unknown>(fn: (message: Incoming<T>) => void): vo
   const latest = useRef(fn);
   latest.current = fn;
   useEffect(() => rope.onMessage<T>((m) => latest.current(m)), [rope]);
+}
+
+/** What {@link useTopic} tells. */
+export interface TopicState<T> {
+  /** The content, or the last event; it stays while there is no connection, or an error in its place. */
+  content: T | undefined;
+  /** The same, with all that is known of it. */
+  update: Update<T> | undefined;
+  /** What is wrong: there is no content now, or it may not be watched. The watch goes on. */
+  error: RopewalkError | undefined;
+  /** Nothing has come yet. */
+  loading: boolean;
+  /** What is shown may not be what the node has: there is no connection, or an error. */
+  stale: boolean;
+  /** Publishes another content, which is shown at once; if it is refused, the one before is shown again. */
+  publish: (content: T | undefined, options?: PublishOptions) => Promise<unknown>;
+}
+
+/** Options of {@link useTopic}. */
+export interface UseTopicOptions extends Pick<WatchOptions, "params" | "delta" | "history"> {
+  /** Do not watch. */
+  skip?: boolean | undefined;
+  /** With other parameters, or another address, show what there was until the new content has come. */
+  previous?: boolean | undefined;
+  /** For how many milliseconds the topic is kept after the component went, in case it comes back. Default 1,000. */
+  linger?: number | undefined;
+}
+
+/**
+ * Watches a topic while the component is there. All components that watch the same share one subscription, and those
+ * that come later have the content in their first render.
+ */
+export function useTopic<T = unknown>(address: string, options: UseTopicOptions = {}): TopicState<T> {
+  const rope = useRope();
+  const { skip = false, previous } = options;
+  const key = JSON.stringify([options.params, options.delta, options.history, options.linger]);
+  const latest = useRef(options);
+  latest.current = options;
+  const store = useMemo(() => new TopicStore<T>(rope, address, latest.current, skip), [rope, address, key, skip]);
+  const state = useSyncExternalStore(store.subscribe, store.read, store.read);
+  const before = useRef<Shown<T>>(state);
+  const shown = previous && state.loading && before.current.update ? { ...before.current, error: undefined, stale: true } : state;
+  useEffect(() => {
+    before.current = shown;
+  });
+  const publish = useCallback((content: T | undefined, o: PublishOptions = {}) =>
+    rope.publish(address, content, { optimistic: true, ...o }), [rope, address]);
+  return { ...shown, publish };
+}
+
+type Shown<T> = Omit<TopicState<T>, "publish">;
+
+class TopicStore<T> {
+  #state: Shown<T>;
+  readonly #rope: Rope;
+  readonly #address: string;
+  readonly #options: UseTopicOptions;
+  readonly #skip: boolean;
+
+  constructor(rope: Rope, address: string, options: UseTopicOptions, skip: boolean) {
+    this.#rope = rope;
+    this.#address = address;
+    this.#options = options;
+    this.#skip = skip;
+    const update = skip ? undefined : rope.peek<T>(address, options);
+    this.#state = { content: update?.content, update, error: undefined, loading: !skip && !update, stale: update !== undefined };
+  }
+
+  readonly read = (): Shown<T> => this.#state;
+
+  readonly subscribe = (changed: () => void): (() => void) => {
+    if (this.#skip) return () => {};
+    const set = (news: Partial<Shown<T>>): void => {
+      const next = { ...this.#state, ...news };
+      if ((Object.keys(next) as (keyof Shown<T>)[]).every((k) => next[k] === this.#state[k])) return;
+      this.#state = next;
+      changed();
+    };
+    const failed = (error: RopewalkError): void => set({ error, loading: false, stale: this.#state.update !== undefined });
+    const { params, delta, history, linger = 1000 } = this.#options;
+    try {
+      const watch = this.#rope.watch<T>(this.#address, {
+        params, delta, history, linger, onError: failed,
+        onLive: (live) => set(live ? { error: undefined, stale: false } : { stale: this.#state.update !== undefined }),
+      }, (update) => set({ content: update.content, update, error: undefined, loading: false, stale: !watch.live }));
+      if (watch.live) set({ stale: false });
+      return () => watch.close();
+    } catch (err) { // the client was closed
+      failed(err as RopewalkError);
+      return () => {};
+    }
+  };
+}
+
+/** What {@link useEvents} tells. */
+export interface EventsState<T> {
+  /** The events that came, the latest last. */
+  events: readonly Update<T>[];
+  error: RopewalkError | undefined;
+  /** Forgets them. */
+  clear: () => void;
+}
+
+/** Options of {@link useEvents}. */
+export interface UseEventsOptions extends Pick<WatchOptions, "params" | "history"> {
+  /** How many are kept, the latest. Default 1,000. */
+  keep?: number | undefined;
+}
+
+/** The events of a topic, or of all topics of a pattern, that came while the component is there. */
+export function useEvents<T = unknown>(address: string, options: UseEventsOptions = {}): EventsState<T> {
+  const rope = useRope();
+  const [state, setState] = useState<Omit<EventsState<T>, "clear">>({ events: [], error: undefined });
+  const latest = useRef(options);
+  latest.current = options;
+  const key = JSON.stringify([options.params, options.history]);
+  useEffect(() => {
+    setState({ events: [], error: undefined });
+    const { params, history } = latest.current;
+    const watch = rope.watch<T>(address, {
+      params, history, onError: (error) => setState((old) => ({ ...old, error })),
+    }, (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
+    return () => watch.close();
+  }, [rope, address, key]);
+  const clear = useCallback(() => setState((old) => ({ ...old, events: [] })), []);
+  return { ...state, clear };
 }
