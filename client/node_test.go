@@ -32,6 +32,9 @@ func startNode(t *testing.T, address string) (*ropewalk.Node, string) {
 		Allow:     ropewalk.AllowAll,
 		Logger:    quiet,
 		Services:  map[string]ropewalk.BuiltIn{"echo": {Kind: "echo"}},
+		Topics: map[string]route.Topic{
+			"state:/**": {}, "log:/**": {Events: true, Publisher: true, History: route.History{Count: 100_000, Bytes: 64 << 20}},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
