@@ -91,11 +91,62 @@ func (o *objects) relate(ctx context.Context, a, b plumbing.Hash) (relation, err
 			r.behind++
 		}
 	}
-	for _, c := range common {
-		if fresh(c) {
-			r.base = c.hash
-			break
+	common = slices.DeleteFunc(common, func(c *commit) bool { return !fresh(c) })
+	var err error
+	r.base, err = o.newest(ctx, common)
+	return r, err
+}
+
+// newest returns one of several commits that is in the past of none of the
+// others. That they are not known to be stale does not say that they are not: of
+// commits that were made in the same second any may be looked at first.
+func (o *objects) newest(ctx context.Context, list []*commit) (plumbing.Hash, error) {
+	if len(list) == 0 {
+		return plumbing.ZeroHash, nil
+	}
+	best := list[0]
+	for _, c := range list[1:] {
+		behind, err := o.inPast(ctx, best, c)
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		if behind {
+			best = c
 		}
 	}
-	return r, nil
+	return best.hash, nil
+}
+
+// skew is how far clocks may be apart: how much older than a commit one after it
+// may claim to be.
+const skew = 24 * 60 * 60
+
+// inPast tells whether a commit is in the past of another.
+func (o *objects) inPast(ctx context.Context, c, of *commit) (bool, error) {
+	todo, known := []*commit{of}, map[plumbing.Hash]bool{}
+	for len(todo) > 0 {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if at.hash == c.hash {
+			return true, nil
+		}
+		if at.when < c.when-skew {
+			continue
+		}
+		for _, p := range at.parents {
+			if known[p] {
+				continue
+			}
+			known[p] = true
+			parent, err := o.commit(p)
+			if err != nil {
+				return false, err
+			}
+			todo = append(todo, parent)
+		}
+	}
+	return false, nil
 }

@@ -65,7 +65,8 @@ func compact(b []byte, comments bool) (body []byte, offset int, why string) {
 		plain = v.Pack()
 	}
 	var out bytes.Buffer
-	if err := json.Compact(&out, plain); err != nil {
+	if json.Compact(&out, plain) != nil {
+		err := json.Unmarshal(plain, new(json.RawMessage)) // Compact does not say where
 		offset, why = len(plain), "the text ends too early"
 		if s, ok := errors.AsType[*json.SyntaxError](err); ok && !strings.Contains(s.Error(), "unexpected end") {
 			offset, why = int(s.Offset)-1, strings.TrimPrefix(s.Error(), "json: ")

@@ -1,6 +1,7 @@
 package git_test
 
 import (
+	"flag"
 	"net/http"
 	"testing"
 
@@ -8,6 +9,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Each step of the model runs the git program.
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) {
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	}))

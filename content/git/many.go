@@ -83,11 +83,11 @@ func (f *item) named(i int, err error) error {
 
 // item returns where a file is written, and its bytes; nil deletes it.
 func (j *publication) item(f *item) (at string, data []byte, err error) {
+	if f.Path == "" || strings.HasPrefix(f.Path, "/") {
+		return "", nil, invalid("path", "the path is not relative to the directory", "Write it without a slash at the beginning.")
+	}
 	if at, err = checkPath("/" + f.Path); err != nil {
 		return "", nil, err
-	}
-	if at == "" || strings.HasPrefix(f.Path, "/") {
-		return "", nil, invalid("path", "the path is not relative to the directory", "Write it without a slash at the beginning.")
 	}
 	if j.at != "" {
 		at = j.at + "/" + at
