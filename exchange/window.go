@@ -162,7 +162,7 @@ func (f *FarNode) receivePart(m *message.Message) {
 		f.x.metrics.lateAnswers.Inc()
 		return
 	}
-	_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType)})
+	_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Stamp: f.asks.stampOf(m), Fault: m.Fault})
 	if c := callOf(res); c != nil && c.stashed(id) {
 		return
 	}
