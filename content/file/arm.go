@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -74,18 +75,18 @@ func (w *watcher) follow(x *watch) bool {
 	if above, err := filepath.EvalSymlinks(filepath.Dir(m.dir)); err == nil && above != m.dir {
 		w.depend(x, above, filepath.Base(m.dir))
 	}
-	real, err := filepath.EvalSymlinks(m.dir)
+	top, err := filepath.EvalSymlinks(m.dir)
 	if err != nil {
 		return false
 	}
-	root, err := os.OpenRoot(real)
+	root, err := os.OpenRoot(top)
 	if err != nil {
 		return false
 	}
-	defer root.Close()
+	defer shut(root)
 	told := true
 	visit := func(dir, name string) {
-		told = w.depend(x, filepath.Join(real, filepath.FromSlash(dir)), name) && told
+		told = w.depend(x, filepath.Join(top, filepath.FromSlash(dir)), name) && told
 	}
 	p, err := walk(root, x.target.names, w.tree.visible, visit)
 	if x.list == nil || err != nil || p.info == nil || !p.info.IsDir() {
@@ -122,7 +123,7 @@ func (t *Tree) imprintTo(ctx context.Context, x *watch, h *maphash.Hash) (newest
 		fmt.Fprint(h, err)
 		return newest
 	}
-	defer root.Close()
+	defer shut(root)
 	if x.list == nil || !p.info.IsDir() {
 		fmt.Fprintf(h, "%s\x00%v\x00%d\x00%d\x00%s", p.rel, p.info.Mode(), p.info.Size(), p.info.ModTime().UnixNano(), inode(p.info))
 		return p.info.ModTime()
@@ -137,7 +138,7 @@ func (t *Tree) imprintTo(ctx context.Context, x *watch, h *maphash.Hash) (newest
 // inode tells files with the same name, size and time apart, where the system
 // does.
 func inode(info fs.FileInfo) string {
-	return fmt.Sprint(inodeOf(info))
+	return strconv.FormatUint(inodeOf(info), 10)
 }
 
 // look takes imprints of all that is polled, and tells of what is not as it was.

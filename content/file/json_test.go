@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -186,7 +187,5 @@ func FuzzJSON(f *testing.F) {
 }
 
 func sameJSON(a, b any) bool {
-	x, _ := json.Marshal(a)
-	y, _ := json.Marshal(b)
-	return string(x) == string(y)
+	return reflect.DeepEqual(a, b)
 }

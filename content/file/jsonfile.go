@@ -50,7 +50,8 @@ func (t *Tree) readJSON(ctx context.Context, g target) (content.Content, error) 
 			fmt.Sprintf("%.300s, line %d, column %d: %s", g.path, bad.line, bad.column, bad.text),
 			"Correct the file at this place; watchers get it as soon as it can be read.")
 		e.Path = g.path
-		e.Details, _ = json.Marshal(map[string]any{"line": bad.line, "column": bad.column, "problem": bad.text})
+		quoted, _ := json.Marshal(bad.text) //nolint:errchkjson // a string
+		e.Details = fmt.Appendf(nil, `{"line":%d,"column":%d,"problem":%s}`, bad.line, bad.column, quoted)
 		return content.Content{}, e
 	}
 	return content.Content{Body: body}, nil
@@ -184,7 +185,7 @@ func tooDeep(b []byte, comments bool) int {
 // comment returns the last byte of the comment that begins at i, or i if none
 // does.
 func comment(b []byte, i int) int {
-	end := -1
+	var end int
 	switch b[i+1] {
 	case '/':
 		end = bytes.IndexByte(b[i:], '\n')
@@ -283,18 +284,9 @@ func (c *change) bytes(p string, in content.Content) error {
 	if in.ContentType != "" {
 		return nil
 	}
-	var o map[string]json.RawMessage
-	if json.Unmarshal(in.Body, &o) != nil || o["base64"] == nil {
-		return nil
-	}
-	for key := range o {
-		if key != "base64" && key != "noOverwrite" && key != "parents" {
-			return nil // a JSON file
-		}
-	}
-	var text string
-	if json.Unmarshal(o["base64"], &text) != nil {
-		return nil
+	o, text, ok := envelope(in.Body)
+	if !ok {
+		return nil // a JSON file
 	}
 	for name, set := range map[string]*bool{"noOverwrite": &c.fresh, "parents": &c.parents} {
 		if v, ok := o[name]; ok && json.Unmarshal(v, set) != nil {
@@ -307,4 +299,18 @@ func (c *change) bytes(p string, in content.Content) error {
 	}
 	c.body = b
 	return nil
+}
+
+// envelope takes an object with base64 apart, and reports whether it is one.
+func envelope(body []byte) (o map[string]json.RawMessage, text string, ok bool) {
+	if json.Unmarshal(body, &o) != nil || o["base64"] == nil {
+		return nil, "", false
+	}
+	for key := range o {
+		if key != "base64" && key != "noOverwrite" && key != "parents" {
+			return nil, "", false
+		}
+	}
+	ok = json.Unmarshal(o["base64"], &text) == nil
+	return o, text, ok
 }

@@ -136,7 +136,7 @@ func (l *lister) target(g target) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer shut(root)
 	if !p.info.IsDir() {
 		return nil, content.NotFound(g.path, "This is a file: leave out the slash at the end of the address.")
 	}
@@ -165,7 +165,7 @@ func (l *lister) all() (*entry, error) {
 		if l.opt.Depth > 1 {
 			child.Children, err = l.dir(root, ".", child.Path, 2, nil)
 		}
-		root.Close()
+		shut(root)
 		if err != nil {
 			return nil, err
 		}
@@ -193,18 +193,24 @@ func (l *lister) dir(root *os.Root, rel, shown string, depth int, above []string
 	if err != nil {
 		return l.gone(list, depth, err)
 	}
-	defer f.Close()
+	defer shut(f)
 	for {
 		if err := l.ctx.Err(); err != nil {
 			return nil, err
 		}
 		found, err := f.ReadDir(batch)
 		for _, d := range found {
-			e, err := l.entry(root, rel, shown, d, depth, above)
+			if l.tree.hidden(d.Name()) || slices.Contains(l.opt.Hidden, d.Name()) {
+				continue
+			}
+			if l.left--; l.left < 0 {
+				return nil, errEntries
+			}
+			e, ok, err := l.entry(root, rel, shown, d, depth, above)
 			if err != nil {
 				return nil, err
 			}
-			if e != nil {
+			if ok {
 				list = append(list, e)
 			}
 		}
@@ -228,27 +234,12 @@ func (l *lister) gone(list []*entry, depth int, err error) ([]*entry, error) {
 	return nil, err
 }
 
-// entry returns one entry of a directory, or nil if it is not shown.
-func (l *lister) entry(root *os.Root, rel, shown string, d fs.DirEntry, depth int, above []string) (*entry, error) {
+// entry returns one entry of a directory, unless it is not shown.
+func (l *lister) entry(root *os.Root, rel, shown string, d fs.DirEntry, depth int, above []string) (e *entry, ok bool, err error) {
 	name := d.Name()
-	if l.tree.hidden(name) || slices.Contains(l.opt.Hidden, name) {
-		return nil, nil
-	}
-	if l.left--; l.left < 0 {
-		return nil, errEntries
-	}
-	p := place{rel: path.Join(rel, name)}
-	var err error
-	switch kind := d.Type(); {
-	case kind&fs.ModeSymlink != 0:
-		p, err = walk(root, strings.Split(p.rel, "/"), l.tree.visible, l.visit)
-	case l.dirs && !kind.IsDir():
-		return nil, nil
-	default:
-		p.info, err = d.Info()
-	}
-	if err != nil || p.info == nil {
-		return nil, nil // it leads out or to nothing, or is gone already
+	p, ok := l.look(root, path.Join(rel, name), d)
+	if !ok {
+		return nil, false, nil
 	}
 	if l.imprint != nil {
 		fmt.Fprintf(l.imprint, "%s\x00%v\x00%d\x00%d\n", p.rel, p.info.Mode(), p.info.Size(), p.info.ModTime().UnixNano())
@@ -258,15 +249,30 @@ func (l *lister) entry(root *os.Root, rel, shown string, d fs.DirEntry, depth in
 	}
 	switch {
 	case p.info.IsDir():
-		e := &entry{Name: name, Path: shown + name + "/", Type: "dir"}
+		e = &entry{Name: name, Path: shown + name + "/", Type: "dir"}
 		if depth < l.opt.Depth {
 			e.Children, err = l.dir(root, p.rel, e.Path, depth+1, above)
 		}
-		return e, err
+		return e, true, err
 	case p.info.Mode().IsRegular() && !l.dirs:
-		return l.file(root, p, name, shown)
+		e, err = l.file(root, p, name, shown)
+		return e, true, err
 	}
-	return nil, nil
+	return nil, false, nil
+}
+
+// look returns what an entry is, or false if it leads out or to nothing, is gone
+// already or not wanted.
+func (l *lister) look(root *os.Root, rel string, d fs.DirEntry) (place, bool) {
+	if d.Type()&fs.ModeSymlink != 0 {
+		p, err := walk(root, strings.Split(rel, "/"), l.tree.visible, l.visit)
+		return p, err == nil && p.info != nil
+	}
+	if l.dirs && !d.IsDir() {
+		return place{}, false
+	}
+	info, err := d.Info()
+	return place{rel: rel, info: info}, err == nil
 }
 
 func (l *lister) file(root *os.Root, p place, name, shown string) (*entry, error) {

@@ -237,13 +237,13 @@ func FuzzPath(f *testing.F) {
 // system itself knows, and removes it.
 func landed(t *testing.T, p content.Provider, r *content.Request, answer content.Content, dir string) {
 	t.Helper()
-	real, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(r.Path)))
+	found, err := filepath.EvalSymlinks(filepath.Join(dir, filepath.FromSlash(r.Path)))
 	if err != nil {
 		t.Fatalf("%q was published and is not there: %v", r.Path, err)
 	}
 	root, _ := filepath.EvalSymlinks(dir)
-	if !strings.HasPrefix(real, root+"/") || strings.Contains(real[len(root):], "/.") {
-		t.Fatalf("%q was written to %s", r.Path, real)
+	if !strings.HasPrefix(found, root+"/") || strings.Contains(found[len(root):], "/.") {
+		t.Fatalf("%q was written to %s", r.Path, found)
 	}
 	var out struct{ Created bool }
 	if err := json.Unmarshal(answer.Body, &out); err != nil {

@@ -102,10 +102,7 @@ func TestProperty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
-				dir, err := os.MkdirTemp(t.TempDir(), "tree")
-				if err != nil {
-					rt.Fatal(err)
-				}
+				dir := t.TempDir()
 				tr := open(t, file.Settings{Root: dir, Poll: duration.Duration(poll)})
 				defer tr.Close()
 				p := tr.JSON()

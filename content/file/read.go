@@ -22,7 +22,7 @@ func (t *Tree) read(ctx context.Context, g target) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer shut(root)
 	if p.info.IsDir() {
 		return nil, content.NotFound(g.path, "This is a directory: put a slash at the end of the address for its listing.")
 	}
@@ -43,7 +43,7 @@ func slurp(ctx context.Context, root *os.Root, p place, limit int64) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer shut(f)
 	info, err := f.Stat()
 	switch {
 	case err != nil:

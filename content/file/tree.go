@@ -225,7 +225,7 @@ func (t *Tree) find(g target) (*os.Root, place, error) {
 		err = t.missing(root, g, p)
 	}
 	if err != nil {
-		root.Close()
+		shut(root)
 		return nil, p, fault(g.path, err)
 	}
 	return root, p, nil

@@ -3,6 +3,7 @@ package file
 import (
 	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -155,13 +156,16 @@ func flip(name string) string {
 	}, name)
 }
 
+// shut closes what was only read.
+func shut(c io.Closer) { _ = c.Close() }
+
 // namesIn returns at most n names in a directory, all if n is negative.
 func namesIn(root *os.Root, dir string, n int) ([]string, error) {
 	f, err := root.OpenFile(dir, readFlags, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer shut(f)
 	names, err := f.Readdirnames(n)
 	if n > 0 && len(names) > 0 {
 		err = nil

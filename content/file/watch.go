@@ -39,7 +39,8 @@ type watcher struct {
 	log  *slog.Logger
 	lane *lane.Lane
 	poll time.Duration
-	all  bool // poll everything
+	all  bool                  // poll everything
+	far  func(dir string) bool // the system does not tell what others do there
 
 	// mu is held while the disk is looked at, too: only those who begin to watch,
 	// and publishers, wait for it, and they want to see one state.
@@ -90,7 +91,7 @@ type watch struct {
 func newWatcher(t *Tree) *watcher {
 	return &watcher{
 		tree: t, log: t.set.Logger, lane: lane.New(context.Background(), t.set.Logger),
-		poll: t.set.Poll.Or(DefaultPoll), all: t.set.Poll > 0,
+		poll: t.set.Poll.Or(DefaultPoll), all: t.set.Poll > 0, far: remote,
 		dirs: map[string]*dir{}, watches: map[*watch]struct{}{}, due: map[*watch]struct{}{},
 		wake: make(chan struct{}, 1),
 	}
@@ -190,7 +191,7 @@ func (w *watcher) depend(x *watch, path, name string) bool {
 		d = &dir{path: path, blind: true}
 		w.dirs[path] = d
 	}
-	if d.blind && w.fs != nil && !remote(path) {
+	if d.blind && w.fs != nil && !w.far(path) {
 		err := w.fs.Add(path)
 		if d.blind = err != nil; d.blind && !errors.Is(err, fsnotify.ErrClosed) && !isGone(err) {
 			w.warn(err)

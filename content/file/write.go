@@ -100,7 +100,7 @@ func (p *provider) Publish(ctx context.Context, r *content.Request, in content.C
 	if err != nil {
 		return content.Content{}, err
 	}
-	defer root.Close()
+	defer shut(root)
 	w := &writing{tree: t, root: root, target: g, change: c}
 	switch {
 	case in.Body == nil:
@@ -159,12 +159,12 @@ func (w *writing) find() (place, error) {
 
 // told tells those who watch a name, and those who watch what leads there.
 func (w *writing) told(rels ...string) {
-	real, err := filepath.EvalSymlinks(w.target.mount.dir)
+	top, err := filepath.EvalSymlinks(w.target.mount.dir)
 	if err != nil {
 		return // the root has just gone; its watches are told of that
 	}
 	for _, rel := range rels {
-		w.tree.watcher.poke(filepath.Join(real, filepath.FromSlash(path.Dir(rel))), path.Base(rel))
+		w.tree.watcher.poke(filepath.Join(top, filepath.FromSlash(path.Dir(rel))), path.Base(rel))
 	}
 }
 
@@ -319,7 +319,7 @@ func (w *writing) sync(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer shut(f)
 	if err := f.Sync(); err != nil && dirSync && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
