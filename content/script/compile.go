@@ -43,11 +43,11 @@ const (
 var (
 	blockComment = regexp.MustCompile(`(?s)/\*.*?\*/`)
 	// moduleWord finds what makes a file a module.
-	moduleWord = regexp.MustCompile(`(?m)^[ \t]*(export[\s{*]|import[\s{*"'])`)
+	moduleWord = regexp.MustCompile(`(?m)(?:^|[;}])[ \t]*(export[\s{*]|import[\s{*"'])`)
 	// whoWord finds mention of who wants the content; nothing else gives it.
 	whoWord = regexp.MustCompile(`\b(session|username)\b`)
 	// scheduleLine finds the schedule without running the script.
-	scheduleLine = regexp.MustCompile("(?m)^[ \t]*export\\s+const\\s+schedule\\s*(?::\\s*string\\s*)?=\\s*(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
+	scheduleLine = regexp.MustCompile("(?m)(?:^|[;}])[ \t]*export\\s+const\\s+schedule\\s*(?::\\s*string\\s*)?=\\s*(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
 )
 
 // build is one making of a program.

@@ -61,16 +61,16 @@ type outcome struct {
 }
 
 func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(context.Canceled)
+	defer context.AfterFunc(p.lane.Context(), func() { cancel(closing()) })()
 	if err := p.gate.enter(ctx); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(context.Canceled)
 	ended, late := make(chan outcome, 1), make(chan struct{})
 	begun := time.Now()
-	if !p.lane.Do(func(life context.Context) {
+	if !p.lane.Do(func(context.Context) {
 		defer p.gate.leave()
-		defer context.AfterFunc(life, func() { cancel(closing()) })()
 		p.work(ctx, job, host, ended, late)
 		select {
 		case <-late:

@@ -54,6 +54,9 @@ type process struct {
 }
 
 func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(context.Canceled)
+	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
 	if err := p.gate.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -64,9 +67,6 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	limit := job.Limits.Wall + Grace
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, over("wall", fmt.Sprintf("the script took longer than %v, and was killed", limit)))
 	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(context.Canceled)
-	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
 	w, err := p.take()
 	if err != nil {
 		e := message.NewError(message.CodeInternal, "there is no worker process to run scripts", "")
@@ -215,5 +215,8 @@ func (p *processes) Close() {
 	// Whoever runs has been told, and leaves its place.
 	for range cap(p.gate.places) {
 		p.gate.places <- struct{}{}
+	}
+	for range cap(p.gate.places) {
+		p.gate.leave()
 	}
 }
