@@ -87,7 +87,7 @@ func (s *Store) tryCommit(ctx context.Context, w *work) (*Result, error) {
 		return nil, err
 	}
 	if w.workspace != "" && v.head.IsZero() {
-		return nil, conflict("the branch has no commit yet", "Publish something without a workspace first.", nil)
+		return nil, conflict("the branch has no commit yet", "Publish something without a workspace first.")
 	}
 	b := s.objects.batch()
 	edits, err := w.edits(v, b)
@@ -193,8 +193,8 @@ func (s *Store) coverBase(v *view, edits map[string]leaf, parents *[]plumbing.Ha
 		return err
 	}
 	if both := overlap(since, v.drew); len(both) > 0 {
-		return conflict(fmt.Sprintf("the branch and the workspace have both changed %s", short(both[0])),
-			"Merge the workspace, or discard it, first.", nil)
+		return conflict("the branch and the workspace have both changed /"+short(both[0]),
+			"Merge the workspace, or discard it, first.")
 	}
 	*parents = []plumbing.Hash{v.head, v.draft}
 	return nil
@@ -225,6 +225,11 @@ func (b *batch) addCommit(s *Store, w *work, tree plumbing.Hash, parents []plumb
 	}
 	author, committer := s.signatures(w.who, time.Now())
 	data = fmt.Appendf(data, "author %s\ncommitter %s\n\n%s\n", author, committer, w.text)
+	if w.workspace != "" {
+		// It also makes it another commit than one that does the same to the branch in
+		// the same second.
+		data = fmt.Appendf(data, "\nWorkspace: %s\n", path.Base(w.workspace))
+	}
 	return b.add(plumbing.CommitObject, data)
 }
 
@@ -265,7 +270,7 @@ func place(v *view, p string) (leaf, error) {
 		case err != nil:
 			return leaf{}, err
 		case ok && e.Mode != filemode.Dir:
-			return leaf{}, conflict(fmt.Sprintf("/%s is not a directory", short(at)), "Use another name, or delete it first.", nil)
+			return leaf{}, conflict(fmt.Sprintf("/%s is not a directory", short(at)), "Use another name, or delete it first.")
 		}
 	}
 	e, ok, err := find(v.trees, v.root, p)
@@ -273,9 +278,9 @@ func place(v *view, p string) (leaf, error) {
 	case err != nil || !ok:
 		return leaf{}, err
 	case e.Mode == filemode.Dir:
-		return leaf{}, conflict(fmt.Sprintf("/%s is a directory", short(p)), "Use another name, or delete what is in it first.", nil)
+		return leaf{}, conflict(fmt.Sprintf("/%s is a directory", short(p)), "Use another name, or delete what is in it first.")
 	case !isFile(e.Mode):
-		return leaf{}, conflict(fmt.Sprintf("/%s is a link or a submodule", short(p)), "Use another name.", nil)
+		return leaf{}, conflict(fmt.Sprintf("/%s is a link or a submodule", short(p)), "Use another name.")
 	}
 	return leafOf(e), nil
 }
@@ -289,7 +294,7 @@ func drop(v *view, p, address string) error {
 	case !ok || !isFile(e.Mode) && e.Mode != filemode.Dir:
 		return content.NotFound(address, "See the listing of the directory for what there is.")
 	case e.Mode == filemode.Dir:
-		return conflict(fmt.Sprintf("/%s is a directory", short(p)), "Delete the files in it.", nil)
+		return conflict(fmt.Sprintf("/%s is a directory", short(p)), "Delete the files in it.")
 	}
 	return nil
 }

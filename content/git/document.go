@@ -32,7 +32,11 @@ func asDocument(address string, b []byte) (content.Content, error) {
 	e := message.NewError(message.CodeBadContent, fmt.Sprintf("%s, line %d, column %d: %s", short(address), line, column, why),
 		"Correct the file at this place; watchers get it as soon as it can be read.")
 	e.Path = address
-	e.Details, _ = json.Marshal(map[string]any{"line": line, "column": column, "problem": why})
+	e.Details, _ = json.Marshal(struct { //nolint:errchkjson // numbers and a string
+		Line    int    `json:"line"`
+		Column  int    `json:"column"`
+		Problem string `json:"problem"`
+	}{line, column, why})
 	return content.Content{}, e
 }
 
@@ -203,8 +207,8 @@ func rawBody(at string, c content.Content) (fileBody, error) {
 		return fileBody{data: c.Body}, nil
 	}
 	var in map[string]json.RawMessage
-	if err := json.Unmarshal(c.Body, &in); err != nil || in["base64"] == nil {
-		return fileBody{data: c.Body}, nil //nolint:nilerr // a JSON file
+	if json.Unmarshal(c.Body, &in) != nil || in["base64"] == nil {
+		return fileBody{data: c.Body}, nil // a JSON file
 	}
 	for key := range in {
 		if key != "base64" && key != "noOverwrite" && key != "parents" {

@@ -1,7 +1,6 @@
 package git
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"syscall"
@@ -45,11 +44,7 @@ func invalid(path, text, hint string) *message.Error {
 	return e
 }
 
-// conflict returns an error with CodeConflict. details may be nil.
-func conflict(text, hint string, details any) *message.Error {
-	e := message.NewError(message.CodeConflict, text, hint)
-	if details != nil {
-		e.Details, _ = json.Marshal(details)
-	}
-	return e
+// conflict returns an error with CodeConflict.
+func conflict(text, hint string) *message.Error {
+	return message.NewError(message.CodeConflict, text, hint)
 }

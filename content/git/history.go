@@ -460,7 +460,7 @@ func (s *Store) restoreDir(v *view, q *query, then plumbing.Hash) (map[string]le
 		return nil, err
 	}
 	if there && now.Mode != filemode.Dir {
-		return nil, conflict(fmt.Sprintf("/%s is a file now", short(q.at)), "Delete it first.", nil)
+		return nil, conflict(fmt.Sprintf("/%s is a file now", short(q.at)), "Delete it first.")
 	}
 	changes, err := diff(v.trees, now.Hash, then)
 	if err != nil {

@@ -3,6 +3,7 @@ package git
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -238,8 +239,13 @@ func clashError(sides string, clashes []Clash) error {
 		more = fmt.Sprintf(" and %d more", len(clashes)-3)
 	}
 	e := conflict(fmt.Sprintf("%s have changed the same: %s%s", sides, strings.Join(paths, ", "), more),
-		`Make them the same on both sides, or say which is right with {"prefer":"ours"} or {"prefer":"theirs"}.`,
-		map[string]any{"conflicts": clashes})
+		`Make them the same on both sides, or say which is right with {"prefer":"ours"} or {"prefer":"theirs"}.`)
 	e.Path = paths[0]
+	details, err := json.Marshal(struct {
+		Conflicts []Clash `json:"conflicts"`
+	}{clashes})
+	if err == nil {
+		e.Details = details
+	}
 	return e
 }

@@ -189,7 +189,7 @@ func TestFullDisk(t *testing.T) {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "git")
+		dir, err := os.MkdirTemp("", "git") //nolint:usetesting // one for each case
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -269,7 +269,7 @@ func hexBytes(text string) ([]byte, bool) {
 }
 
 func noRevision(text string) *message.Error {
-	e := message.NewError(message.CodeNotFound, fmt.Sprintf("there is no revision %s", short(text)),
+	e := message.NewError(message.CodeNotFound, "there is no revision "+short(text),
 		"Use the hash of a commit, as git:/log shows it, the name of the branch, or a workspace.")
 	e.Path = "revision"
 	return e

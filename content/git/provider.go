@@ -355,7 +355,7 @@ func (j *publication) findFresh(v *view) error {
 			return err
 		}
 	}
-	return conflict("there are too many copies of /"+short(j.at), "Use another name.", nil)
+	return conflict("there are too many copies of /"+short(j.at), "Use another name.")
 }
 
 // isCode tells whether a file is one that is run.

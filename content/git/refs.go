@@ -247,7 +247,7 @@ func (r *refs) lock(ctx context.Context, name string) (*lockFile, error) {
 			return nil, err
 		case time.Now().After(end):
 			return nil, conflict("another process holds the lock of "+name,
-				"Try again; if no git program is running, remove the file "+name+".lock in the repository.", nil)
+				"Try again; if no git program is running, remove the file "+name+".lock in the repository.")
 		}
 		r.breakStale(path + ".lock")
 		select {

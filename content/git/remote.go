@@ -267,9 +267,9 @@ func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer str
 	case rel.base == head:
 		return tip, nil
 	case s.set.ReadOnly:
-		return head, conflict("the branch here and the remote have parted", "Nothing is merged here, because the content is read-only.", nil)
+		return head, conflict("the branch here and the remote have parted", "Nothing is merged here, because the content is read-only.")
 	case rel.base.IsZero():
-		return head, conflict("the branch here and the remote have nothing in common", "Look whether it is the right remote.", nil)
+		return head, conflict("the branch here and the remote have nothing in common", "Look whether it is the right remote.")
 	}
 	var roots [3]plumbing.Hash
 	for i, h := range []plumbing.Hash{rel.base, head, tip} {

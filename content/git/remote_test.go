@@ -2,6 +2,7 @@ package git_test
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cgi"
@@ -41,7 +42,7 @@ func newHost(tb testing.TB) *host {
 	handler := &cgi.Handler{
 		Path:   filepath.Join(libexec, "git-http-backend"),
 		Env:    []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "PATH=" + os.Getenv("PATH")},
-		Logger: nil, Stderr: new(bytes.Buffer),
+		Stderr: io.Discard,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.down.Load() {
@@ -245,13 +246,13 @@ func TestNodesWithARemote(t *testing.T) {
 	onlyIf(t)
 	h := newHost(t)
 	h.write(t, "start.json", "0")
-	make := func() (*git.Store, *outside) {
+	start := func() (*git.Store, *outside) {
 		return open(t, func(set *git.Settings) {
 			set.Remote = git.Remote{URL: h.url, Push: true, Pull: duration.Duration(time.Second)}
 		})
 	}
-	a, _ := make()
-	b, _ := make()
+	a, _ := start()
+	b, _ := start()
 	watch(t, a.JSON(), "/start.json").sees("0")
 	watch(t, b.JSON(), "/start.json").sees("0")
 	inA, inB := watch(t, a.JSON(), "/b.json"), watch(t, b.JSON(), "/a.json")
