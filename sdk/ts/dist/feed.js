@@ -28,6 +28,9 @@ export class Feeds {
         const reader = { id: m.mid ?? "", line, once: m.verb === "get" };
         if (reader.once && route.events)
             return this.#end(reader, new RopewalkError("unimplemented", `${m.to} has events, and no content to get`, { path: m.to }));
+        if (address.path.split("/").some((s) => s === "*" || s === "**")) {
+            return this.#end(reader, new RopewalkError("bad_address", `${m.to} cannot be watched by a pattern`, { path: m.to, hint: "Watch each address." }));
+        }
         const session = route.personal ? readSession(m.session) : undefined;
         const params = m.body?.params ?? {};
         // The node says the same parameters in the same order.

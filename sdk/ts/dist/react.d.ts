@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { type ReactElement, type ReactNode } from "react";
-import type { CallOptions, Incoming, Rope, RopewalkError, Session, State, StreamOptions } from "./index.js";
+import type { CallOptions, Incoming, PublishOptions, Rope, RopewalkError, Session, State, StreamOptions, Update, WatchOptions } from "./index.js";
 /** Gives a client to the hooks below it. Who made the client closes it. */
 export declare function RopeProvider(props: {
     rope: Rope;
@@ -69,3 +69,47 @@ export interface UseStreamOptions extends Omit<StreamOptions, "signal"> {
 export declare function useStream<Part = unknown, Out = unknown>(address: string, options?: UseStreamOptions): StreamState<Part, Out>;
 /** Has `fn` called with each message that somebody sends to this client, while the component is there. */
 export declare function useMessages<T = unknown>(fn: (message: Incoming<T>) => void): void;
+/** What {@link useTopic} tells. */
+export interface TopicState<T> {
+    /** The content, or the last event; it stays while there is no connection, or an error in its place. */
+    content: T | undefined;
+    /** The same, with all that is known of it. */
+    update: Update<T> | undefined;
+    /** What is wrong: there is no content now, or it may not be watched. The watch goes on. */
+    error: RopewalkError | undefined;
+    /** Nothing has come yet. */
+    loading: boolean;
+    /** What is shown may not be what the node has: there is no connection, or an error. */
+    stale: boolean;
+    /** Publishes another content, which is shown at once; if it is refused, the one before is shown again. */
+    publish: (content: T | undefined, options?: PublishOptions) => Promise<unknown>;
+}
+/** Options of {@link useTopic}. */
+export interface UseTopicOptions extends Pick<WatchOptions, "params" | "delta" | "history"> {
+    /** Do not watch. */
+    skip?: boolean | undefined;
+    /** With other parameters, or another address, show what there was until the new content has come. */
+    previous?: boolean | undefined;
+    /** For how many milliseconds the topic is kept after the component went, in case it comes back. Default 1,000. */
+    linger?: number | undefined;
+}
+/**
+ * Watches a topic while the component is there. All components that watch the same share one subscription, and those
+ * that come later have the content in their first render.
+ */
+export declare function useTopic<T = unknown>(address: string, options?: UseTopicOptions): TopicState<T>;
+/** What {@link useEvents} tells. */
+export interface EventsState<T> {
+    /** The events that came, the latest last. */
+    events: readonly Update<T>[];
+    error: RopewalkError | undefined;
+    /** Forgets them. */
+    clear: () => void;
+}
+/** Options of {@link useEvents}. */
+export interface UseEventsOptions extends Pick<WatchOptions, "params" | "history"> {
+    /** How many are kept, the latest. Default 1,000. */
+    keep?: number | undefined;
+}
+/** The events of a topic, or of all topics of a pattern, that came while the component is there. */
+export declare function useEvents<T = unknown>(address: string, options?: UseEventsOptions): EventsState<T>;

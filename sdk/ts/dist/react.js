@@ -109,3 +109,83 @@ export function useMessages(fn) {
     latest.current = fn;
     useEffect(() => rope.onMessage((m) => latest.current(m)), [rope]);
 }
+/**
+ * Watches a topic while the component is there. All components that watch the same share one subscription, and those
+ * that come later have the content in their first render.
+ */
+export function useTopic(address, options = {}) {
+    const rope = useRope();
+    const { skip = false, previous } = options;
+    const key = JSON.stringify([options.params, options.delta, options.history, options.linger]);
+    const latest = useRef(options);
+    latest.current = options;
+    const store = useMemo(() => new TopicStore(rope, address, latest.current, skip), [rope, address, key, skip]);
+    const state = useSyncExternalStore(store.subscribe, store.read, store.read);
+    const before = useRef(state);
+    const shown = previous && state.loading && before.current.update ? { ...before.current, error: undefined, stale: true } : state;
+    useEffect(() => {
+        before.current = shown;
+    });
+    const publish = useCallback((content, o = {}) => rope.publish(address, content, { optimistic: true, ...o }), [rope, address]);
+    return { ...shown, publish };
+}
+class TopicStore {
+    #state;
+    #rope;
+    #address;
+    #options;
+    #skip;
+    constructor(rope, address, options, skip) {
+        this.#rope = rope;
+        this.#address = address;
+        this.#options = options;
+        this.#skip = skip;
+        const update = skip ? undefined : rope.peek(address, options);
+        this.#state = { content: update?.content, update, error: undefined, loading: !skip && !update, stale: update !== undefined };
+    }
+    read = () => this.#state;
+    subscribe = (changed) => {
+        if (this.#skip)
+            return () => { };
+        const set = (news) => {
+            const next = { ...this.#state, ...news };
+            if (Object.keys(next).every((k) => next[k] === this.#state[k]))
+                return;
+            this.#state = next;
+            changed();
+        };
+        const failed = (error) => set({ error, loading: false, stale: this.#state.update !== undefined });
+        const { params, delta, history, linger = 1000 } = this.#options;
+        try {
+            const watch = this.#rope.watch(this.#address, {
+                params, delta, history, linger, onError: failed,
+                onLive: (live) => set(live ? { error: undefined, stale: false } : { stale: this.#state.update !== undefined }),
+            }, (update) => set({ content: update.content, update, error: undefined, loading: false, stale: !watch.live }));
+            if (watch.live)
+                set({ stale: false });
+            return () => watch.close();
+        }
+        catch (err) { // the client was closed
+            failed(err);
+            return () => { };
+        }
+    };
+}
+/** The events of a topic, or of all topics of a pattern, that came while the component is there. */
+export function useEvents(address, options = {}) {
+    const rope = useRope();
+    const [state, setState] = useState({ events: [], error: undefined });
+    const latest = useRef(options);
+    latest.current = options;
+    const key = JSON.stringify([options.params, options.history]);
+    useEffect(() => {
+        setState({ events: [], error: undefined });
+        const { params, history } = latest.current;
+        const watch = rope.watch(address, {
+            params, history, onError: (error) => setState((old) => ({ ...old, error })),
+        }, (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
+        return () => watch.close();
+    }, [rope, address, key]);
+    const clear = useCallback(() => setState((old) => ({ ...old, events: [] })), []);
+    return { ...state, clear };
+}

@@ -80,6 +80,9 @@ export class Feeds {
   read(m: Decoded, line: Line, address: Address, route: FeedOptions & { watch: WatchHandler }, found: Readonly<Record<string, string>>): void {
     const reader: Reader = { id: m.mid ?? "", line, once: m.verb === "get" };
     if (reader.once && route.events) return this.#end(reader, new RopewalkError("unimplemented", `${m.to} has events, and no content to get`, { path: m.to }));
+    if (address.path.split("/").some((s) => s === "*" || s === "**")) {
+      return this.#end(reader, new RopewalkError("bad_address", `${m.to} cannot be watched by a pattern`, { path: m.to, hint: "Watch each address." }));
+    }
     const session = route.personal ? readSession(m.session) : undefined;
     const params = (m.body as { params?: object } | undefined)?.params ?? {};
     // The node says the same parameters in the same order.

@@ -204,6 +204,10 @@ describe("a watched route", () => {
     await served(conn);
     ask(conn, "subscribe", "1", "x:/");
     expect((await conn.take(to("1"))).bdy).toMatchObject({ code: "unimplemented" });
+    rope.serve("y", {}).watch("/{n}", new Source().watch, { events: true });
+    await served(conn);
+    ask(conn, "subscribe", "3", "y:/*");
+    expect((await conn.take(to("3"))).bdy).toMatchObject({ code: "bad_address" });
     ask(conn, "get", "2", "x:/nowhere");
     expect((await conn.take(to("2"))).bdy).toMatchObject({ code: "not_found" });
   });
