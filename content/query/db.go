@@ -201,8 +201,8 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 	case len(f.Statements) > 1:
 		return nil, reads, b.badQuery(f, f.Statements[1], path, "a query is one statement",
 			"Publish to files with several statements; they are one transaction.")
-	case s.Writes || s.Into:
-		return nil, reads, b.badQuery(f, s, path, "this is no query: it writes", "Publish to it.")
+	case s.Writes || s.Into || !slices.Contains(reading, s.Verb):
+		return nil, reads, b.badQuery(f, s, path, "this is no query: it writes, or does something else", "Publish to it.")
 	}
 	stmt, rendered, err := b.statement(f, s, p)
 	if err != nil {
@@ -233,6 +233,9 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 	}
 	return body(f, g, results), reads, nil
 }
+
+// reading are the words that queries begin with.
+var reading = []string{"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "PRAGMA"}
 
 // cut returns what has to be appended to a query so that it gives the rows that
 // are wanted, and no more than one over the limit.

@@ -20,7 +20,15 @@ import (
 	"github.com/ropewalk/ropewalk/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(&program{m}) }
+
+// program ends what the tests began before the search for leaks.
+type program struct{ m *testing.M }
+
+func (p *program) Run() int {
+	defer postgres.Stop()
+	return p.m.Run()
+}
 
 // site is a provider with one application, and a connection of somebody else to
 // its database.

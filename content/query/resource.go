@@ -29,6 +29,7 @@ type watch struct {
 	unlisten func()
 	db       *DB
 	tables   *Watch
+	set      bool // tables were named
 	timer    *time.Timer
 }
 
@@ -52,38 +53,48 @@ func (q *resource) Get(ctx context.Context) (content.Content, error) {
 	if err != nil {
 		return content.Content{}, err
 	}
-	q.mu.Lock()
-	follow := q.watch != nil
-	q.mu.Unlock()
+	follow := q.follow(b)
 	body, reads, err := b.read(ctx, f, q.params, g, q.path, follow)
 	poll := f.Options.Poll
 	if poll == 0 && reads.Blind {
 		poll = time.Duration(q.p.set.Poll)
 	}
-	q.arm(b, reads, poll, err == nil)
+	q.arm(reads, poll, err == nil)
 	if err != nil {
 		return content.Content{}, err
 	}
 	return content.Content{Body: body}, nil
 }
 
-// arm has the watch follow what was read.
-func (q *resource) arm(b *DB, reads Reads, poll time.Duration, ok bool) {
+// follow has the tracker of a database know of the watch, before anything is
+// read. It reports false if nobody watches.
+func (q *resource) follow(b *DB) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.watch
 	if w == nil {
-		return
+		return false
 	}
 	if w.db != b {
 		if w.tables != nil {
 			w.tables.Stop()
 		}
-		w.db, w.tables = b, b.Watch(w.tell)
-		ok = true
+		w.db, w.tables, w.set = b, b.Watch(w.tell), false
 	}
-	if ok {
+	return true
+}
+
+// arm has the watch follow what was read.
+func (q *resource) arm(reads Reads, poll time.Duration, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w := q.watch
+	if w == nil || w.tables == nil {
+		return
+	}
+	if ok || !w.set {
 		w.tables.Set(reads)
+		w.set = true
 	}
 	if w.timer != nil {
 		w.timer.Stop()

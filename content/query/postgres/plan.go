@@ -1,0 +1,174 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/ropewalk/ropewalk/content/query/sqldb"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+// plan is what is known of what a query reads.
+type plan struct {
+	tables []table
+	until  time.Time
+}
+
+// table is a table, or something like it, that a query reads.
+type table struct {
+	name string // schema.table
+	oid  uint32
+	// plain is true if it can have triggers that tell of its changes.
+	plain bool
+}
+
+const (
+	// keepPlan is how long a plan is believed: a view may become another.
+	keepPlan = 30 * time.Second
+	maxPlans = 1000
+)
+
+// Follow implements sqldb.Database.
+func (d *database) Follow(ctx context.Context, list []sqldb.Statement, more []string) (sqldb.Reads, error) {
+	if !d.triggers() {
+		d.blind.Store(true)
+		return sqldb.Reads{Blind: true}, nil
+	}
+	reads := sqldb.Reads{}
+	var tables []table
+	for _, s := range list {
+		p, err := d.plan(ctx, s, more)
+		if err != nil {
+			return sqldb.Reads{Blind: true}, err
+		}
+		tables = append(tables, p.tables...)
+	}
+	for _, t := range tables {
+		reads.Tables = append(reads.Tables, t.name)
+	}
+	ok, err := d.follow(ctx, tables)
+	if err != nil {
+		return sqldb.Reads{Blind: true}, err
+	}
+	reads.Blind = !ok
+	return reads, nil
+}
+
+func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (plan, error) {
+	key := s.SQL + "\x00" + strings.Join(more, ",")
+	now := time.Now()
+	d.planMu.Lock()
+	p, ok := d.plans[key]
+	d.planMu.Unlock()
+	if ok && now.Before(p.until) {
+		return p, nil
+	}
+	p = plan{until: now.Add(keepPlan)}
+	err := d.inTx(ctx, d.readers, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		names, err := explain(ctx, tx, s)
+		if err != nil {
+			return err
+		}
+		p.tables, err = resolve(ctx, tx, append(names, more...))
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	d.planMu.Lock()
+	defer d.planMu.Unlock()
+	if len(d.plans) >= maxPlans {
+		clear(d.plans)
+	}
+	d.plans[key] = p
+	return p, nil
+}
+
+// explain returns the names of what a query reads, whatever its parameters are:
+// the plan is made as if they were not known, and leaves no partition out.
+func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) ([]string, error) {
+	const head = "PREPARE ropewalk_plan AS "
+	for _, text := range []string{"SET LOCAL plan_cache_mode = force_generic_plan", "SET LOCAL enable_partition_pruning = off"} {
+		if _, err := tx.Exec(ctx, text); err != nil {
+			return nil, err
+		}
+	}
+	// Not the simple protocol, which would take several statements at once.
+	if err := tx.Conn().PgConn().ExecParams(ctx, head+s.SQL, nil, nil, nil, nil).Read().Err; err != nil {
+		err = fault2(err, head+s.SQL)
+		if f, ok := err.(*sqldb.Fault); ok { //nolint:errorlint // it was made in the line above
+			f.Pos -= len(head)
+		}
+		return nil, err
+	}
+	done := false
+	defer func() {
+		if !done { // what was prepared outlives the transaction
+			_ = tx.Conn().Close(context.WithoutCancel(ctx))
+		}
+	}()
+	call := "ropewalk_plan"
+	if n := len(s.Args); n > 0 {
+		call += "(" + strings.TrimSuffix(strings.Repeat("NULL,", n), ",") + ")"
+	}
+	var text string
+	if err := tx.QueryRow(ctx, "EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE "+call).Scan(&text); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, "DEALLOCATE ropewalk_plan"); err != nil {
+		return nil, err
+	}
+	done = true
+	var tree any
+	if err := json.Unmarshal([]byte(text), &tree); err != nil {
+		return nil, &sqldb.Fault{Code: message.CodeInternal, Message: "the plan of the query cannot be read", Cause: err}
+	}
+	var names []string
+	walk(tree, &names)
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// walk collects the relations of a plan.
+func walk(v any, names *[]string) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			walk(e, names)
+		}
+	case map[string]any:
+		relation, _ := v["Relation Name"].(string)
+		schema, _ := v["Schema"].(string)
+		if relation != "" {
+			*names = append(*names, pgx.Identifier{schema, relation}.Sanitize())
+		}
+		for _, e := range v {
+			walk(e, names)
+		}
+	}
+}
+
+// resolve finds the tables of names, and those that they inherit from.
+func resolve(ctx context.Context, tx pgx.Tx, names []string) ([]table, error) {
+	rows, err := tx.Query(ctx, `WITH RECURSIVE t(oid) AS (
+			SELECT to_regclass(n)::oid FROM unnest($1::text[]) n
+			UNION SELECT i.inhparent FROM pg_inherits i JOIN t ON i.inhrelid = t.oid)
+		SELECT c.oid, quote_ident(s.nspname) || '.' || quote_ident(c.relname), c.relkind::text IN ('r', 'p') AND s.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT c.relpersistence = 't'
+		FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace s ON s.oid = c.relnamespace`, names)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (table, error) {
+		var t table
+		var oid pgtype.Uint32
+		err := row.Scan(&oid, &t.name, &t.plain)
+		t.oid = oid.Uint32
+		return t, err
+	})
+}

@@ -1,0 +1,293 @@
+// Package postgres has package content/query read and write PostgreSQL
+// databases, version 14 or later. A program imports it for its effect: the
+// driver is known as "postgres".
+//
+// Which tables a query reads is taken from its plan. On these tables triggers
+// are installed that tell of changes by NOTIFY. All that is installed is called
+// ropewalk_changed, and removed when no node uses it any more.
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ropewalk/ropewalk/content/query/sqldb"
+	"github.com/ropewalk/ropewalk/content/query/sqlfile"
+	"github.com/ropewalk/ropewalk/internal/lane"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+func init() { //nolint:gochecknoinits // drivers register themselves
+	sqldb.Register("postgres", driver{})
+}
+
+type driver struct{}
+
+func (driver) Check(cfg sqldb.Config) error {
+	switch {
+	case cfg.File != "":
+		return errors.New("file: PostgreSQL has a url in place of it")
+	case cfg.URL == "":
+		return errors.New("url: it is missing")
+	}
+	for field, u := range map[string]string{"url": cfg.URL, "readURL": cfg.ReadURL} {
+		if u == "" {
+			continue
+		}
+		if _, err := pgxpool.ParseConfig(u); err != nil { // the error may show the password
+			return errors.New(field + ": it cannot be read; write it like postgres://user:password@host/database")
+		}
+	}
+	return nil
+}
+
+// maxWriters bounds the connections that write.
+const maxWriters = 4
+
+// afterCancel is how long a canceled statement has to end before its
+// connection is given up.
+const afterCancel = 2 * time.Second
+
+func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
+	d := &database{
+		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger), plans: map[string]plan{},
+		followed: map[string]*followed{}, waiting: map[string]chan struct{}{}, wake: func() {},
+		up: make(chan struct{}),
+	}
+	read := cfg.ReadURL
+	if read == "" {
+		read = cfg.URL
+	}
+	var err error
+	if d.readers, err = pool(read, cfg.MaxOpen); err != nil {
+		return nil, errors.New("url: it cannot be read")
+	}
+	if d.writers, err = pool(cfg.URL, maxWriters); err != nil {
+		d.readers.Close()
+		return nil, errors.New("url: it cannot be read")
+	}
+	if d.triggers() {
+		d.lane.Go("postgres-listen", d.listen)
+	}
+	return d, nil
+}
+
+// pool opens connections as they are needed.
+func pool(url string, n int) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	c.MaxConns, c.MinConns = int32(n), 0
+	settings(&c.ConnConfig.Config)
+	c.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: afterCancel}
+	}
+	return pgxpool.NewWithConfig(context.Background(), c)
+}
+
+// settings have values come in forms that do not depend on the server.
+func settings(c *pgconn.Config) {
+	for name, v := range map[string]string{
+		"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "iso_8601", "bytea_output": "hex", "extra_float_digits": "1",
+		"application_name": "ropewalk", "client_encoding": "UTF8",
+	} {
+		c.RuntimeParams[name] = v
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = 5 * time.Second
+	}
+}
+
+// database is one PostgreSQL database.
+type database struct {
+	cfg     sqldb.Config
+	tracker *sqldb.Tracker
+	lane    *lane.Lane
+	readers *pgxpool.Pool
+	writers *pgxpool.Pool
+	closed  sync.Once
+
+	planMu sync.Mutex
+	plans  map[string]plan // by SQL
+
+	// Of the listener.
+	mu       sync.Mutex
+	live     bool          // it listens
+	up       chan struct{} // is closed when it has tried to; nil afterwards
+	commands []*command    // that it has to carry out
+	wake     func()        // interrupts its waiting
+	waiting  map[string]chan struct{}
+	followed map[string]*followed // by table
+	nonce    atomic.Uint64
+	blind    atomic.Bool // there were tables that cannot be followed
+}
+
+func (d *database) Dialect() *sqlfile.Dialect { return sqlfile.Postgres }
+func (d *database) Style() sqlfile.Style      { return sqlfile.Dollar }
+func (d *database) Tracker() *sqldb.Tracker   { return d.tracker }
+func (d *database) Quote(name string) string  { return pgx.Identifier{name}.Sanitize() }
+func (d *database) triggers() bool            { return d.cfg.Triggers && !d.cfg.ReadOnly }
+
+// Close implements sqldb.Database.
+func (d *database) Close() error {
+	d.closed.Do(func() {
+		d.lane.Close()
+		d.readers.Close()
+		d.writers.Close()
+	})
+	return nil
+}
+
+// Read implements sqldb.Database.
+func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sqldb.Rows) (sqldb.Reads, error) {
+	opts := pgx.TxOptions{AccessMode: pgx.ReadOnly}
+	if len(list) > 1 {
+		opts.IsoLevel = pgx.RepeatableRead
+	}
+	err := d.inTx(ctx, d.readers, opts, func(tx pgx.Tx) error {
+		for i, s := range list {
+			if _, err := query(ctx, tx, s, rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return sqldb.Reads{}, err
+}
+
+// inTx runs f in a transaction, once more if only a plan was out of date.
+func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions, f func(tx pgx.Tx) error) error {
+	err := pgx.BeginTxFunc(ctx, p, opts, f)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "0A000" && e.Routine == "RevalidateCachedQuery" {
+		err = pgx.BeginTxFunc(ctx, p, opts, f)
+	}
+	return fault(ctx, err)
+}
+
+// query runs a statement and encodes its rows.
+func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (affected int64, err error) {
+	args := append(make([]any, 0, len(s.Args)+1), pgx.QueryResultFormats{pgx.TextFormatCode})
+	for _, a := range s.Args {
+		args = append(args, argument(a))
+	}
+	to.Reset()
+	rows, err := tx.Query(ctx, s.SQL, args...)
+	if err != nil {
+		return 0, fault2(err, s.SQL)
+	}
+	defer rows.Close()
+	e := newEncoder(tx.Conn().TypeMap(), rows.FieldDescriptions())
+	if len(e.columns) > 0 {
+		if err := to.SetColumns(e.columns); err != nil {
+			return 0, err
+		}
+	}
+	for rows.Next() {
+		if err := to.Begin(); err != nil {
+			if errors.Is(err, sqldb.ErrStop) {
+				return 0, nil
+			}
+			return 0, err
+		}
+		for i, v := range rows.RawValues() {
+			e.value(to, i, v)
+		}
+		if err := to.End(); err != nil {
+			return 0, err
+		}
+	}
+	rows.Close()
+	return rows.CommandTag().RowsAffected(), fault2(rows.Err(), s.SQL)
+}
+
+// argument makes a text of a value, which PostgreSQL reads as what the place
+// where it stands asks for.
+func argument(a any) any {
+	switch a := a.(type) {
+	case bool:
+		return strconv.FormatBool(a)
+	case int64:
+		return strconv.FormatInt(a, 10)
+	case json.Number:
+		return a.String()
+	case sqldb.Date:
+		return a.Text()
+	}
+	return a
+}
+
+// Write implements sqldb.Database.
+func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
+	if d.cfg.ReadOnly {
+		return &sqldb.Fault{
+			Code: message.CodeForbidden, Message: "the database " + d.cfg.Name + " is read-only",
+			Hint: "Its settings say so: readOnly.",
+		}
+	}
+	nonce, told := d.expect()
+	defer d.forget(nonce)
+	err := d.inTx(ctx, d.writers, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if err := f(&transaction{tx: tx}); err != nil {
+			return err
+		}
+		if nonce == "" {
+			return nil
+		}
+		_, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", object, nonce)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.settle(ctx, told)
+	return nil
+}
+
+// maxSettle is how long Write waits for news of itself.
+const maxSettle = 2 * time.Second
+
+// settle waits until the listener has heard of a transaction, and so of all
+// that its triggers told.
+func (d *database) settle(ctx context.Context, told <-chan struct{}) {
+	if told == nil || d.blind.Load() {
+		d.tracker.All()
+	}
+	if told == nil {
+		return
+	}
+	late := time.NewTimer(maxSettle)
+	defer late.Stop()
+	select {
+	case <-told:
+	case <-ctx.Done():
+	case <-late.C:
+		d.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a database tells late of changes", slog.Duration("after", maxSettle))
+		d.tracker.All()
+	}
+}
+
+type transaction struct{ tx pgx.Tx }
+
+// Run implements sqldb.Tx.
+func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Rows) (sqldb.Outcome, error) {
+	n, err := query(ctx, t.tx, s, rows)
+	if err != nil {
+		return sqldb.Outcome{}, err
+	}
+	if rows.Columns() != nil && rows.Count() > 0 && !changes(s.SQL) {
+		n = 0 // PostgreSQL counts what a SELECT gives
+	}
+	return sqldb.Outcome{Affected: n}, nil
+}
