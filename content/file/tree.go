@@ -6,7 +6,9 @@
 // A file is read when somebody asks, and its watchers are told when it changes,
 // whoever changed it. Published files are written beside the old one and put in
 // its place, so that nobody ever reads half of one, and are on the disk when
-// publish returns.
+// publish returns. What a crash of the machine may leave of that are files whose
+// names begin with ".ropewalk-". A change that is made through another name of
+// the same file, a hard link, is not noticed.
 //
 // # Addresses
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -268,10 +269,19 @@ func (w *watcher) event(ev fsnotify.Event) {
 		w.mark(x, now, moved)
 	}
 	if len(d.all) > 0 && !w.tree.hidden(name) {
+		// Only a directory or a link gives a listing more to watch; one that has gone
+		// was forgotten above.
+		deeper := ev.Has(fsnotify.Create) && !isPlain(ev.Name)
 		for x := range d.all {
-			w.mark(x, now, moved)
+			w.mark(x, now, deeper)
 		}
 	}
+}
+
+// isPlain reports whether there is a file with nothing below.
+func isPlain(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // lose forgets a directory, if one is watched there, and all below it: other ones
@@ -364,13 +374,18 @@ func tell(list []*watch) {
 	}
 }
 
-// poke tells at once that a name in a directory has changed here.
-func (w *watcher) poke(path, name string) {
+// poke tells at once that a name in a directory, of a directory if isDir is true,
+// has changed here.
+func (w *watcher) poke(path, name string, isDir bool) {
 	w.mu.Lock()
 	var list []*watch
 	if d := w.dirs[path]; d != nil {
 		list = slices.Clone(d.names[name])
+		for _, x := range list {
+			x.rearm = true
+		}
 		for x := range d.all {
+			x.rearm = x.rearm || isDir
 			list = append(list, x)
 		}
 	}
@@ -380,7 +395,6 @@ func (w *watcher) poke(path, name string) {
 		}
 	}
 	for _, x := range list {
-		x.rearm = true
 		w.settle(x)
 	}
 	w.mu.Unlock()

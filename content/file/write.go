@@ -158,14 +158,12 @@ func (w *writing) find() (place, error) {
 }
 
 // told tells those who watch a name, and those who watch what leads there.
-func (w *writing) told(rels ...string) {
+func (w *writing) told(rel string, isDir bool) {
 	top, err := filepath.EvalSymlinks(w.target.mount.dir)
 	if err != nil {
 		return // the root has just gone; its watches are told of that
 	}
-	for _, rel := range rels {
-		w.tree.watcher.poke(filepath.Join(top, filepath.FromSlash(path.Dir(rel))), path.Base(rel))
-	}
+	w.tree.watcher.poke(filepath.Join(top, filepath.FromSlash(path.Dir(rel))), path.Base(rel), isDir)
 }
 
 // write puts the bytes where the path leads.
@@ -207,7 +205,7 @@ func (w *writing) write(ctx context.Context) error {
 		return err
 	}
 	w.created = p.info == nil
-	w.told(p.rel)
+	w.told(p.rel, false)
 	return nil
 }
 
@@ -226,7 +224,7 @@ func (w *writing) mkparents(p place) error {
 	if err := w.root.MkdirAll(dir, newDir); err != nil {
 		return err
 	}
-	w.told(first)
+	w.told(first, true)
 	return w.sync(path.Dir(first))
 }
 
@@ -256,7 +254,7 @@ func (w *writing) writeFresh(p place) error {
 		if w.created = true; n > 0 {
 			w.path = fmt.Sprintf("%s(%d)%s", shown, n, ext)
 		}
-		w.told(rel)
+		w.told(rel, false)
 		return nil
 	}
 	e := message.NewError(message.CodeConflict, fmt.Sprintf("there are too many copies of %.300s", w.target.path), "Use another name.")
@@ -343,7 +341,7 @@ func (w *writing) remove(dir bool) error {
 	if err := w.root.Remove(p.link); err != nil {
 		return err
 	}
-	w.told(p.link)
+	w.told(p.link, p.info.IsDir())
 	return w.sync(path.Dir(p.link))
 }
 
@@ -367,7 +365,7 @@ func (w *writing) mkdir() error {
 		return err
 	}
 	w.created = true
-	w.told(p.rel)
+	w.told(p.rel, true)
 	return w.sync(path.Dir(p.rel))
 }
 
