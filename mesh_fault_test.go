@@ -60,7 +60,7 @@ func (w *town) found(names ...string) {
 // one starts one node without listeners.
 func (w *town) one(name string) *ropewalk.Node {
 	w.t.Helper()
-	n, err := ropewalk.New(ropewalk.Config{Name: name, Backplane: w.net.Node(), Logger: slog.New(slog.DiscardHandler), Allow: ropewalk.AllowAll})
+	n, err := ropewalk.New(ropewalk.Config{Name: name, Backplane: w.net.Node(), Logger: slog.New(slog.DiscardHandler), Allow: ropewalk.AllowAll, Topics: topics})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -234,6 +234,26 @@ func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
 	return match, nil
 }
 
+// Owner is the server that [Exchange.Open] would choose now.
+func (x *Exchange) Owner(to string) (route.Endpoint, error) {
+	req := &route.Request{Message: message.Message{Verb: message.VerbSubscribe, To: []byte(to)}, Peer: x.Local()}
+	addr, match, err := x.findTopic(req)
+	if err != nil {
+		return nil, err
+	}
+	if len(match.Endpoints) == 1 {
+		return match.Endpoints[0], nil
+	}
+	req.Address = addr
+	owned(req, &match)
+	req.Matched(match)
+	sel, err := req.Selection()
+	if err != nil {
+		return nil, err
+	}
+	return x.strategies.Choose(sel, match, req.Peer.ID())
+}
+
 // chooseOwner picks the server of a topic, and has its node visited.
 func (x *Exchange) chooseOwner(ctx context.Context, req *route.Request, res route.Responder) {
 	addr, match, err := x.findTopic(req)

@@ -37,6 +37,7 @@ func (t *topic) reopen() {
 	}
 	t.turn++
 	turn := t.turn
+	old, had := t.up, t.open
 	t.began = time.Now()
 	o := options{Params: t.params}
 	if t.info.Events && t.epoch != "" {
@@ -44,11 +45,15 @@ func (t *topic) reopen() {
 	}
 	t.open = false
 	t.mu.Unlock()
+	if had { // it has moved
+		old.Close(errUnwatched)
+	}
+	owner, _ := t.hub.x.Owner(t.to)
 	up := t.hub.x.Open(t.to, o.body(), t.who, tap{t, turn})
 	t.mu.Lock()
 	stays := t.state != over && t.turn == turn
 	if stays {
-		t.up, t.open = up, true
+		t.up, t.open, t.owner = up, true, owner
 	}
 	t.mu.Unlock()
 	if !stays {
@@ -83,7 +88,7 @@ func (t *topic) lose(err *message.Error, turn int) {
 	t.fails++
 	if !t.info.Events && t.state == broken && t.fails == patience {
 		t.changed(faultEvent(t.epoch, err))
-		t.state = broken // it is not what the owner says
+		t.state, t.fails = broken, patience // it is not what the owner says
 	}
 	wait := min(firstRetry<<min(t.fails, 10), lastRetry)
 	if t.fails == 1 {
@@ -121,15 +126,14 @@ func (h *Hub) retry(t *topic, wait time.Duration) {
 func (h *Hub) repair(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	_, changed := h.x.Table().Version()
 	for {
-		var changed <-chan struct{}
 		due, next := h.due(time.Now(), false)
 		for _, t := range due {
 			t.reopen()
 		}
 		if next > 0 {
 			timer.Reset(next)
-			_, changed = h.x.Table().Version()
 		}
 		select {
 		case <-ctx.Done():
@@ -137,10 +141,53 @@ func (h *Hub) repair(ctx context.Context) {
 		case <-h.wake:
 		case <-timer.C:
 		case <-changed:
+			_, changed = h.x.Table().Version() // before it is looked at
 			due, _ := h.due(time.Now(), true)
 			for _, t := range due {
 				t.reopen()
 			}
+			h.follow()
+			if !pause(ctx, settle) {
+				return
+			}
+		}
+	}
+}
+
+// settle is how often at most it is looked where the owners of topics are:
+// routes come many at a time.
+const settle = 20 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// follow opens those topics anew that have another owner now, because a server
+// has come. What is published goes there from now on.
+func (h *Hub) follow() {
+	h.mu.Lock()
+	list := make([]*topic, 0, len(h.topics))
+	for _, t := range h.topics {
+		list = append(list, t)
+	}
+	h.mu.Unlock()
+	for _, t := range list {
+		owner, err := h.x.Owner(t.to)
+		if err != nil {
+			continue
+		}
+		t.mu.Lock()
+		moved := t.open && t.owner != owner
+		t.mu.Unlock()
+		if moved {
+			t.reopen()
 		}
 	}
 }

@@ -36,11 +36,13 @@ type topic struct {
 	epoch    string
 	newest   *frame // of state: what is there now
 	past     history[*frame]
-	began    time.Time // when it was opened last
-	fails    int       // how often that failed since it was live
+	before   map[string]uint64 // last offsets of epochs that are over
+	began    time.Time         // when it was opened last
+	fails    int               // how often that failed since it was live
 	up       exchange.Opening
 	open     bool // up is set
-	turn     int  // counts openings: what belongs to an old one does not count
+	owner    route.Endpoint
+	turn     int // counts openings: what belongs to an old one does not count
 }
 
 type state uint8
@@ -214,8 +216,9 @@ func (t *topic) part(b route.Body, turn int) {
 // changed takes a new content. t.mu is held.
 func (t *topic) changed(e *event) {
 	old := t.newest
-	if old != nil && t.state == broken && old.same(e) && old.fault {
-		e = old.event // the new owner has nothing better
+	if old != nil && old.same(e) { // a new owner begins with what there is
+		t.arrived()
+		return
 	}
 	t.epoch = e.epoch
 	t.newest = newFrame(e, t.id)
@@ -255,15 +258,31 @@ func (t *topic) resume(e *event) {
 		return // nothing is missing
 	}
 	first := t.epoch == ""
+	t.remember()
 	t.epoch = e.epoch
-	t.past.begin(e.offset)
+	t.past.begin(max(e.offset, t.before[e.epoch]))
 	if first {
 		return
 	}
 	for _, w := range t.watchers {
-		w.offset = e.offset
+		w.offset = t.past.floor
 		t.tellGap(w)
 	}
+}
+
+// maxBefore is of how many epochs it is remembered how far they were seen.
+const maxBefore = 8
+
+// remember keeps how far the events of this epoch were seen: its owner may be
+// the owner again.
+func (t *topic) remember() {
+	if t.epoch == "" {
+		return
+	}
+	if t.before == nil || len(t.before) >= maxBefore {
+		t.before = make(map[string]uint64, 1)
+	}
+	t.before[t.epoch] = t.past.last
 }
 
 // arrived makes the topic live. t.mu is held.
