@@ -324,13 +324,15 @@ func (b *batch) write(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		dir, err := b.o.writeLoose(h, l)
+		dir, made, err := b.o.writeLoose(h, l)
 		if err != nil {
 			return fmt.Errorf("write object: %w", err)
 		}
 		if dir != "" {
 			dirs[dir] = true
-			dirs[filepath.Dir(dir)] = true // where dir itself may be new
+		}
+		if made {
+			dirs[filepath.Dir(dir)] = true
 		}
 	}
 	for dir := range dirs {
@@ -343,21 +345,27 @@ func (b *batch) write(ctx context.Context) error {
 }
 
 // writeLoose writes one object, and returns the directory to sync, or "" if it
-// is there already.
-func (o *objects) writeLoose(h plumbing.Hash, l loose) (string, error) {
+// is there already, and whether that is new.
+func (o *objects) writeLoose(h plumbing.Hash, l loose) (in string, made bool, err error) {
 	name := h.String()
 	dir := filepath.Join(o.dir, "objects", name[:2])
 	path := filepath.Join(dir, name[2:])
 	now := time.Now()
 	if os.Chtimes(path, now, now) == nil { // fresh again, so that no gc takes it away
-		return "", nil
+		return "", false, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as git does: others may read
-		return "", err
+	var f *os.File
+	for range 3 { // a gc may remove the empty directory at this moment
+		err = os.Mkdir(dir, 0o755) //nolint:gosec // as git does: others may read
+		if made = made || err == nil; err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", made, err
+		}
+		if f, err = os.CreateTemp(dir, "tmp_obj_"); !errors.Is(err, fs.ErrNotExist) { // git gc removes what is called so and old
+			break
+		}
 	}
-	f, err := os.CreateTemp(dir, "tmp_obj_") // git gc removes what is called so and old
 	if err != nil {
-		return "", err
+		return "", made, err
 	}
 	err = errors.Join(writeObject(f, l), f.Chmod(0o444), f.Sync(), f.Close())
 	if err == nil {
@@ -365,12 +373,9 @@ func (o *objects) writeLoose(h plumbing.Hash, l loose) (string, error) {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		if errors.Is(err, fs.ErrNotExist) { // a gc has removed the empty directory
-			return "", fmt.Errorf("the directory was removed: %w", err)
-		}
-		return "", err
+		return "", made, err
 	}
-	return dir, nil
+	return dir, made, nil
 }
 
 func writeObject(w io.Writer, l loose) error {
