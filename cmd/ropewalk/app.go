@@ -46,6 +46,11 @@ type grammar struct {
 	Gather gatherCmd `cmd:"" group:"use" help:"Ask every server of an address and print all answers."`
 	Send   sendCmd   `cmd:"" group:"use" help:"Send a message to a client or a service."`
 
+	Watch   watchCmd   `cmd:"" group:"use" help:"Show the content or events of a topic as they come."`
+	Get     getCmd     `cmd:"" group:"use" help:"Print the content of a topic as it is now."`
+	Publish publishCmd `cmd:"" group:"use" help:"Give a topic a new content or event."`
+	Ls      lsCmd      `cmd:"" group:"use" help:"List a directory of contents."`
+
 	Nodes      nodesCmd      `cmd:"" group:"look" help:"List the nodes of the mesh."`
 	Drain      drainCmd      `cmd:"" group:"look" help:"Have a node take no new calls, so that it can be stopped."`
 	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, by whom, and where."`
