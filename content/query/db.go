@@ -328,12 +328,18 @@ type located struct {
 
 func (l *located) Unwrap() error { return l.error }
 
+// bounds are the words of statements that begin or end transactions.
+var bounds = []string{"BEGIN", "START", "COMMIT", "ROLLBACK", "END", "ABORT", "SAVEPOINT", "RELEASE"}
+
 func (b *DB) runAll(ctx context.Context, tx sqldb.Tx, f *sqlfile.File, sets []params, r *Result) error {
 	var all []json.RawMessage
 	size := 0
 	for _, p := range sets {
 		var last *sqldb.Rows
 		for _, s := range f.Statements {
+			if slices.Contains(bounds, s.Verb) {
+				return b.badQuery(f, s, "", s.Verb+" is not allowed", "All statements of a file are one transaction.")
+			}
 			stmt, rendered, err := b.statement(f, s, p)
 			if err != nil {
 				return err

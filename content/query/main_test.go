@@ -27,6 +27,7 @@ type program struct{ m *testing.M }
 
 func (p *program) Run() int {
 	defer postgres.Stop()
+	defer mariadb.Stop()
 	return p.m.Run()
 }
 

@@ -193,7 +193,7 @@ func MariaDB() (*Server, error) {
 	s.name, s.ready = server, "ready for connections"
 	s.args = []string{
 		"--no-defaults", "--datadir=" + data, "--socket=" + s.Socket(), "--pid-file=" + filepath.Join(s.Dir, "pid"),
-		"--skip-networking", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--max-connections=200",
+		"--skip-networking", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M", "--max-connections=200",
 	}
 	if err := s.setup(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
 		return nil, err
