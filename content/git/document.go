@@ -206,18 +206,9 @@ func rawBody(at string, c content.Content) (fileBody, error) {
 	if c.ContentType != "" {
 		return fileBody{data: c.Body}, nil
 	}
-	var in map[string]json.RawMessage
-	if json.Unmarshal(c.Body, &in) != nil || in["base64"] == nil {
+	text, in := base64Of(c.Body)
+	if in == nil {
 		return fileBody{data: c.Body}, nil // a JSON file
-	}
-	for key := range in {
-		if key != "base64" && key != "noOverwrite" && key != "parents" {
-			return fileBody{data: c.Body}, nil // the same
-		}
-	}
-	var text string
-	if json.Unmarshal(in["base64"], &text) != nil {
-		return fileBody{data: c.Body}, nil
 	}
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -228,6 +219,20 @@ func rawBody(at string, c content.Content) (fileBody, error) {
 		return body, invalid("noOverwrite", "noOverwrite is neither true nor false", "")
 	}
 	return body, nil
+}
+
+// base64Of returns the text in {"base64":…} with what else is in the object, or
+// nil for any other JSON.
+func base64Of(body []byte) (text string, in map[string]json.RawMessage) {
+	if json.Unmarshal(body, &in) != nil || in["base64"] == nil || json.Unmarshal(in["base64"], &text) != nil {
+		return "", nil
+	}
+	for key := range in {
+		if key != "base64" && key != "noOverwrite" && key != "parents" {
+			return "", nil
+		}
+	}
+	return text, in
 }
 
 // keepComments returns old with what differs from plain replaced, so that the

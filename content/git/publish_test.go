@@ -234,6 +234,10 @@ func TestSettings(t *testing.T) {
 	dir := t.TempDir()
 	run(t, dir, "init", "-b", "main", "tree")
 	run(t, dir, "init", "--object-format=sha256", "sha256")
+	run(t, dir, "init", "--bare", "shallow")
+	if err := os.WriteFile(filepath.Join(dir, "shallow", "shallow"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +247,7 @@ func TestSettings(t *testing.T) {
 		"repository 1":        {Repository: filepath.Join(dir, "file")},
 		"repository 2":        {Repository: dir},
 		"repository 3":        {Repository: filepath.Join(dir, "sha256")},
+		"repository 4":        {Repository: filepath.Join(dir, "shallow")},
 		"branch":              {Repository: filepath.Join(dir, "tree")},
 		"branch 1":            {Repository: good, Branch: "a..b"},
 		"maxFile":             {Repository: good, MaxFile: -1},

@@ -193,11 +193,11 @@ func (r *remote) pushAll(ctx context.Context) (*Result, error) {
 		if err != nil {
 			return nil, r.note(ctx, err)
 		}
-		if head.IsZero() {
-			return &Result{}, r.note(ctx, nil)
+		var refused error
+		if !head.IsZero() {
+			refused = r.send(ctx)
 		}
-		refused := r.send(ctx)
-		if refused == nil {
+		if refused == nil && !head.IsZero() {
 			return &Result{Commit: head.String(), Changed: true}, r.note(ctx, nil)
 		}
 		// Was it because the remote is ahead? Then it can be helped.
@@ -209,8 +209,8 @@ func (r *remote) pushAll(ctx context.Context) (*Result, error) {
 		if err != nil {
 			return nil, r.note(ctx, err)
 		}
-		if res.Commit == head.String() { // nothing came of it: the remote does not want it
-			return nil, r.note(ctx, refused)
+		if res.Commit == hashText(head) { // nothing came of it: the remote does not want it
+			return res, r.note(ctx, refused)
 		}
 	}
 	return nil, r.note(ctx, down("the remote moves faster than can be pushed", "", nil))
@@ -552,19 +552,11 @@ func (s *remoteStorage) SetReference(ref *plumbing.Reference) error {
 	return s.refs.set(context.Background(), ref.Name().String(), ref.Hash())
 }
 
-// CheckAndSetReference implements storer.ReferenceStorer.
-func (s *remoteStorage) CheckAndSetReference(ref, old *plumbing.Reference) error {
-	if old == nil {
-		return s.SetReference(ref)
-	}
-	if ref.Type() != plumbing.HashReference {
-		return fmt.Errorf("%s is symbolic", ref.Name())
-	}
-	err := s.refs.update(context.Background(), ref.Name().String(), old.Hash(), ref.Hash())
-	if errors.Is(err, errMoved) {
-		return storage.ErrReferenceHasChanged
-	}
-	return err
+// CheckAndSetReference implements storer.ReferenceStorer. The only refs that the
+// library writes say what the remote was when it was last asked; another process
+// that asks at the same time is as right.
+func (s *remoteStorage) CheckAndSetReference(ref, _ *plumbing.Reference) error {
+	return s.SetReference(ref)
 }
 
 var _ storage.Storer = (*remoteStorage)(nil)

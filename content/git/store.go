@@ -146,6 +146,9 @@ func checkRepository(set *Settings, dir string, worktree bool) error {
 	case strings.Contains(low, "objectformat"):
 		return wrong("repository", "does not use SHA-1", "Make it anew with --object-format=sha1.")
 	}
+	if _, err := os.Stat(filepath.Join(dir, "shallow")); err == nil {
+		return wrong("repository", "is a shallow clone", "Fetch the whole history: git fetch --unshallow.")
+	}
 	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
 	if err != nil {
 		return wrong("repository", "has no HEAD: "+reason(err), "")
