@@ -19,12 +19,17 @@ var floors = [][]string{
 	{"session"},
 	{"session/token", "session/keeper"},
 	{"session/keeper/keepertest", "session/natskv"},
-	{"route", "schema"},
+	{"route", "schema", "topic/delta"},
 	{"call", "service", "middleware", "audit", "policy"},
 	{"login", "login/drivers"},
+	{"content"},
+	{"content/file", "content/web", "content/query/sqldb", "content/query/sqlfile", "content/script/engine"},
+	{"content/query", "content/script", "content/git", "content/query/sqlite", "content/query/postgres", "content/query/mysql"},
+	{"content/contenttest", "content/query/drivers"},
+	{"content/standard"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
-	{"nodeapi", "client", "mesh/natsplane", "mesh/line"},
+	{"nodeapi", "topic", "client", "mesh/natsplane", "mesh/line"},
 	{"."},
 	{"config", "console", "ropewalktest"},
 	{"examples/hello/hello"},
@@ -35,12 +40,13 @@ var floors = [][]string{
 var strangers = map[string][]string{
 	"dialect/native": {"exchange", "edge", "route"},
 	"edge":           {"route", "call", "service", "middleware", "exchange"},
-	"client":         {"edge", "exchange", "nodeapi"},
+	"client":         {"edge", "exchange", "nodeapi", "topic"},
 	"exchange":       {"edge", "dialect/native", "mesh"},
 	"mesh":           {"edge", "dialect/native", "exchange", "call", "service", "middleware"},
 	"mesh/natsplane": {"route", "exchange"},
 	"mesh/line":      {"route", "exchange"},
-	".":              {"mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
+	"topic":          {"content", "edge", "dialect/native", "mesh", "nodeapi"},
+	".":              {"content/standard", "mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
 }
 
 type pkg struct {
