@@ -95,8 +95,9 @@ func (w *Web) do(ctx context.Context, o order) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		res, err := w.send(ctx, o, rule)
 		if err != nil {
+			err = w.failed(ctx, o.to, err) // which looks at ctx
 			end()
-			return nil, w.failed(ctx, o.to, err)
+			return nil, err
 		}
 		next, redirected, err := o.redirect(res)
 		if !redirected {
@@ -107,8 +108,9 @@ func (w *Web) do(ctx context.Context, o order) (*http.Response, error) {
 			err = errRedirects
 		}
 		if err != nil {
+			err = w.failed(ctx, o.to, err) // which looks at ctx
 			end()
-			return nil, w.failed(ctx, o.to, err)
+			return nil, err
 		}
 		if rule, err = w.find(next.method, next.to); err != nil {
 			end()

@@ -44,8 +44,7 @@ func errRedirected(from *target, why error) *message.Error {
 // failed makes an error for users of one that a request ended with. The text of
 // the latter may have addresses and secrets in it; it is for the log only.
 func (w *Web) failed(ctx context.Context, t *target, err error) error {
-	var known *message.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*message.Error](err); ok {
 		return known
 	}
 	e := w.explain(ctx, t, err)
@@ -75,7 +74,8 @@ func (w *Web) explain(ctx context.Context, t *target, err error) *message.Error 
 	case errors.Is(err, errEncoding):
 		return down("the answer of " + host + " is packed in a way that was not asked for")
 	case errors.Is(context.Cause(ctx), errSlow):
-		return message.NewError(message.CodeSourceDown, fmt.Sprintf("%s did not answer within %v", host, w.timeout), `Try again later, or raise the setting "timeout".`)
+		return message.NewError(message.CodeSourceDown, fmt.Sprintf("%s did not answer within %v", host, w.timeout),
+			`Try again later, or raise the setting "timeout".`)
 	case errors.Is(context.Cause(ctx), errClosed):
 		return closedError()
 	case ctx.Err() != nil:

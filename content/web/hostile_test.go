@@ -148,11 +148,12 @@ func TestRedirects(t *testing.T) {
 		{"POST", 307, "/x", "POST body hunter2 mine"},
 		{"POST", 308, second.URL, "POST body "},
 	} {
-		_, got, err := do(t, w, c.method, fmt.Sprintf("%s/%d?to=%s", first.URL, c.status, url.QueryEscape(c.to)), mine, strings.NewReader("body"))
-		if c.method == "GET" {
-			c.want = strings.Replace(c.want, "GET ", "GET body", 1) // of GET the body is sent on, if there is one
+		var body io.Reader
+		if c.method == "POST" {
+			body = strings.NewReader("body")
 		}
-		if err != nil || strings.TrimSpace(got) != strings.TrimSpace(c.want) && strings.TrimSpace(got) != strings.TrimSpace(strings.Replace(c.want, "GET body", "GET ", 1)) {
+		_, got, err := do(t, w, c.method, fmt.Sprintf("%s/%d?to=%s", first.URL, c.status, url.QueryEscape(c.to)), mine, body)
+		if err != nil || strings.TrimSpace(got) != strings.TrimSpace(c.want) {
 			t.Errorf("%s %d to %s: got %q, %v; want %q", c.method, c.status, c.to, got, err, c.want)
 		}
 	}

@@ -193,10 +193,10 @@ func (r *resource) read(res *http.Response) (content.Content, error) {
 	}
 	kind, given, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	switch {
-	case err != nil:
-		kind, given = octets, nil
 	case len(body) == 0 && res.StatusCode == http.StatusNoContent:
 		return content.Content{Body: []byte("null")}, nil
+	case err != nil:
+		kind, given = octets, nil
 	case kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json"):
 		return r.json(body)
 	}

@@ -43,7 +43,7 @@ var (
 	errScheme   = errors.New("the scheme is neither http nor https")
 	errNoHost   = errors.New("there is no host")
 	errUser     = errors.New("there is a user in front of the host")
-	errHost     = errors.New("the host is not written in the usual way: lower case, no dot at the end, numbers of an IP address in full, xn-- for letters beyond ASCII")
+	errHost     = errors.New("the host is not written in the usual way: lower case, no dot at the end, IP addresses in full, xn-- for other letters")
 	errPort     = errors.New("the port is not a number that is left out where it is the usual one")
 	errPath     = errors.New("the path has . or .. segments, backslashes or control characters, encoded or not")
 	errFragment = errors.New("there is a fragment")

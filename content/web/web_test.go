@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,7 +130,7 @@ func TestAnswers(t *testing.T) {
 		{`image/png|hi`, `{"$encoding":"base64"}`, "", `{"base64":"aGk=","contentType":"image/png"}`},
 		{`application/json|[1]`, `{"$encoding":"base64"}`, "", `[1]`},
 	} {
-		got, err := get(t, w, s.URL+"/?answer="+c.answer, c.params)
+		got, err := get(t, w, s.URL+"/?answer="+url.QueryEscape(c.answer), c.params)
 		if err != nil || string(got.Body) != c.body || got.ContentType != c.kind {
 			t.Errorf("%s: got %q %s, %v", c.answer, got.ContentType, got.Body, err)
 		}
