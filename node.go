@@ -118,7 +118,8 @@ func (n *Node) build() error {
 		NodeID: n.id, NodeName: cfg.Name,
 		DefaultTimeout: time.Duration(cfg.Calls.Timeout), MaxTimeout: time.Duration(cfg.Calls.MaxTimeout),
 		MaxCalls: cfg.Limits.Calls, MaxServes: cfg.Limits.Routes,
-		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Topics: n.topics, Strategies: n.strategies, Stack: stack, Unreachable: n.unreachable,
+		Allow: cfg.Allow, Guard: n.exchangeGuard(), Sessions: n.exchangeSessions(), Topics: n.topics,
+		Strategies: n.strategies, Stack: stack, Unreachable: n.unreachable,
 		Logger: n.log, Metrics: exchange.NewMetrics(n.registry),
 	})
 	n.topics.Begin(n.x)

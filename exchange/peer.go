@@ -121,7 +121,8 @@ func (p *Peer) receive(m *message.Message) {
 		p.drain()
 	default:
 		p.Malformed(m, message.NewError(message.CodeUnknownVerb,
-			"a client cannot send "+verb.String(), "The verbs are call, cancel, part, reply, error, send, serve, unserve, get, subscribe, unsubscribe, publish and drain."))
+			"a client cannot send "+verb.String(),
+			"The verbs are call, cancel, part, reply, error, send, serve, unserve, get, subscribe, unsubscribe, publish and drain."))
 	}
 }
 

@@ -227,9 +227,11 @@ func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
 	t := match.Info(nil).Topic
 	switch {
 	case t == nil:
-		return match, message.NewError(message.CodeUnimplemented, addr.String()+" cannot be watched", "It can be called; node:/services tells what can be watched.")
+		return match, message.NewError(message.CodeUnimplemented, addr.String()+" cannot be watched",
+			"It can be called; node:/services tells what can be watched.")
 	case addr.HasWildcard() && !t.Events:
-		return match, message.NewError(message.CodeBadAddress, "only event topics can be watched by a pattern", "Watch one address, or a listing that ends in a slash.")
+		return match, message.NewError(message.CodeBadAddress, "only event topics can be watched by a pattern",
+			"Watch one address, or a listing that ends in a slash.")
 	}
 	return match, nil
 }

@@ -308,7 +308,7 @@ func (h *Hub) Recheck(p *exchange.Peer) {
 func (h *Hub) mayNot(w *watch, p *exchange.Peer) *message.Error {
 	a, err := message.ParseStrict(w.t.to)
 	if err != nil {
-		return nil // it was one when it was subscribed to
+		return message.AsError(err) // it was one when it was subscribed to
 	}
 	if why := p.MayWatch(a); why != nil {
 		return &message.Error{Code: message.CodeRevoked, Message: why.Message, Hint: why.Hint}

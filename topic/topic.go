@@ -334,7 +334,7 @@ func (t *topic) hand(w *watch, f *frame) {
 // held.
 func (t *topic) give(w *watch, g, f *frame) bool {
 	err := w.v.client.Update(&g.m, &g.shared)
-	switch message.CodeOf(err) {
+	switch message.CodeOf(err) { //nolint:exhaustive // of the others nothing follows: the connection is over
 	case "":
 		w.seen, w.offset = f.event, f.offset
 		if t.info.Events {

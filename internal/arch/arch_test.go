@@ -26,12 +26,11 @@ var floors = [][]string{
 	{"content/file", "content/web", "content/query/sqldb", "content/query/sqlfile", "content/script/engine"},
 	{"content/query", "content/script", "content/git", "content/query/sqlite", "content/query/postgres", "content/query/mysql"},
 	{"content/contenttest", "content/query/drivers"},
-	{"content/standard"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
 	{"nodeapi", "topic", "client", "mesh/natsplane", "mesh/line"},
 	{"."},
-	{"config", "console", "ropewalktest"},
+	{"config", "console", "ropewalktest", "content/standard"},
 	{"examples/hello/hello"},
 	{"examples/hello", "examples/login", "cmd/ropewalk"},
 }
@@ -46,7 +45,7 @@ var strangers = map[string][]string{
 	"mesh/natsplane": {"route", "exchange"},
 	"mesh/line":      {"route", "exchange"},
 	"topic":          {"content", "edge", "dialect/native", "mesh", "nodeapi"},
-	".":              {"content/standard", "mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
+	".":              {"mesh/natsplane", "login/drivers"}, // who needs no mesh does not link a NATS server, nor databases
 }
 
 type pkg struct {
