@@ -41,6 +41,27 @@ var (
 // invalid_input for a URL that cannot be read, source_down if the host cannot be
 // reached or takes too long, limit_exceeded.
 func (w *Web) Do(ctx context.Context, req *http.Request) (*http.Response, error) {
+	return w.carryOut(ctx, req, maxRedirects)
+}
+
+// RoundTrip implements [http.RoundTripper], for an http.Client with rules of its
+// own about redirects: it is [Web.Do] without following any, besides that it
+// refuses to follow one from https to http.
+func (w *Web) RoundTrip(req *http.Request) (*http.Response, error) {
+	if by := req.Response; by != nil && by.Request != nil && by.Request.URL != nil && req.URL != nil &&
+		by.Request.URL.Scheme == "https" && req.URL.Scheme != "https" {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, message.NewError(message.CodeSourceDown, by.Request.URL.Host+" redirects from https to http, which is not followed", "")
+	}
+	return w.carryOut(req.Context(), req, 0)
+}
+
+func (w *Web) carryOut(ctx context.Context, req *http.Request, redirects int) (*http.Response, error) {
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
 	if req.URL == nil {
 		return nil, errURL("", errNoHost)
 	}
@@ -48,7 +69,7 @@ func (w *Web) Do(ctx context.Context, req *http.Request) (*http.Response, error)
 	if err != nil {
 		return nil, errURL(req.URL.Redacted(), err)
 	}
-	o := order{method: req.Method, to: t, headers: req.Header.Clone()}
+	o := order{method: req.Method, to: t, headers: req.Header.Clone(), redirects: redirects}
 	if o.method == "" {
 		o.method = http.MethodGet
 	}
@@ -58,7 +79,6 @@ func (w *Web) Do(ctx context.Context, req *http.Request) (*http.Response, error)
 		}
 	}
 	if req.Body != nil {
-		defer func() { _ = req.Body.Close() }()
 		if o.body, err = io.ReadAll(io.LimitReader(req.Body, maxRequest+1)); err != nil {
 			return nil, message.NewError(message.CodeInvalidInput, "the body of the request cannot be read", "Send the body as bytes.")
 		}
@@ -66,15 +86,24 @@ func (w *Web) Do(ctx context.Context, req *http.Request) (*http.Response, error)
 			return nil, message.NewError(message.CodeLimitExceeded, fmt.Sprintf("the request is larger than %d bytes", maxRequest), "Send less at once.")
 		}
 	}
-	return w.do(ctx, o)
+	res, err := w.do(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	// The request that was sent has the headers of the entry in it.
+	made := req.WithContext(ctx)
+	made.URL, made.Response = res.Request.URL, nil
+	res.Request = made
+	return res, nil
 }
 
 // order is a request to be made.
 type order struct {
-	method  string
-	to      *target
-	headers http.Header // of the caller; those of the entry come on top
-	body    []byte
+	method    string
+	to        *target
+	headers   http.Header // of the caller; those of the entry come on top
+	body      []byte
+	redirects int // how many to follow; of 0 they are answers as others
 }
 
 // do carries out an order. The errors are *message.Error.
@@ -100,11 +129,11 @@ func (w *Web) do(ctx context.Context, o order) (*http.Response, error) {
 			return nil, err
 		}
 		next, redirected, err := o.redirect(res)
-		if !redirected {
+		if !redirected || o.redirects == 0 {
 			return w.bound(ctx, o.to, res, end), nil
 		}
 		_ = res.Body.Close()
-		if err == nil && hop == maxRedirects {
+		if err == nil && hop == o.redirects {
 			err = errRedirects
 		}
 		if err != nil {

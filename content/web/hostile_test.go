@@ -235,6 +235,52 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	plain := serve(t, hello)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if to := r.URL.Query().Get("to"); to != "" {
+			http.Redirect(w, r, to, http.StatusFound)
+			return
+		}
+		hello(w, r)
+	}))
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	entry := near(s)
+	entry.Headers = map[string]string{"X-Key": "hunter2"}
+	w := start(t, web.Settings{Allow: []web.Entry{entry, near(plain)}, RootCAs: roots})
+	var seen int
+	client := &http.Client{Transport: w, CheckRedirect: func(*http.Request, []*http.Request) error {
+		seen++
+		return nil
+	}}
+	ask := func(to string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/?to="+url.QueryEscape(to), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client.Do(req)
+	}
+	res, err := ask("/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || string(b) != "hello" || seen != 1 || res.Request.URL.Path != "/x" || res.Request.Header.Get("X-Key") != "" {
+		t.Errorf("got %s, %v; %d redirects; %+v", b, err, seen, res.Request)
+	}
+	for to, code := range map[string]message.Code{plain.URL: message.CodeSourceDown, "https://other.test/": message.CodeForbidden} {
+		res, err := ask(to)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		fails(t, err, code)
+	}
+}
+
 // packed returns n zeros in gzip.
 func packed(t *testing.T, n int) []byte {
 	var b bytes.Buffer

@@ -124,7 +124,10 @@ func (w *Web) open(name string, r *content.Request) (content.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{method: http.MethodGet, to: t, headers: http.Header{"Accept": {"application/json, */*;q=0.8"}}}
+	o := order{
+		method: http.MethodGet, to: t, redirects: maxRedirects,
+		headers: http.Header{"Accept": {"application/json, */*;q=0.8"}},
+	}
 	if p.body != nil {
 		o.method, o.body = http.MethodPost, p.body
 		o.headers.Set("Content-Type", "application/json")
