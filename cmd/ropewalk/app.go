@@ -50,6 +50,7 @@ type grammar struct {
 	Get     getCmd     `cmd:"" group:"use" help:"Print the content of a topic as it is now."`
 	Publish publishCmd `cmd:"" group:"use" help:"Give a topic a new content or event."`
 	Ls      lsCmd      `cmd:"" group:"use" help:"List a directory of contents."`
+	Content contentCmd `cmd:"" group:"use" help:"Look after contents in a Git repository: history, drafts, remote."`
 
 	Nodes      nodesCmd      `cmd:"" group:"look" help:"List the nodes of the mesh."`
 	Drain      drainCmd      `cmd:"" group:"look" help:"Have a node take no new calls, so that it can be stopped."`
@@ -63,7 +64,7 @@ type grammar struct {
 	Versions   versionsCmd   `cmd:"" group:"look" help:"List and change how calls are split among versions of services."`
 	Sessions   sessionsCmd   `cmd:"" group:"look" help:"List and end sessions; tell who you are for a node."`
 	Policy     policyCmd     `cmd:"" group:"look" help:"Test and explain who may do what."`
-	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls or connections."`
+	Bench      benchCmd      `cmd:"" group:"look" help:"Measure a node: calls, connections or topics."`
 
 	Token      tokenCmd      `cmd:"" group:"more" help:"Make, show and check tokens."`
 	Login      loginCmd      `cmd:"" group:"more" help:"Hash passwords; look after users."`

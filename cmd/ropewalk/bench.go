@@ -16,6 +16,7 @@ import (
 type benchCmd struct {
 	Call    benchCallCmd    `cmd:"" help:"Calls a second, and how long they take."`
 	Connect benchConnectCmd `cmd:"" help:"Connections a second, and how long they take."`
+	Topic   benchTopicCmd   `cmd:"" help:"Events to many watchers: deliveries a second, and how long they take."`
 }
 
 // samples collects what happened to many attempts.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/content"
@@ -226,6 +227,38 @@ func TestWatchEventsVerb(t *testing.T) {
 	o = ask(t, url, "", "watch", "log:/a", "--since", "other:7", "--count", "3")
 	wantCode(t, o, exitOK)
 	wantText(t, o.err, "note: events were missed")
+}
+
+func TestBenchTopic(t *testing.T) {
+	t.Parallel()
+	_, url, _ := contentNode(t, "127.0.0.1:0")
+	o := ask(t, url, "", "bench", "topic", "--watchers", "10", "--for", "300ms")
+	wantCode(t, o, exitOK)
+	wantText(t, o.out, "watchers     10, each", "deliveries ", "p99")
+	o = ask(t, url, "", "bench", "topic", "log:/bench", "-c", "3", "--rate", "100", "--for", "200ms", "--json")
+	wantCode(t, o, exitOK)
+	var got struct{ Good, Events, Missed uint64 }
+	if err := json.Unmarshal([]byte(o.out), &got); err != nil || got.Events != 20 || got.Good != 60 || got.Missed != 0 {
+		t.Errorf("%+v, %v: %s", got, err, o.out)
+	}
+	o = ask(t, url, "", "bench", "topic", "nobody:/x", "--for", "1s")
+	wantCode(t, o, exitFailed)
+	wantText(t, o.err, "(no_service)")
+	wantCode(t, ask(t, url, "", "bench", "topic", "-c", "0"), exitUsage)
+}
+
+func TestBenchEvent(t *testing.T) {
+	t.Parallel()
+	b := appendEvent(nil, 12, 128)
+	n, at, ok := readEvent(b)
+	if len(b) != 128 || !json.Valid(b) || n != 12 || !ok || time.Since(at) > time.Minute {
+		t.Errorf("%s: %d, %v, %v", b, n, at, ok)
+	}
+	for _, other := range []string{"", "1", `{"bench":x}`, `{"bench":1}`} {
+		if _, _, ok := readEvent([]byte(other)); ok {
+			t.Errorf("%q is one of ours", other)
+		}
+	}
 }
 
 // TestWatchVerbReconnects has the node stop and come back.
