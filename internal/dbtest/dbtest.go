@@ -39,13 +39,13 @@ type Server struct {
 
 // Skip skips the test if err is ErrMissing, but on CI; it fails with any other
 // error.
-func Skip(t testing.TB, err error) {
-	t.Helper()
+func Skip(tb testing.TB, err error) {
+	tb.Helper()
 	if errors.Is(err, ErrMissing) && os.Getenv("CI") == "" {
-		t.Skipf("%v (apt-get install postgresql mariadb-server); this test is skipped", err)
+		tb.Skipf("%v (apt-get install postgresql mariadb-server); this test is skipped", err)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -88,7 +88,7 @@ func prepare(account string) (*Server, error) {
 
 // setup runs a program that makes the data.
 func (s *Server) setup(name string, args ...string) error {
-	c := exec.Command(name, args...) //nolint:noctx // it ends by itself
+	c := exec.Command(name, args...) //nolint:noctx,gosec // it ends by itself; the names are of this package
 	c.SysProcAttr, c.Dir = s.attr, s.Dir
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, out)
@@ -102,7 +102,7 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	s.cmd = exec.Command(s.name, s.args...) //nolint:noctx // Stop ends it
+	s.cmd = exec.Command(s.name, s.args...) //nolint:noctx,gosec // Stop ends it; likewise
 	s.cmd.SysProcAttr, s.cmd.Dir, s.cmd.Stderr = s.attr, s.Dir, w
 	err = s.cmd.Start()
 	_ = w.Close()
@@ -222,10 +222,10 @@ type Shared struct {
 func Share(start func() (*Server, error)) *Shared { return &Shared{start: start} }
 
 // Get returns the server; it skips the test if it is not installed.
-func (s *Shared) Get(t testing.TB) *Server {
-	t.Helper()
+func (s *Shared) Get(tb testing.TB) *Server {
+	tb.Helper()
 	s.once.Do(func() { s.s, s.err = s.start() })
-	Skip(t, s.err)
+	Skip(tb, s.err)
 	return s.s
 }
 

@@ -101,7 +101,8 @@ func class(f *sqldb.Fault, e *pgconn.PgError) {
 	case strings.HasPrefix(code, "42"), strings.HasPrefix(code, "0A"), strings.HasPrefix(code, "26"), strings.HasPrefix(code, "2B"),
 		strings.HasPrefix(code, "25"), strings.HasPrefix(code, "39"), strings.HasPrefix(code, "38"):
 		f.Code, f.Message, f.Hint = message.CodeBadContent, e.Message, "Correct the SQL."
-	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "08"), strings.HasPrefix(code, "28"), strings.HasPrefix(code, "3D"):
+	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "08"),
+		strings.HasPrefix(code, "28"), strings.HasPrefix(code, "3D"):
 		f.Code, f.Message, f.Hint = message.CodeSourceDown, "the database takes no connection", "Is the server running, and are url and account right?"
 	case strings.HasPrefix(code, "54"):
 		f.Code, f.Message = message.CodeLimitExceeded, e.Message

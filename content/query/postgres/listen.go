@@ -318,7 +318,7 @@ func (d *database) install(ctx context.Context, c *pgx.Conn, t table) (bool, err
 			continue // another node made the function at the same moment
 		}
 		d.cfg.Logger.LogAttrs(ctx, slog.LevelWarn,
-			"a table does not tell of changes: triggers cannot be installed, so its queries are polled; give the account the right TRIGGER, and CREATE on its schema",
+			"no triggers can be put on a table, so its queries are polled; give the account the right TRIGGER on it, and CREATE on its schema",
 			slog.String("table", t.name), slog.Any("err", err))
 		_, err = c.Exec(ctx, "SELECT pg_advisory_unlock_shared($1::int4, $2::int4)", lockClass, int32(t.oid))
 		return false, err

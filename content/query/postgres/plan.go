@@ -159,7 +159,8 @@ func resolve(ctx context.Context, tx pgx.Tx, names []string) ([]table, error) {
 	rows, err := tx.Query(ctx, `WITH RECURSIVE t(oid) AS (
 			SELECT to_regclass(n)::oid FROM unnest($1::text[]) n
 			UNION SELECT i.inhparent FROM pg_inherits i JOIN t ON i.inhrelid = t.oid)
-		SELECT c.oid, quote_ident(s.nspname) || '.' || quote_ident(c.relname), c.relkind::text IN ('r', 'p') AND s.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT c.relpersistence = 't'
+		SELECT c.oid, quote_ident(s.nspname) || '.' || quote_ident(c.relname),
+			c.relkind::text IN ('r', 'p') AND s.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT c.relpersistence = 't'
 		FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace s ON s.oid = c.relnamespace`, names)
 	if err != nil {
 		return nil, err

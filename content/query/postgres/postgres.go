@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -99,12 +100,10 @@ func pool(url string, n int) (*pgxpool.Pool, error) {
 
 // settings have values come in forms that do not depend on the server.
 func settings(c *pgconn.Config) {
-	for name, v := range map[string]string{
+	maps.Copy(c.RuntimeParams, map[string]string{
 		"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "iso_8601", "bytea_output": "hex", "extra_float_digits": "1",
 		"application_name": "ropewalk", "client_encoding": "UTF8",
-	} {
-		c.RuntimeParams[name] = v
-	}
+	})
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second
 	}

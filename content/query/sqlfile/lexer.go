@@ -276,12 +276,18 @@ func (l *lexer) colon() error {
 	}
 	start, before := l.pos, l.peek(-1)
 	end := l.pos + n
+	if end < len(l.src) && !l.d.casts && (isDigit(l.src[end]) || l.src[end] >= 0x80) {
+		return at(l.src, start, "this is no name of a parameter", "Names are made of a to z, digits and _, and do not begin with a digit.")
+	}
 	if end >= len(l.src) || !isName(l.src[end]) || isDigit(l.src[end]) {
 		l.pos = end
 		return nil // an operator such as :=
 	}
 	for end < len(l.src) && isName(l.src[end]) {
 		end++
+	}
+	if end < len(l.src) && (l.src[end] >= 0x80 || l.src[end] == '$') {
+		return at(l.src, end, "this is no name of a parameter", "Names are made of a to z, digits and _, and do not begin with a digit.")
 	}
 	name := l.src[start+n : end]
 	if kind == Value && l.d.casts && start > 0 && (isWord(before) || before == ']' || before == ')' || before == '"') {

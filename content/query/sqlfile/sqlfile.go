@@ -40,7 +40,7 @@ type Dialect struct {
 
 // The dialects.
 var (
-	SQLite   = &Dialect{brackets: true, backticks: true, signs: "?@$"}
+	SQLite   = &Dialect{brackets: true, backticks: true, signs: "?@$#"}
 	Postgres = &Dialect{dollars: true, nested: true, casts: true, signs: "$"}
 	MySQL    = &Dialect{backticks: true, hashes: true, backslash: true, dashBlank: true, signs: "?"}
 )
