@@ -21,7 +21,7 @@ const (
 	maxHidden = 100      // names that a listing leaves out
 	maxShown  = 64 << 10 // bytes of a file that a listing shows
 	maxCopies = 1000     // of name(1).ext
-	codeEnds  = ".sql .js .mjs .ts .mts"
+	codeEnds  = ".sql .js .mjs .cjs .jsx .ts .mts .cts .tsx"
 	errParams = "the parameters cannot be read"
 )
 
