@@ -146,3 +146,92 @@ func TestFaultOwnerOfEventsLost(t *testing.T) {
 		w.net.Reconnect(owner.ID())
 	})
 }
+
+// What was published to a topic with nothing behind it outlives its owner, as
+// long as somebody watches it somewhere else.
+func TestFaultOwnerOfStateLost(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *town) {
+		w.found("a", "b", "c")
+		const address = "state:/x"
+		w.offer(address, 3)
+		owner := w.ownerOf(w.nodes[0], address)
+		var alive []*ropewalk.Node
+		for _, n := range w.nodes {
+			if n != owner {
+				alive = append(alive, n)
+			}
+		}
+		publish(t, alive[0], address, 7)
+		x := alive[0].Watch(t.Context(), address)
+		if u := next(t, x); string(u.Body) != "7" {
+			t.Fatalf("%s", u.Body)
+		}
+		w.net.Disconnect(owner.ID())
+		eventually(t, "the next owner has it", func() bool {
+			u, err := alive[1].Get(t.Context(), address)
+			return err == nil && string(u.Body) == "7"
+		})
+		publish(t, alive[1], address, 8)
+		if u := next(t, x); string(u.Body) != "8" {
+			t.Fatalf("%s, %v", u.Body, u.Fault)
+		}
+		_ = x.Close()
+		w.net.Reconnect(owner.ID())
+	})
+}
+
+// offer waits until all nodes know that so many offer an address.
+func (w *town) offer(address string, servers int) {
+	w.t.Helper()
+	eventually(w.t, "all know who offers "+address, func() bool {
+		for _, n := range w.nodes {
+			if serversOf(n, address) != servers {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Topics move to nodes that come, and nobody misses an event for it.
+func TestEventsWhileNodesCome(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *town) {
+		w.found("a", "b")
+		addresses := make([]string, 5)
+		watches := make([]*call.Watch, 2*len(addresses))
+		for i := range addresses {
+			addresses[i] = fmt.Sprintf("prices:/%d", i)
+			w.offer(addresses[i], 2)
+			for j := range 2 {
+				watches[2*i+j] = w.nodes[j].Watch(t.Context(), addresses[i], call.WithBuffer(1000))
+				ready(t, watches[2*i+j])
+			}
+		}
+		const events = 300
+		for i := 1; i <= events; i++ {
+			if i%50 == 0 && len(w.nodes) < 6 {
+				w.one(fmt.Sprint("n", i))
+			}
+			for j, address := range addresses {
+				publish(t, w.nodes[(i+j)%2], address, i)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		moved := false
+		for _, x := range watches {
+			for want := 1; want <= events; want++ {
+				u := next(t, x)
+				if u.Gap || string(u.Body) != fmt.Sprint(want) {
+					t.Fatalf("%s: %s, gap %v, want %d", x.Address(), u.Body, u.Gap, want)
+				}
+				moved = moved || want > 1 && u.Offset < uint64(want)
+			}
+			_ = x.Close()
+		}
+		if !moved {
+			t.Log("no topic has moved")
+		}
+	})
+}

@@ -207,6 +207,9 @@ func forward(m *message.Message, req *route.Request) {
 	m.Headers, m.Type, m.UMFVersion, m.Timestamp = in.Headers, in.Type, in.UMFVersion, in.Timestamp
 	m.Via, m.Forward, m.Signature = in.Via, in.Forward, in.Signature
 	m.ContentType, m.Body = in.ContentType, in.Body
+	if in.Verb == message.VerbPublish {
+		m.Epoch = in.Epoch
+	}
 }
 
 // forwardSend is forward for a send, which keeps its id.

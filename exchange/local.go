@@ -167,6 +167,15 @@ func (l Local) Get(ctx context.Context, address string, opts ...call.Option) (*c
 	return l.ask(ctx, message.VerbGet, address, body, s).Answer()
 }
 
+// Ask sends what the node itself wants of somebody, and does not wait.
+func (l Local) Ask(m *message.Message) {
+	if !l.x.oneMore() {
+		return
+	}
+	m.From, m.Mid = l.x.address, []byte(message.NewMid())
+	l.x.newCall(m, nobody{}, l, time.Now()).start(l.x.inbound)
+}
+
 // Publish makes body the content of a topic, or an event of it; nil deletes the
 // content. It returns when that is done.
 func (l Local) Publish(ctx context.Context, address string, body any, opts ...call.Option) (*call.Answer, error) {

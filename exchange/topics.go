@@ -92,9 +92,9 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 		_ = res.Fail(message.NewError(message.CodeBadAddress, "a "+verb.String()+" is for one topic, not for a pattern", "Only subscribe takes * and **."))
 		return
 	}
-	match, err := x.table.Lookup(x.meant(req.Address))
+	match, err := x.lookupOwners(req.Address)
 	if err != nil {
-		_ = res.Fail(x.missing(req.Address, err))
+		_ = res.Fail(err)
 		return
 	}
 	info := match.Info(nil)
@@ -220,9 +220,9 @@ func (x *Exchange) findTopic(req *route.Request) (message.Address, route.Match, 
 // LookupTopic finds who serves what can be watched at an address, which may be a
 // pattern if it is one of event topics.
 func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
-	match, err := x.table.Lookup(x.meant(addr))
+	match, err := x.lookupOwners(addr)
 	if err != nil {
-		return match, x.missing(addr, err)
+		return match, err
 	}
 	t := match.Info(nil).Topic
 	switch {
@@ -232,6 +232,28 @@ func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
 	case addr.HasWildcard() && !t.Events:
 		return match, message.NewError(message.CodeBadAddress, "only event topics can be watched by a pattern",
 			"Watch one address, or a listing that ends in a slash.")
+	}
+	return match, nil
+}
+
+// lookupOwners finds who may own a topic. A node that has resigned is no owner as
+// long as there are others, since those do not count it any more.
+func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
+	match, err := x.table.Lookup(x.meant(addr))
+	if err != nil {
+		return match, x.missing(addr, err)
+	}
+	if !x.resigned.Load() || addr.Name == nodeScheme {
+		return match, nil
+	}
+	var own []route.Endpoint
+	for _, e := range match.Endpoints {
+		if e.Local() && e.ID() == x.cfg.NodeID {
+			own = append(own, e)
+		}
+	}
+	if rest, ok := match.Without(own); ok {
+		return rest, nil
 	}
 	return match, nil
 }

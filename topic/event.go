@@ -9,10 +9,13 @@ import (
 )
 
 // Marks in the stamp of a part between a source and a topic. Before the first
-// the source has nothing to say; from the second on a topic has everything.
+// the source has nothing to say of an event topic; from the second on a topic has
+// everything.
 const (
 	markFrom  = "from"  // the history that follows is complete from after this offset
 	markArmed = "armed" // this is the newest offset, and every event after it will come
+	// markEmpty comes with the fault of a Log to which nothing was published.
+	markEmpty = "empty"
 )
 
 // event is a content or event of a topic. It is shared and never changed.
@@ -24,6 +27,7 @@ type event struct {
 	contentType string
 	publisher   []byte
 	fault       bool
+	empty       bool // see markEmpty
 	at          time.Time
 }
 
@@ -34,7 +38,7 @@ func eventOf(b *route.Body) *event {
 		e.body = append(make([]byte, 0, len(b.Bytes)), b.Bytes...)
 	}
 	if s := b.Stamp; s != nil {
-		e.epoch, e.offset, e.to = s.Epoch, s.Offset, s.To
+		e.epoch, e.offset, e.to, e.empty = s.Epoch, s.Offset, s.To, s.Topic == markEmpty
 		if len(s.Publisher) > 0 {
 			e.publisher = append([]byte(nil), s.Publisher...)
 		}
@@ -43,7 +47,11 @@ func eventOf(b *route.Body) *event {
 }
 
 func (e *event) stamp() *route.Stamp {
-	return &route.Stamp{Epoch: e.epoch, Offset: e.offset, To: e.to, Publisher: e.publisher}
+	s := &route.Stamp{Epoch: e.epoch, Offset: e.offset, To: e.to, Publisher: e.publisher}
+	if e.empty {
+		s.Topic = markEmpty
+	}
+	return s
 }
 
 // part is the event on its way to another node.

@@ -158,7 +158,7 @@ func (h *Hub) subscribe(c client, req *route.Request, res route.Responder) error
 		}
 		if made {
 			t.params, t.who = e.opts.Params, who
-			t.reopen()
+			t.reopen(false)
 		}
 		return nil
 	}

@@ -108,7 +108,10 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 			"Raise history.bytes of the topic, or send less."))
 		return
 	}
-	l.append(e)
+	if !l.append(e, string(req.Message.Epoch) == seed) {
+		_ = res.Reply(route.Body{})
+		return
+	}
 	l.metrics.published.Inc()
 	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: e.epoch, Offset: e.offset}})
 }
@@ -125,16 +128,20 @@ func (l *Log) publisher(req *route.Request) []byte {
 	return b
 }
 
-// append gives an event its place and those who watch the event.
-func (l *Log) append(e *event) {
+// append gives an event its place and those who watch the event. It reports
+// whether that was done: with ifEmpty, only if there is no content.
+func (l *Log) append(e *event, ifEmpty bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	r := l.ring(e.to)
+	if ifEmpty && r.past.len() > 0 {
+		return false
+	}
 	l.offset++
 	e.offset = l.offset
-	r := l.ring(e.to)
 	if e.body == nil { // the content of a state topic is deleted
 		l.mark(r, e)
-		return
+		return true
 	}
 	r.past.push(e)
 	l.recent.MoveToFront(r.place)
@@ -144,7 +151,7 @@ func (l *Log) append(e *event) {
 		_ = w.res.Part(b)
 	}
 	if len(l.wild) == 0 {
-		return
+		return true
 	}
 	path, p := pathOf(e.to), e.part()
 	for w := range l.wild {
@@ -152,6 +159,7 @@ func (l *Log) append(e *event) {
 			_ = w.res.Part(p)
 		}
 	}
+	return true
 }
 
 // mark tells that there is no content any more.
@@ -165,7 +173,7 @@ func (l *Log) mark(r *ring, e *event) {
 func (l *Log) nothing(to string) route.Body {
 	b := message.AppendError(nil, message.NewError(message.CodeNotFound, "nothing was published to "+to+" yet",
 		"Wait: the content comes when somebody publishes it."))
-	return route.Body{Bytes: b, Fault: true, Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset}}
+	return route.Body{Bytes: b, Fault: true, Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset, Topic: markEmpty}}
 }
 
 // ring returns that of an address.

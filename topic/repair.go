@@ -28,14 +28,16 @@ func (s tap) Part(b route.Body) { s.t.part(b, s.turn) }
 // Done implements exchange.Sink.
 func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
 
-// reopen asks the owner of the topic, whoever that is now.
-func (t *topic) reopen() {
+// reopen asks the owner of the topic, whoever that is now. moving tells that the
+// one before is still there.
+func (t *topic) reopen(moving bool) {
 	t.mu.Lock()
 	if t.state == over {
 		t.mu.Unlock()
 		return
 	}
 	t.turn++
+	t.moving = moving
 	turn := t.turn
 	old, had := t.up, t.open
 	t.began = time.Now()
@@ -124,13 +126,14 @@ func (h *Hub) retry(t *topic, wait time.Duration) {
 
 // repair opens topics again that have lost their owner.
 func (h *Hub) repair(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
+	timer, settled := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer timer.Stop()
+	defer settled.Stop()
 	_, changed := h.x.Table().Version()
 	for {
 		due, next := h.due(time.Now(), false)
 		for _, t := range due {
-			t.reopen()
+			t.reopen(false)
 		}
 		if next > 0 {
 			timer.Reset(next)
@@ -144,30 +147,19 @@ func (h *Hub) repair(ctx context.Context) {
 			_, changed = h.x.Table().Version() // before it is looked at
 			due, _ := h.due(time.Now(), true)
 			for _, t := range due {
-				t.reopen()
+				t.reopen(false)
 			}
+			settled.Reset(settle)
+		case <-settled.C:
 			h.follow()
-			if !pause(ctx, settle) {
-				return
-			}
 		}
 	}
 }
 
-// settle is how often at most it is looked where the owners of topics are:
-// routes come many at a time.
-const settle = 20 * time.Millisecond
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+// settle is how long after a change of routes topics move to the owners that they
+// have now: until then somebody may publish at the ones before, and what is
+// published at the new ones is told from their history.
+const settle = 500 * time.Millisecond
 
 // follow opens those topics anew that have another owner now, because a server
 // has come. What is published goes there from now on.
@@ -187,7 +179,7 @@ func (h *Hub) follow() {
 		moved := t.open && t.owner != owner
 		t.mu.Unlock()
 		if moved {
-			t.reopen()
+			t.reopen(true)
 		}
 	}
 }

@@ -197,7 +197,7 @@ func (s *source) Part(b route.Body) {
 // marked takes what a server that numbers by itself says of its history. It
 // reports whether b was that.
 func (s *source) marked(b *route.Body) bool {
-	if b.Stamp == nil || b.Stamp.Topic == "" {
+	if b.Stamp == nil || (b.Stamp.Topic != markFrom && b.Stamp.Topic != markArmed) {
 		return false
 	}
 	if b.Stamp.Topic == markFrom {

@@ -37,6 +37,7 @@ type topic struct {
 	newest   *frame // of state: what is there now
 	past     history[*frame]
 	before   map[string]uint64 // last offsets of epochs that are over
+	moving   bool              // from an owner that is still there
 	began    time.Time         // when it was opened last
 	fails    int               // how often that failed since it was live
 	up       exchange.Opening
@@ -220,6 +221,11 @@ func (t *topic) changed(e *event) {
 		t.arrived()
 		return
 	}
+	if e.empty && old != nil && !old.fault && e.epoch != old.epoch {
+		t.seed(old.event)
+		t.arrived()
+		return
+	}
 	t.epoch = e.epoch
 	t.newest = newFrame(e, t.id)
 	t.spread(t.newest, old)
@@ -227,6 +233,18 @@ func (t *topic) changed(e *event) {
 		old.release()
 	}
 	t.arrived()
+}
+
+// seed is the epoch of a publish that counts only where there is no content.
+const seed = "seed"
+
+// seed gives an owner that knows nothing yet what the one before it had. t.mu is
+// held.
+func (t *topic) seed(e *event) {
+	m := &message.Message{
+		Verb: message.VerbPublish, To: []byte(t.to), Epoch: []byte(seed), Body: e.body, ContentType: []byte(e.contentType),
+	}
+	t.hub.later(func() { t.hub.x.Local().Ask(m) })
 }
 
 // happened takes an event, or what a source says about its history. t.mu is
@@ -260,9 +278,10 @@ func (t *topic) resume(e *event) {
 	first := t.epoch == ""
 	t.remember()
 	t.epoch = e.epoch
-	t.past.begin(max(e.offset, t.before[e.epoch]))
-	if first {
-		return
+	known := t.before[e.epoch]
+	t.past.begin(max(e.offset, known))
+	if first || t.moving && e.offset <= known {
+		return // it has told all that it had, and this one tells all that it has
 	}
 	for _, w := range t.watchers {
 		w.offset = t.past.floor
