@@ -74,16 +74,12 @@ func gitAddress(verb, path string) string {
 // askGit asks the history, and prints the answer: as it is for programs, else
 // with output.
 func askGit[T any](ctx context.Context, w *world, t *gitTarget, verb, path string, in gitInput, output func(T) error) error {
-	params, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
 	conn, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	u, err := conn.Get(ctx, gitAddress(verb, path), append(t.options(), call.WithParams(params), call.WithTimeout(t.Timeout))...)
+	u, err := conn.Get(ctx, gitAddress(verb, path), append(t.options(), call.WithParams(in), call.WithTimeout(t.Timeout))...)
 	if err != nil {
 		return noGit(err)
 	}
