@@ -214,7 +214,10 @@ func (d *database) inTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, f 
 	}
 	if err := f(hard, tx); err != nil {
 		_ = tx.Rollback()
-		return fault(ctx, err, "")
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		_ = tx.Rollback()

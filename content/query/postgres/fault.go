@@ -12,11 +12,11 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 )
 
-// fault2 notes which statement an error is of.
-func fault2(err error, text string) error {
+// faultIn makes a *sqldb.Fault of an error of a statement.
+func faultIn(ctx context.Context, err error, text string) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return err
+	if !ok || ctx.Err() != nil {
+		return fault(ctx, err)
 	}
 	f := faultOf(e)
 	if e.Position > 0 {
@@ -35,7 +35,7 @@ func offset(text string, n int) int {
 	return at
 }
 
-// fault makes a *sqldb.Fault of an error; errors of f, of ctx and Faults stay.
+// fault makes a *sqldb.Fault of an error; errors of ctx and Faults stay.
 func fault(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -44,9 +44,6 @@ func fault(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	if _, ok := errors.AsType[*sqldb.Fault](err); ok {
-		return err
-	}
-	if _, ok := errors.AsType[*message.Error](err); ok {
 		return err
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {

@@ -72,11 +72,10 @@ func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (
 	p = plan{until: now.Add(keepPlan)}
 	err := d.inTx(ctx, d.readers, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		names, err := explain(ctx, tx, s)
-		if err != nil {
-			return err
+		if err == nil {
+			p.tables, err = resolve(ctx, tx, append(names, more...))
 		}
-		p.tables, err = resolve(ctx, tx, append(names, more...))
-		return err
+		return fault(ctx, err)
 	})
 	if err != nil {
 		return p, err
@@ -101,7 +100,7 @@ func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) ([]string, error
 	}
 	// Not the simple protocol, which would take several statements at once.
 	if err := tx.Conn().PgConn().ExecParams(ctx, head+s.SQL, nil, nil, nil, nil).Read().Err; err != nil {
-		err = fault2(err, head+s.SQL)
+		err = faultIn(ctx, err, head+s.SQL)
 		if f, ok := err.(*sqldb.Fault); ok { //nolint:errorlint // it was made in the line above
 			f.Pos -= len(head)
 		}

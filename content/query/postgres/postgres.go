@@ -166,11 +166,22 @@ func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sql
 	return sqldb.Reads{}, err
 }
 
-// inTx runs f in a transaction, once more if only a plan was out of date.
+// inTx runs f in a transaction, once more if only a plan was out of date. An
+// error of f is returned as it is.
 func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions, f func(tx pgx.Tx) error) error {
-	err := pgx.BeginTxFunc(ctx, p, opts, f)
+	var own error
+	run := func() error {
+		return pgx.BeginTxFunc(ctx, p, opts, func(tx pgx.Tx) error {
+			own = f(tx)
+			return own
+		})
+	}
+	err := run()
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "0A000" && e.Routine == "RevalidateCachedQuery" {
-		err = pgx.BeginTxFunc(ctx, p, opts, f)
+		err = run()
+	}
+	if own != nil && ctx.Err() == nil {
+		return own
 	}
 	return fault(ctx, err)
 }
@@ -184,7 +195,7 @@ func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (a
 	to.Reset()
 	rows, err := tx.Query(ctx, s.SQL, args...)
 	if err != nil {
-		return 0, fault2(err, s.SQL)
+		return 0, faultIn(ctx, err, s.SQL)
 	}
 	defer rows.Close()
 	e := newEncoder(tx.Conn().TypeMap(), rows.FieldDescriptions())
@@ -208,7 +219,7 @@ func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (a
 		}
 	}
 	rows.Close()
-	return rows.CommandTag().RowsAffected(), fault2(rows.Err(), s.SQL)
+	return rows.CommandTag().RowsAffected(), faultIn(ctx, rows.Err(), s.SQL)
 }
 
 // argument makes a text of a value, which PostgreSQL reads as what the place
@@ -245,7 +256,7 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 			return nil
 		}
 		_, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", object, nonce)
-		return err
+		return fault(ctx, err)
 	})
 	if err != nil {
 		return err

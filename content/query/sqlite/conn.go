@@ -57,7 +57,7 @@ type stmt struct {
 
 func dsn(cfg sqldb.Config, readOnly bool) string {
 	q := url.Values{"_dqs": {"0"}, "_defensive": {"1"}, "_error_rc": {"1"}, "_pragma": {
-		"busy_timeout(" + ms(cfg.Busy) + ")", "trusted_schema(0)", "foreign_keys(1)", "cell_size_check(1)",
+		"busy_timeout(" + ms(cfg.Busy) + ")", "trusted_schema(0)", "foreign_keys(1)", "cache_size(-8192)",
 	}}
 	switch {
 	case !readOnly:
