@@ -80,9 +80,9 @@ func compileAll(cfg Config) (*Policy, []*message.Error) {
 	switch cfg.Preset {
 	case "":
 		p.preset = presetStandard
-	case presetDev, presetStandard, presetClosed:
+	case presetDev, presetStandard, presetClosed, presetReadOnly, presetEditor, presetAdmin:
 	default:
-		c.wrong("preset", "there is no preset "+quote(cfg.Preset), `Use "dev", "standard" or "closed".`)
+		c.wrong("preset", "there is no preset "+quote(cfg.Preset), `Use "dev", "standard", "closed", "read-only", "editor" or "admin".`)
 	}
 	if len(cfg.Rules) > MaxRules {
 		c.wrong("rules", fmt.Sprintf("there are %d of them; more than %d are not taken", len(cfg.Rules), MaxRules),
@@ -126,6 +126,10 @@ func (c *compiler) rule(at string, from *Rule) *rule {
 		c.wrong(at+".verbs", "it has no verb", `Name some, such as "serve", or "*" for all.`)
 	}
 	for i, word := range from.Verbs {
+		if group := groups[word]; group != nil {
+			r.verbs = append(r.verbs, group...)
+			continue
+		}
 		v, err := parseVerb(word)
 		c.add(fmt.Sprintf("%s.verbs[%d]", at, i), err)
 		r.verbs = append(r.verbs, v)

@@ -24,6 +24,9 @@ const (
 	presetDev      = "dev"
 	presetStandard = "standard"
 	presetClosed   = "closed"
+	presetReadOnly = "read-only"
+	presetEditor   = "editor"
+	presetAdmin    = "admin"
 )
 
 // Config says who may do what. The zero Config is the preset "standard" without
@@ -31,7 +34,9 @@ const (
 type Config struct {
 	// Preset is what holds where no rule matches: "dev" allows everything;
 	// "standard" allows call, send and watch, and nothing else; "closed" allows
-	// nothing. Default: standard.
+	// nothing. For content there are "read-only", which allows watch, "editor",
+	// which allows call, send, watch and publish, but not to publish code, and
+	// "admin", which allows everything. Default: standard.
 	Preset string `json:"preset,omitempty"`
 	// Rules allow and deny. One that denies wins over all that allow, and these
 	// over the preset; their order does not matter.
@@ -49,9 +54,11 @@ type Rule struct {
 	// Effect is "allow" or "deny". Default: allow.
 	Effect string `json:"effect,omitempty"`
 	// Verbs are those that it is about: call, send, serve, broadcast, watch,
-	// publish, admin (to change the node, to tap messages and to see sessions of
+	// publish, code (besides publish, to publish what is run: scripts and queries),
+	// admin (to change the node, to tap messages and to see sessions of
 	// others), session (to see secret claims of callers and to change their
-	// sessions, for services on a connection), or "*" for all of them.
+	// sessions, for services on a connection), or "*" for all of them. "read-only"
+	// and "editor" stand for those that the presets of these names allow.
 	Verbs []string `json:"verbs"`
 	// Addresses are patterns: the name of a service or "*", a colon, and a path
 	// as in a route, where "/**" at the end is everything below and the place

@@ -45,7 +45,9 @@ func claims(c session.Claims) *session.Session { return session.New("anna", c, n
 func TestPresets(t *testing.T) {
 	t.Parallel()
 	for preset, allowed := range map[string]string{
-		"dev": "call send serve broadcast watch publish code admin session", "standard": "call send watch", "": "call send watch", "closed": "",
+		"read-only": "watch", "editor": "call send watch publish",
+		"admin": "call send serve broadcast watch publish code admin session",
+		"dev":   "call send serve broadcast watch publish code admin session", "standard": "call send watch", "": "call send watch", "closed": "",
 	} {
 		p := compiled(t, preset)
 		for _, v := range policy.Verbs() {
@@ -394,5 +396,29 @@ func TestValidateAll(t *testing.T) {
 	}
 	if list := policy.Validate(policy.Config{}); list != nil {
 		t.Error(list)
+	}
+}
+
+func TestGroupsOfVerbs(t *testing.T) {
+	t.Parallel()
+	p, err := policy.Compile(policy.Config{Preset: "closed", Rules: []policy.Rule{
+		{Name: "guests", Verbs: []string{"read-only"}, Addresses: []string{"json:/**"}},
+		{Name: "editors", Verbs: []string{"editor"}, Addresses: []string{"json:/**"}, When: "'editor' in claims.roles"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	editor := claims(session.Claims{"roles": []any{"editor"}})
+	for _, c := range []struct {
+		s    *session.Session
+		v    policy.Verb
+		want bool
+	}{
+		{nil, policy.Watch, true}, {nil, policy.Publish, false}, {nil, policy.Code, false},
+		{editor, policy.Watch, true}, {editor, policy.Publish, true}, {editor, policy.Code, false}, {editor, policy.Serve, false},
+	} {
+		if d := p.Decide(c.s, ask(t, c.v, "json:/a/b.json")); d.Allowed != c.want {
+			t.Errorf("%s of %v: %+v", c.v, c.s, d)
+		}
 	}
 }

@@ -39,6 +39,12 @@ var verbs = [...]string{
 	Publish: "publish", Code: "code", Admin: "admin", Session: "session", anyVerb: "*",
 }
 
+// groups are words that stand for several verbs.
+var groups = map[string][]Verb{
+	presetReadOnly: {Watch},
+	presetEditor:   {Call, Send, Watch, Publish},
+}
+
 // Verbs returns all verbs.
 func Verbs() []Verb {
 	return []Verb{Call, Send, Serve, Broadcast, Watch, Publish, Code, Admin, Session}
