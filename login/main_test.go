@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(&program{m}) }
 type program struct{ m *testing.M }
 
 func (p *program) Run() int {
-	defer stopPostgres()
+	defer pg.Stop()
 	return p.m.Run()
 }
 

@@ -112,6 +112,8 @@ var errClosed = &sqldb.Fault{Code: message.CodeShuttingDown, Message: "the datab
 func (d *database) reader(ctx context.Context) (*conn, error) {
 	select {
 	case d.slots <- struct{}{}:
+	case <-d.lane.Context().Done():
+		return nil, errClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -170,6 +172,8 @@ func (d *database) lock(ctx context.Context) (*conn, error) {
 	var c *conn
 	select {
 	case c = <-d.writer:
+	case <-d.lane.Context().Done():
+		return nil, errClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
