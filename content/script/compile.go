@@ -47,7 +47,8 @@ var (
 	// whoWord finds mention of who wants the content; nothing else gives it.
 	whoWord = regexp.MustCompile(`\b(session|username)\b`)
 	// scheduleLine finds the schedule without running the script.
-	scheduleLine = regexp.MustCompile("(?m)(?:^|[;}])[ \t]*export\\s+const\\s+schedule\\s*(?::\\s*string\\s*)?=\\s*(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
+	scheduleLine = regexp.MustCompile("(?m)(?:^|[;}])[ \t]*export\\s+const\\s+schedule\\s*(?::\\s*string\\s*)?=\\s*" +
+		"(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
 )
 
 // build is one making of a program.

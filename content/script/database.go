@@ -72,7 +72,10 @@ func (v *invocation) sql(ctx context.Context, verb, name string, tx int, sql str
 		var result struct {
 			Rows json.RawMessage `json:"rows"`
 		}
-		if json.Unmarshal(out, &result) != nil || result.Rows == nil {
+		if err := json.Unmarshal(out, &result); err != nil {
+			return nil, message.AsError(err)
+		}
+		if result.Rows == nil {
 			return json.RawMessage("[]"), nil
 		}
 		return result.Rows, nil
@@ -84,7 +87,7 @@ func (v *invocation) sql(ctx context.Context, verb, name string, tx int, sql str
 	if verb == "db.exec" {
 		return db.Exec(ctx, sql, params, v.origin.Session)
 	}
-	rows, read, err := db.Query(ctx, sql, params, v.origin.Session)
+	rows, read, err := db.Query(ctx, sql, params, v.origin.Session, v.follow)
 	v.depend(read)
 	return rows, err
 }

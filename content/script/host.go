@@ -47,8 +47,9 @@ type Database interface {
 	// Query runs one statement that only reads, with :name for each of the params,
 	// a JSON object or nil. It returns the rows as a JSON array of objects, and by
 	// which to notice that they have changed since; that may be there with an
-	// error, too, and nil if it cannot be noticed.
-	Query(ctx context.Context, sql string, params json.RawMessage, s *session.Session) (json.RawMessage, Dependency, error)
+	// error, too, and nil if it cannot be noticed. With follow that is wanted;
+	// without it is not made use of.
+	Query(ctx context.Context, sql string, params json.RawMessage, s *session.Session, follow bool) (json.RawMessage, Dependency, error)
 	// Exec runs statements that may write, in one transaction. The result is an
 	// object with rowsAffected, and keys and rows if there are any.
 	Exec(ctx context.Context, sql string, params json.RawMessage, s *session.Session) (json.RawMessage, error)

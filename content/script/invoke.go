@@ -25,7 +25,8 @@ type invocation struct {
 	host   *Host
 	may    *grant
 	origin Origin
-	limit  int // of what a fetch may answer, in bytes
+	follow bool // what it reads is watched from then on
+	limit  int  // of what a fetch may answer, in bytes
 	log    *slog.Logger
 	sink   func(level, text string) // nil: only the log
 	lane   *lane.Lane               // of the transactions

@@ -75,7 +75,7 @@ func RunOnce(ctx context.Context, s Settings, h Host, p string, o Once, log *slo
 	if err != nil {
 		return nil, err
 	}
-	defer prov.Close()
+	defer func() { _ = prov.Close() }()
 	if err := check(&content.Request{Path: p}); err != nil {
 		return nil, err
 	}

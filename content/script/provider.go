@@ -113,7 +113,8 @@ func (p *Provider) Close() error {
 func check(r *content.Request) error {
 	switch {
 	case r.Dir || !isScript(r.Path):
-		e := message.NewError(message.CodeNotFound, fmt.Sprintf("there is no script %.300s", r.Path), "The paths of scripts end with .js or .ts; list them with file:.")
+		e := message.NewError(message.CodeNotFound, fmt.Sprintf("there is no script %.300s", r.Path),
+			"The paths of scripts end with .js or .ts; list them with file:.")
 		e.Path = r.Path
 		return e
 	case len(r.Path) > message.MaxAddress:
@@ -175,6 +176,7 @@ type order struct {
 	export  string
 	input   json.RawMessage
 	deleted bool
+	follow  bool // somebody watches it
 	session *session.Session
 	sink    func(level, text string)
 }
@@ -192,7 +194,7 @@ func (p *Provider) run(ctx context.Context, prog *program, o *order) (done, erro
 	}
 	may := grantsOf(p.grants, o.path)
 	v := &invocation{
-		host: &p.host, may: may, origin: Origin{o.path, session.Anonymous()}, limit: p.settings.Limits.HostBytes,
+		host: &p.host, may: may, origin: Origin{o.path, session.Anonymous()}, follow: o.follow, limit: p.settings.Limits.HostBytes,
 		log: p.log, sink: o.sink, lane: lane.New(context.WithoutCancel(ctx), p.log),
 	}
 	defer v.lane.Close()
@@ -273,7 +275,7 @@ func (p *Provider) classic(at string, result json.RawMessage) error {
 		} `json:"error"`
 	}
 	if json.Unmarshal(result, &special) != nil {
-		return nil // it has other members, or none
+		return nil //nolint:nilerr // then it has other members of these names
 	}
 	if _, to, ok := strings.Cut(special.Republish, ":/"); ok {
 		p.changed(path.Clean("/" + to))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -48,7 +49,7 @@ func (r *resource) Get(ctx context.Context) (content.Content, error) {
 	if r.p.personal(prog, grantsOf(r.p.grants, r.path)) != r.personal {
 		return content.Content{}, content.ErrReopen
 	}
-	d, err := r.p.run(ctx, prog, &order{path: r.path, export: engine.ExportTopic, input: r.params, session: r.session})
+	d, err := r.p.run(ctx, prog, &order{path: r.path, export: engine.ExportTopic, input: r.params, session: r.session, follow: r.armed.Load() != nil})
 	r.depend(d.reads, err == nil)
 	if err != nil {
 		return content.Content{}, err
@@ -90,9 +91,7 @@ func (r *resource) depend(reads []Dependency, whole bool) {
 			old = append(old, stop)
 		}
 	} else {
-		for key, stop := range a.reads {
-			keep[key] = stop
-		}
+		maps.Copy(keep, a.reads)
 	}
 	for _, stop := range old {
 		stop()

@@ -122,11 +122,13 @@ type Grant struct {
 	Query []string `json:"query,omitempty"`
 	// Exec names the databases that may be written to, too; "*" is all.
 	Exec []string `json:"exec,omitempty"`
-	// Call, Publish and Get are patterns of addresses that may be called,
-	// published to and read, such as "math:/**" or "*:/status".
-	Call    []string `json:"call,omitempty"`
+	// Call are patterns of addresses that may be called, such as "math:/**" or
+	// "*:/status".
+	Call []string `json:"call,omitempty"`
+	// Publish are patterns of addresses that may be published to.
 	Publish []string `json:"publish,omitempty"`
-	Get     []string `json:"get,omitempty"`
+	// Get are patterns of addresses whose contents may be read.
+	Get []string `json:"get,omitempty"`
 	// Fetch names the hosts that may be asked by HTTP, such as "api.example.org",
 	// "api.example.org:8443" or "*.example.org".
 	Fetch []string `json:"fetch,omitempty"`

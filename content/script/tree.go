@@ -110,13 +110,16 @@ func (t *tree) stat(p string) stamp {
 	if err != nil {
 		return stamp{}
 	}
-	defer root.Close()
+	defer closeQuietly(root)
 	info, err := root.Stat(filepath.FromSlash(name))
 	if err != nil || !info.Mode().IsRegular() {
 		return stamp{}
 	}
 	return stampOf(info)
 }
+
+// closeQuietly closes what was only read from.
+func closeQuietly(c io.Closer) { _ = c.Close() }
 
 func stampOf(info fs.FileInfo) stamp {
 	return stamp{size: info.Size() + 1, mtime: info.ModTime().UnixNano()}
@@ -134,7 +137,7 @@ func (t *tree) read(p string, limit int) (string, source, error) {
 	if err != nil {
 		return "", src, unreadable(p, err)
 	}
-	defer root.Close()
+	defer closeQuietly(root)
 	// A pipe must not hold us up, so it is looked at before it is opened.
 	info, err := root.Stat(filepath.FromSlash(name))
 	if err != nil {
@@ -147,7 +150,7 @@ func (t *tree) read(p string, limit int) (string, source, error) {
 	if err != nil {
 		return "", src, unreadable(p, err)
 	}
-	defer f.Close()
+	defer closeQuietly(f)
 	if info, err = f.Stat(); err != nil {
 		return "", src, unreadable(p, err)
 	}

@@ -199,7 +199,11 @@ func (w *watcher) loop(ctx context.Context) {
 			if w.touched(e) {
 				wait.Reset(settle)
 			}
-		case <-errs: // too many events: some are lost
+		case _, ok := <-errs: // too many events: some are lost
+			if !ok {
+				errs = nil // the watcher is being closed
+				continue
+			}
 			w.look()
 		case <-w.kick:
 			look.Reset(w.poll)

@@ -81,11 +81,32 @@ func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, e
 		p.gate.leave()
 		return nil, closing()
 	}
+	return wait(ctx, ended, late, job.Limits.Wall+Grace)
+}
+
+// wait returns what a run ends with, but does not wait for one that should have
+// ended, because its machine or its host does not come back.
+func wait(ctx context.Context, ended <-chan outcome, late <-chan struct{}, limit time.Duration) (json.RawMessage, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	why := func() error { return context.Cause(ctx) }
 	select {
 	case o := <-ended:
 		return o.result, o.err
 	case <-late:
 		return nil, tooLong()
+	case <-timer.C:
+		why = func() error { return over("wall", "the script took too long") }
+	case <-ctx.Done():
+	}
+	timer.Reset(Grace)
+	select {
+	case o := <-ended:
+		return o.result, o.err
+	case <-late:
+		return nil, tooLong()
+	case <-timer.C:
+		return nil, why()
 	}
 }
 

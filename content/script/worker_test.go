@@ -1,0 +1,168 @@
+package script_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ropewalk/ropewalk/content"
+	"github.com/ropewalk/ropewalk/content/contenttest"
+	"github.com/ropewalk/ropewalk/content/script"
+	"github.com/ropewalk/ropewalk/internal/duration"
+	"github.com/ropewalk/ropewalk/message"
+)
+
+func body(s string) content.Content { return content.Content{Body: []byte(s)} }
+
+// TestKilled has a script in a process of its own do what cannot be interrupted.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	p, _ := provider(t, script.Settings{
+		Mode: script.ModeProcess, Workers: 1, Grants: all,
+		Limits: script.Limits{CPU: duration.Duration(200 * time.Millisecond), Wall: duration.Duration(3 * time.Second)},
+	}, s.host(), map[string]string{
+		"stuck.js": `export default () => "a".repeat(5e6).indexOf("a".repeat(1e5) + "b")`,
+		"ok.js":    `export default async () => (await call("math:/add", 1)).sum`,
+		"log.js":   `export default () => { log.info("x"); return 1 }`,
+	})
+	want(t, p, "/ok.js", "3")
+	for range 2 {
+		begun := time.Now()
+		_, err := get(t, p, "/stuck.js", nil, "")
+		if message.CodeOf(err) != message.CodeLimitExceeded {
+			t.Fatalf("got %v", err)
+		}
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		want(t, p, "/ok.js", "3")
+	}
+	want(t, p, "/log.js", "1")
+}
+
+// TestOverloaded fills the places and the queue.
+func TestOverloaded(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	begun := make(chan struct{}, 10)
+	host := script.Host{Get: func(ctx context.Context, _ script.Origin, _ string, _ json.RawMessage) (content.Content, script.Dependency, error) {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return body("1"), nil, ctx.Err()
+	}}
+	p, _ := provider(t, script.Settings{Workers: 1, Queue: 1, Grants: all, Limits: script.Limits{Wall: duration.Duration(time.Minute)}}, host, map[string]string{
+		"a.js": `export default async () => content.get("store:/x")`,
+	})
+	var wg sync.WaitGroup
+	results := make(chan error, 2)
+	wg.Go(func() { _, err := get(t, p, "/a.js", nil, ""); results <- err })
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	queued := make(chan error, 1)
+	res, err := p.Open(ctx, contenttest.Request("/a.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { _, err := res.Get(ctx); queued <- err })
+	// The second waits as soon as a third is refused.
+	for {
+		short, end := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		_, err := res.Get(short)
+		end()
+		if message.CodeOf(err) == message.CodeOverloaded {
+			break
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	cancel()
+	if err := <-queued; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one that waited: %v", err)
+	}
+	close(release)
+	if err := <-results; err != nil {
+		t.Errorf("the one that ran: %v", err)
+	}
+	wg.Wait()
+}
+
+// TestUndisturbed measures what the rest of the process feels of scripts that take
+// all that they may.
+func TestUndisturbed(t *testing.T) {
+	t.Parallel()
+	p, _ := provider(t, script.Settings{Limits: script.Limits{CPU: duration.Duration(300 * time.Millisecond)}}, script.Host{}, map[string]string{
+		"loop.js": `export default () => { for (;;); }`,
+		"bomb.js": `export default () => { const a = []; for (;;) a.push("x".repeat(1000) + a.length) }`,
+	})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			path := []string{"/loop.js", "/bomb.js"}[i%2]
+			if _, err := get(t, p, path, nil, ""); message.CodeOf(err) != message.CodeLimitExceeded {
+				t.Errorf("%s: %v", path, err)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	var worst time.Duration
+	for running := true; running; {
+		begun := time.Now()
+		select {
+		case <-ended:
+			running = false
+		case <-time.After(time.Millisecond):
+			worst = max(worst, time.Since(begun))
+		}
+	}
+	if worst > 2*time.Second {
+		t.Errorf("a timer of 1ms took %v while scripts ran", worst)
+	}
+	t.Logf("the longest wait of a timer of 1ms was %v", worst)
+}
+
+func TestParallel(t *testing.T) {
+	t.Parallel()
+	p, _ := provider(t, script.Settings{}, script.Host{}, map[string]string{
+		"a.ts": `import { twice } from "./b"; let n = 0; export default (p: any) => { n++; (globalThis as any).seen = ((globalThis as any).seen ?? 0) + 1; return [twice(p.n), n, (globalThis as any).seen] }`,
+		"b.ts": `export const twice = (n: number) => 2 * n`,
+	})
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			got, err := get(t, p, "/a.ts", nil, fmt.Sprintf(`{"n":%d}`, i))
+			if want := fmt.Sprintf(`[%d,1,1]`, 2*i); err != nil || got != want {
+				t.Errorf("got %s, %v; want %s", got, err, want)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkCall(b *testing.B) {
+	for _, mode := range []string{script.ModeInProcess, script.ModeProcess} {
+		b.Run(mode, func(b *testing.B) {
+			p, _ := provider(b, script.Settings{Mode: mode}, script.Host{}, map[string]string{
+				"h.ts": `export const call = (b: { list: number[] }) => ({ sum: b.list.map((n) => n * 2).reduce((a, b) => a + b) })`,
+			})
+			r, in := contenttest.Request("/h.ts"), body(`{"list":[1,2,3,4,5,6,7,8,9,10]}`)
+			for b.Loop() {
+				if _, err := p.Call(b.Context(), r, in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
