@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/content/query/sqldb"
@@ -57,6 +58,8 @@ type database struct {
 
 	writer chan *conn    // holds the one that writes; nil: it has to be opened
 	slots  chan struct{} // one for each reader in use
+
+	made atomic.Bool // the file is there, with its WAL
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -141,7 +144,7 @@ func (d *database) reader(ctx context.Context) (*conn, error) {
 }
 
 func (d *database) openReader(ctx context.Context) (*conn, error) {
-	if !d.cfg.ReadOnly {
+	if !d.cfg.ReadOnly && !d.made.Load() {
 		// The writer makes the file and its WAL, which a reader cannot.
 		w, err := d.lock(ctx)
 		if err != nil {
@@ -201,6 +204,7 @@ func (d *database) lock(ctx context.Context) (*conn, error) {
 		d.writer <- nil
 		return nil, err
 	}
+	d.made.Store(true)
 	d.tracker.All() // what happened while there was none is not known
 	return c, nil
 }
@@ -286,6 +290,7 @@ func (d *database) look(ctx context.Context) {
 	defer func() { d.writer <- c }()
 	if now, err := os.Stat(d.cfg.File); err != nil || d.file != nil && !os.SameFile(now, d.file) {
 		c.broken = true // the next to use it opens what is there then
+		d.made.Store(false)
 		d.drop()
 		d.tracker.All()
 		return
