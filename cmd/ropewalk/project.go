@@ -74,25 +74,26 @@ func isEmpty(dir string) (bool, error) {
 
 func makeProject(dir string) (project, error) {
 	p := project{config: filepath.Join(dir, configName)}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a project has no secrets, and is read by others
-		return p, err
-	}
-	entries, err := projectFiles.ReadDir("project")
-	if err != nil {
-		return p, err
-	}
-	for _, e := range entries {
-		text, err := projectFiles.ReadFile("project/" + e.Name())
+	const from = "project"
+	err := fs.WalkDir(projectFiles, from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return p, err
+			return err
 		}
-		path := filepath.Join(dir, e.Name())
+		path := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, from)))
+		if d.IsDir() {
+			return os.MkdirAll(path, 0o755) //nolint:gosec // a project has no secrets, and is read by others
+		}
+		text, err := projectFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
 		if err := writeFile(path, text); err != nil {
-			return p, err
+			return err
 		}
 		p.written = append(p.written, path)
-	}
-	return p, nil
+		return nil
+	})
+	return p, err
 }
 
 // writeFile writes a file that did not exist.

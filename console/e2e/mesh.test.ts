@@ -145,7 +145,7 @@ describe("the node that served the page", () => {
     await page.fill("#report-steps", "5");
     await page.click("#report-start");
     await shows('#report-result[data-phase="done"]', "5 steps");
-    await page.click("#live .side button:has-text('Clear')");
+    await page.click("#traffic .side button:has-text('Clear')");
     await page.fill("#up-text", "still here");
     await page.press("#up-text", "Enter");
     await shows('.tape [data-verb="reply"]', "STILL HERE");

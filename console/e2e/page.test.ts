@@ -206,7 +206,7 @@ describe("two tabs", () => {
 
 describe("the live view", () => {
   it("shows what passes, and stands still when it is told to", async () => {
-    await page.click("#live .side button:has-text('Clear')");
+    await page.click("#traffic .side button:has-text('Clear')");
     await page.click("#mul button");
     await text('.tape [data-verb="reply"]', "math:/decimal/mul");
     await page.click("#pause");

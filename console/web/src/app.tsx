@@ -2,13 +2,15 @@ import { CallCard } from "./cards/call";
 import { Footer } from "./cards/footer";
 import { GatherCard } from "./cards/gather";
 import { Header } from "./cards/header";
-import { LiveCard } from "./cards/live";
+import { TrafficCard } from "./cards/traffic";
 import { MessagesCard } from "./cards/messages";
 import { Moved } from "./cards/moved";
 import { NodesCard } from "./cards/nodes";
 import { Offline } from "./cards/offline";
 import { ReportCard } from "./cards/report";
+import { LiveView } from "./live/view";
 import { online } from "./state/rope";
+import { view } from "./state/view";
 
 /** The page. */
 export function App() {
@@ -18,21 +20,28 @@ export function App() {
       <Header />
       <Offline />
       <Moved />
-      <main id="main" class="board" data-online={online.value}>
-        <NodesCard />
-        <div class="column">
-          <CallCard />
-        </div>
-        <div class="column">
-          <GatherCard />
-          <MessagesCard />
-        </div>
-        <div class="column">
-          <ReportCard />
-          <LiveCard />
-        </div>
-      </main>
+      {view.value === "live" ? <LiveView /> : <Calls />}
       <Footer />
     </>
+  );
+}
+
+/** What the node does for those who call and send. */
+function Calls() {
+  return (
+    <main id="main" class="board" data-online={online.value}>
+      <NodesCard />
+      <div class="column">
+        <CallCard />
+      </div>
+      <div class="column">
+        <GatherCard />
+        <MessagesCard />
+      </div>
+      <div class="column">
+        <ReportCard />
+        <TrafficCard />
+      </div>
+    </main>
   );
 }

@@ -3,6 +3,7 @@ import "./style/base.css";
 import "./style/layout.css";
 import "./style/parts.css";
 import "./style/cards.css";
+import "./style/live.css";
 import { App } from "./app";
 import { watch } from "./state/tap";
 

@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { clock, duration } from "../model/format";
 import { me, moved, nodeName, retryAt, rope, state } from "../state/rope";
 import { theme, themes } from "../state/theme";
+import { view } from "../state/view";
 import { roundTrip } from "../state/world";
 import { Copy } from "../ui/copy";
 import { Icon, Logo, type IconName } from "../ui/icon";
@@ -14,6 +15,10 @@ export function Header() {
       <div class="brand">
         <Logo />
         <h1>Ropewalk</h1>
+        <nav class="views" aria-label="Views">
+          <a href="#/" aria-current={view.value === "calls" ? "page" : undefined}>Calls</a>
+          <a href="#/live" aria-current={view.value === "live" ? "page" : undefined}>Live</a>
+        </nav>
       </div>
       <Connection />
       <div class="self">

@@ -8,10 +8,10 @@ import { Icon } from "../ui/icon";
 import { Who } from "../ui/who";
 
 /** The messages that pass the nodes. */
-export function LiveCard() {
+export function TrafficCard() {
   const { lines, missed } = tape.value;
   return (
-    <Card id="live" title="Live" about={many.value ? "What passes the nodes, secrets masked." : "What passes the node, secrets masked."} side={<Buttons />} grows>
+    <Card id="traffic" title="Traffic" about={many.value ? "What passes the nodes, secrets masked." : "What passes the node, secrets masked."} side={<Buttons />} grows>
       {lines.length
         ? (
           <ol class="tape" tabIndex={0} aria-label="Messages that passed, the newest first">

@@ -1,0 +1,2 @@
+/** The application of the demo, as a project has it that "ropewalk dev" makes. */
+export const app = "demo_app";

@@ -1,0 +1,57 @@
+import { RopewalkError } from "@ropewalk/client";
+import { readScore, scored, writeScore, type Score } from "../model/live";
+import { rope } from "../state/rope";
+import { useTopic } from "../state/topic";
+import { Card } from "../ui/card";
+import { About } from "./about";
+import { Editor } from "./editor";
+import { app } from "./names";
+
+const address = `json:/${app}/Resources/score.json`;
+
+/** A football score in a file. */
+export function ScoreCard() {
+  const topic = useTopic<unknown>(address);
+  const content = topic.update?.content;
+  const score = readScore(content);
+  const text = topic.update && content !== undefined ? JSON.stringify(content, null, 2) : topic.error ? "" : undefined;
+  const put = (s: Score): void => void rope.publish(address, writeScore(s), { optimistic: true }).catch(() => {}); // the card shows what is so
+  return (
+    <Card id="score" title="Score" about={<About address={address} topic={topic} />}>
+      {score
+        ? (
+          <div class="scoreboard" data-stale={!topic.live || topic.error !== undefined}>
+            <Team name={score.home} goals={score.goals[0]} onGoal={() => put(scored(score, 0))} />
+            <span class="versus" aria-hidden="true">:</span>
+            <Team name={score.away} goals={score.goals[1]} onGoal={() => put(scored(score, 1))} />
+          </div>
+        )
+        : (
+          <div class="scoreboard">
+            <span class="plain">{content === undefined ? "" : typeof content === "string" ? content : JSON.stringify(content)}</span>
+          </div>
+        )}
+      <Editor id="score-editor" label="The file score.json" text={text} rows={text?.includes("\n") ? 6 : 1} save={save} error={topic.error} />
+    </Card>
+  );
+}
+
+async function save(text: string): Promise<void> {
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (err) {
+    throw new RopewalkError("bad_content", `this is no JSON: ${(err as Error).message}`, { hint: 'A text stands in quotes, such as "Home 1 : Away 0".' });
+  }
+  await rope.publish(address, content);
+}
+
+function Team({ name, goals, onGoal }: { name: string; goals: number; onGoal: () => void }) {
+  return (
+    <div class="team">
+      <span class="name">{name}</span>
+      <output class="goals" aria-label={`Goals of ${name}`}><b key={goals}>{goals}</b></output>
+      <button type="button" class="small" onClick={onGoal}>Goal</button>
+    </div>
+  );
+}

@@ -1,0 +1,37 @@
+import { describe, expect, it } from "vitest";
+import { leaves, lineOf, readChart, readScore, scored, writeScore } from "../src/model/live";
+
+describe("score", () => {
+  it("is read and written", () => {
+    const s = readScore("Home 1 : Away 12")!;
+    expect(s).toEqual({ home: "Home", away: "Away", goals: [1, 12] });
+    expect(writeScore(scored(scored(s, 0), 1))).toBe("Home 2 : Away 13");
+    expect(readScore(" FC Bergen  0:Real Oslo 3 ")).toEqual({ home: "FC Bergen", away: "Real Oslo", goals: [0, 3] });
+    for (const bad of ["", "Home : Away", "1 : 2", 7, null, { home: 1 }, "Home 1", "Home 1000 : Away 0"]) expect(readScore(bad), String(bad)).toBeUndefined();
+  });
+});
+
+it("a flight leaves later", () => {
+  expect(leaves({ planned: "07:15", delay: 12 })).toBe("07:27");
+  expect(leaves({ planned: "23:50", delay: 20 })).toBe("00:10");
+  expect(leaves({ planned: "soon", delay: 1 })).toBe("soon");
+});
+
+describe("chart", () => {
+  it("is read, with what can be shown of it", () => {
+    expect(readChart({ title: 1, labels: [1, "b"], series: [{ name: "x", values: [1, "2"] }, { values: [null, Infinity] }] })).toEqual({
+      title: "", labels: ["1", "b"], series: [{ name: "x", values: [1, null] }, { name: "Series 2", values: [null, null] }],
+    });
+  });
+
+  it("says what is missing", () => {
+    for (const none of [null, 1, "a", {}, []]) expect(readChart(none)).toMatch(/labels/);
+    expect(readChart({ labels: [] })).toMatch(/series/);
+    expect(readChart({ labels: [], series: [{ values: [] }, null] })).toMatch(/series 2/);
+  });
+});
+
+it("an error may say its line", () => {
+  expect(lineOf({ line: 3 })).toBe(3);
+  for (const none of [undefined, null, {}, { line: "3" }, { line: 0 }]) expect(lineOf(none)).toBeUndefined();
+});
