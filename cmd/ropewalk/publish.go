@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/message"
 )
 
 // publishCmd gives a topic a content or an event.
@@ -27,7 +30,7 @@ Examples:
   ropewalk publish json:/shop/prices.json '{"rope":3}'
   ropewalk publish json:/shop/prices.json @prices.json
   ropewalk publish query:/shop/add.sql '{"name":"rope"}'
-  ropewalk publish file:/shop/logo.png @logo.png --content-type image/png
+  ropewalk publish file:/shop/logo.png @logo.png
   ropewalk publish json:/shop/prices.json --delete`
 }
 
@@ -36,7 +39,7 @@ func (c *publishCmd) Run(ctx context.Context, w *world) error {
 	if err := checkAddress(c.Address); err != nil {
 		return err
 	}
-	body, err := c.read(w)
+	body, err := c.content(w)
 	switch {
 	case err != nil:
 		return err
@@ -55,6 +58,19 @@ func (c *publishCmd) Run(ctx context.Context, w *world) error {
 		return err
 	}
 	return unwritable(c.print(w, a))
+}
+
+// content is the body: that of any message, or a file of any kind.
+func (c *publishCmd) content(w *world) (any, error) {
+	name, isFile := strings.CutPrefix(c.Body, "@")
+	if !isFile || c.ContentType != "" || filepath.Ext(name) == ".json" {
+		return c.read(w)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil || len(b) == 0 || message.ValidJSON(b) {
+		return c.read(w) // which says what is wrong
+	}
+	return b, nil
 }
 
 func (c *publishCmd) print(w *world, a *call.Answer) error {

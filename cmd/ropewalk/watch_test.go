@@ -106,7 +106,7 @@ func TestGetPublishLs(t *testing.T) {
 	if err := os.WriteFile(logo, []byte{0, 255, 7}, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, ask(t, url, "", "publish", "file:/shop/logo.bin", "@"+logo, "--content-type", "application/octet-stream"), exitOK)
+	wantCode(t, ask(t, url, "", "publish", "file:/shop/logo.bin", "@"+logo), exitOK)
 	if o := ask(t, url, "", "get", "file:/shop/logo.bin"); o.out != "\x00\xff\x07" {
 		t.Errorf("got %q", o.out)
 	}
