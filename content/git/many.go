@@ -65,7 +65,7 @@ func (j *publication) batch(w *work, c content.Content) error {
 		}
 		files[at] = data
 	}
-	if err := j.store.mayWrite(w.who, j.scheme, slices.Sorted(maps.Keys(files))); err != nil {
+	if err := j.store.mayWrite(w.who, slices.Sorted(maps.Keys(files))...); err != nil {
 		return err
 	}
 	j.path = j.at
@@ -137,17 +137,21 @@ func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, erro
 	return edits, nil
 }
 
-// mayWrite checks that somebody may write all of several files, where the right
-// to the address does not tell.
-func (s *Store) mayWrite(who *session.Session, scheme string, files []string) error {
+// mayWrite checks that somebody may write files, where the right to the address
+// that was published to does not tell.
+func (s *Store) mayWrite(who *session.Session, files ...string) error {
 	for _, at := range files {
+		scheme := "file:/"
+		if isDocument(at) {
+			scheme = "json:/"
+		}
 		switch {
 		case s.opt.Allow != nil:
-			if err := s.opt.Allow(who, scheme+"/"+at, isCode(at)); err != nil {
+			if err := s.opt.Allow(who, scheme+at, isCode(at)); err != nil {
 				return err
 			}
 		case isCode(at):
-			e := message.NewError(message.CodeForbidden, fmt.Sprintf("/%s is code, and cannot be written together with others", short(at)),
+			e := message.NewError(message.CodeForbidden, fmt.Sprintf("/%s is code, and is not written this way", short(at)),
 				"Publish it to its own address.")
 			e.Path = "/" + at
 			return e

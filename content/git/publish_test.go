@@ -112,7 +112,7 @@ func TestPublishMany(t *testing.T) {
 func TestAllow(t *testing.T) {
 	t.Parallel()
 	var asked []string
-	s, err := git.New(git.Settings{Repository: filepath.Join(t.TempDir(), "r")}, git.Options{
+	s, err := git.New(git.Settings{Repository: filepath.Join(t.TempDir(), "r"), Workspaces: git.Workspaces{Enabled: true}}, git.Options{
 		Allow: func(who *session.Session, address string, code bool) error {
 			asked = append(asked, fmt.Sprintf("%s %s %t", who.Subject, address, code))
 			if strings.Contains(address, "secret") {
@@ -125,7 +125,7 @@ func TestAllow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	publish(t, s.Files(true), "/app/", `{"files":[{"path":"a.sql","text":"select 1"},{"path":"b","text":""}]}`)
+	first := publish(t, s.Files(true), "/app/", `{"files":[{"path":"a.sql","text":"select 1"},{"path":"b","text":""}]}`)
 	if want := []string{"alice file:/app/a.sql true", "alice file:/app/b false"}; fmt.Sprint(asked) != fmt.Sprint(want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
@@ -133,6 +133,22 @@ func TestAllow(t *testing.T) {
 	fails(t, err, message.CodeForbidden)
 	_, err = get(t, s.Files(true), "/app/c")
 	fails(t, err, message.CodeNotFound)
+
+	// What is drafted, or was there once, is asked about again.
+	asked = nil
+	publish(t, s.JSON(), "/app/d.json?workspace=w", "1")
+	publish(t, s.Git(), "/merge", `{"workspace":"w"}`)
+	publish(t, s.JSON(), "/app/secret.json?workspace=w", "1")
+	_, err = tryPublish(s.Git(), "/merge", `{"workspace":"w"}`)
+	fails(t, err, message.CodeForbidden)
+	old := publish(t, s.Files(true), "/app/a.sql", ``)
+	publish(t, s.Git(), "/restore/app/a.sql", `{"revision":"`+first["commit"].(string)+`"}`)
+	publish(t, s.Git(), "/restore", `{"revision":"`+old["commit"].(string)+`"}`)
+	if want := []string{
+		"alice json:/app/d.json false", "alice json:/app/secret.json false", "alice file:/app/a.sql true", "alice file:/app/a.sql true",
+	}; fmt.Sprint(asked) != fmt.Sprint(want) {
+		t.Errorf("asked %q, want %q", asked, want)
+	}
 }
 
 func TestRefused(t *testing.T) {

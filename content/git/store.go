@@ -24,10 +24,11 @@ import (
 type Options struct {
 	// Logger gets what an operator has to know. Nil means [slog.Default].
 	Logger *slog.Logger
-	// Allow is asked, before several files are written by one publish, whether
-	// somebody may write each of them: address is one such as json:/shop/a.json, and
-	// code is set for those that are run. An error refuses it all. Nil: who may
-	// publish to the address may write what is below it, except for code.
+	// Allow is asked whether somebody may publish to an address such as
+	// json:/shop/a.json, for each file that is written by way of another address: by
+	// a publish to a directory, a merge, or a restore. code is set for files that are
+	// run. An error refuses all of it. Nil: the right to publish to that other
+	// address is enough, but code can only be published to its own and merged.
 	Allow func(s *session.Session, address string, code bool) error
 }
 

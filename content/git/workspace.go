@@ -124,11 +124,7 @@ func (s *Store) mayMerge(who *session.Session, v *view) error {
 		return nil
 	}
 	for _, c := range v.drew {
-		scheme := "file:/"
-		if isDocument(c.path) {
-			scheme = "json:/"
-		}
-		if err := s.opt.Allow(who, scheme+c.path, isCode(c.path)); err != nil {
+		if err := s.mayWrite(who, c.path); err != nil {
 			return err
 		}
 	}
