@@ -115,11 +115,11 @@ func unpack(packed, dir string) error {
 
 // flight is one of the data.
 type flight struct {
-	Date        string // 2001/01/01 00:47
-	Delay       int    // in minutes
-	Distance    int    // in miles
-	Origin      string
-	Destination string
+	Date        string `json:"date"`     // 2001/01/01 00:47
+	Delay       int    `json:"delay"`    // in minutes
+	Distance    int    `json:"distance"` // in miles
+	Origin      string `json:"origin"`
+	Destination string `json:"destination"`
 }
 
 // tables of the database. recorded is the delay that the data have; delay is what

@@ -92,7 +92,7 @@ export function words(flight) {
 /** The cells of a flight that both pages have, in a row. */
 export function cells(row, flight, ...more) {
   const { time, day, expected, late, status } = words(flight);
-  const place = (city, code) => [make("b", city), make("span.code", code)];
+  const place = (city, code) => [make("b", city.replaceAll("/", "/\u200b")), make("span.code", code)]; // may break there
   row.classList.toggle("late", late);
   row.classList.toggle("changed", flight.delay !== flight.recorded);
   row.replaceChildren(

@@ -1,0 +1,61 @@
+// Delays a flight on the editor's page at the given URL, in the given browser, and sees the boards follow.
+// main_test.go runs it.
+import { chromium } from "../../console/node_modules/playwright-core/index.mjs";
+
+const [url, executablePath] = process.argv.slice(2);
+const browser = await chromium.launch({
+  executablePath, headless: true, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+});
+
+async function open(path) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(20_000);
+  page.on("pageerror", (error) => { console.error("the page fails:", error); process.exitCode = 1; });
+  page.on("console", (message) => console.error("the page says:", message.text()));
+  await page.goto(url + path);
+  await page.locator("#rows tr").first().waitFor();
+  return page;
+}
+
+/** The row of a flight, known by its time, its place and its origin. */
+const row = (page, n) => page.locator("#rows tr").nth(n);
+const says = (where, text) => where.filter({ hasText: text }).waitFor();
+const check = (ok, what) => { if (!ok) throw new Error(what); };
+
+try {
+  const boards = [await open("/"), await open("/?date=2001-01-03")];
+  const editor = await open("/editor.html");
+  const minutes = async (page, n) => Number((await row(page, n).locator(".status").textContent()).match(/\d+/)?.[0] ?? 0);
+
+  for (let i = 0; i < 3; i++) {
+    const before = await row(editor, 2).locator(".expected").textContent();
+    await row(editor, 2).getByText("+60", { exact: true }).click();
+    await row(editor, 2).locator(".expected").filter({ hasNotText: before }).waitFor();
+  }
+  await says(row(editor, 2), "Delayed");
+  const late = await minutes(editor, 2);
+  check(late > 100, `it is ${late} minutes late`);
+  for (const board of boards) await says(row(board, 2).locator(".status"), `Delayed ${late} min`);
+  check(await row(boards[0], 2).evaluate((tr) => tr.classList.contains("flash")), "the row does not flash");
+  check(!(await row(boards[0], 3).evaluate((tr) => tr.classList.contains("flash"))), "another row flashes");
+
+  // Filters: fewer rows, another chart; and all again.
+  const [board] = boards;
+  const all = await board.locator("#count").textContent();
+  await board.getByLabel("Late only").check();
+  await board.locator("#count").filter({ hasNotText: all }).waitFor();
+  const some = Number(await board.locator("#count").textContent());
+  check(some > 0 && (await board.locator("#rows tr").count()) === some, `${some} late flights in the figures`);
+  check((await board.locator("#rows tr:not(.late)").count()) === 0, "a flight that is not late");
+  await board.getByPlaceholder("City or code").fill("nowhere at all");
+  await board.locator("#empty").waitFor();
+  await board.getByPlaceholder("City or code").fill("");
+  await board.getByLabel("Late only").uncheck();
+  await says(board.locator("#count"), all);
+
+  // Back to what the data have.
+  await row(editor, 2).getByText("Reset").click();
+  for (const page of [editor, ...boards]) await row(page, 2).and(page.locator(":not(.changed)")).waitFor();
+} finally {
+  await browser.close();
+}
