@@ -45,7 +45,12 @@ func (m *mirror) write(frames [][]byte) (int, error) {
 		if err := message.DecodeSplit(f, &msg); err != nil {
 			return 0, err
 		}
-		if msg.Verb == message.VerbCall {
+		switch msg.Verb { //nolint:exhaustive // it is only asked these
+		case message.VerbSubscribe:
+			m.in <- message.AppendSplit(nil, &message.Message{
+				Verb: message.VerbReply, Rmid: msg.Mid, Topic: []byte("t"), Epoch: []byte("e"), Offset: 1, Body: msg.Body,
+			})
+		case message.VerbCall:
 			m.in <- message.AppendSplit(make([]byte, 0, 256), &message.Message{Verb: message.VerbReply, Rmid: msg.Mid, Body: msg.Body})
 		}
 	}
@@ -76,6 +81,40 @@ func TestCallAllocations(t *testing.T) {
 		t.Fatalf("a call costs %v allocations", n)
 	}
 	t.Logf("%v allocations", n)
+}
+
+// TestUpdateAllocations guards what an update costs: its body.
+func TestUpdateAllocations(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates")
+	}
+	cfg := defaults()
+	cfg.dial = func(context.Context, *place) (transport, *welcome, error) {
+		return &mirror{in: make(chan []byte, 100), dead: make(chan struct{})}, &welcome{ID: "me"}, nil
+	}
+	c, err := start(t.Context(), []*url.URL{{Scheme: "http", Host: "test"}}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	events := c.Watch(t.Context(), "log:/a")
+	if err := events.Ready(t.Context()); err != nil || !events.Events() {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	cn := c.conn
+	c.mu.Unlock()
+	m := message.Message{Verb: message.VerbUpdate, Topic: []byte("t"), Epoch: []byte("e"), Offset: 1, Body: []byte(`{"a":1}`)}
+	n := testing.AllocsPerRun(1000, func() {
+		m.Offset++
+		c.receiveUpdate(cn, &m)
+		if u, err := events.Next(t.Context()); err != nil || u.Offset != m.Offset {
+			t.Error(u, err)
+		}
+	})
+	if n > 1 {
+		t.Fatalf("an update costs %v allocations", n)
+	}
 }
 
 func TestEncodeAndBatchAllocations(t *testing.T) {

@@ -88,7 +88,7 @@ type counters struct {
 // Stats is how a client has been doing since it was made.
 type Stats struct {
 	Connects  uint64 // connections that were welcomed
-	Late      uint64 // answers to calls that were over
+	Late      uint64 // answers to calls that were over, updates of topics that are not watched any more
 	Malformed uint64 // frames from the node that could not be understood
 	Dropped   uint64 // sends from others that had no room to wait for OnSend
 	Refused   uint64 // errors that nobody waited for: of sends without acknowledgement, and late ones

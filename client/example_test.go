@@ -100,3 +100,65 @@ func ExampleClient_Send() {
 	fmt.Println(<-heard)
 	// Output: hello
 }
+
+// A service offers a content that changes, and takes what is published; a client
+// watches it.
+func ExampleClient_Watch() {
+	url, stop := exampleNode()
+	defer stop()
+	ctx := context.Background()
+	quiet := client.WithLogger(slog.New(slog.DiscardHandler))
+	dial := func() *client.Client {
+		c, err := client.Dial(ctx, url, quiet)
+		if err != nil {
+			log.Fatal(err) //nolint:forbidigo // an example
+		}
+		return c
+	}
+
+	type score struct{ Home, Away int }
+	news := make(chan score)
+	board := service.New("board")
+	board.Handle("/{game}", service.Watch(func(ctx context.Context, _ struct{}, set func(score) error) error {
+		for s := (score{}); ; {
+			if err := set(s); err != nil {
+				return err
+			}
+			select {
+			case s = <-news:
+			case <-ctx.Done(): // nobody watches any more
+				return ctx.Err()
+			}
+		}
+	}), service.OnPublish(service.Handle(func(_ context.Context, s score) (string, error) {
+		news <- s
+		return "thanks", nil
+	})))
+	server := dial()
+	defer server.Close()
+	if err := server.Serve(ctx, board); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	viewer := dial()
+	defer viewer.Close()
+	w := call.WatchOf[score](ctx, viewer, "board:/final")
+	defer w.Close()
+	for u, err := range w.Updates() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(u.Value.Home, ":", u.Value.Away)
+		if u.Value.Home == 1 {
+			return
+		}
+		if _, err := viewer.Publish(ctx, "board:/final", score{Home: 1}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 0 : 0
+	// 1 : 0
+}

@@ -230,15 +230,15 @@ func (t *topic) event(m *message.Message) {
 	}
 }
 
-// epochOf returns the epoch of an update, which names it only when it is another
-// one.
+// epochOf returns the epoch of an update, which need not name it if it is the
+// same as before.
 func (t *topic) epochOf(m *message.Message) string {
-	switch {
-	case len(m.Epoch) > 0:
-		return string(m.Epoch)
-	case t.events:
-		return t.epoch
-	default:
-		return t.last.Epoch
+	epoch := t.last.Epoch
+	if t.events {
+		epoch = t.epoch
 	}
+	if len(m.Epoch) == 0 || string(m.Epoch) == epoch { // no allocation
+		return epoch
+	}
+	return string(m.Epoch)
 }

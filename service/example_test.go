@@ -82,3 +82,31 @@ func ExampleStream() {
 	fmt.Println(c.parts, string(c.reply.Bytes))
 	// Output: [{"percent":50} {"percent":100}] "done"
 }
+
+// A path that can be watched: the function runs once for all who watch the same.
+func ExampleWatch() {
+	s := service.New("clock")
+	s.Handle("/{zone}", service.Watch(func(ctx context.Context, in struct {
+		Zone string `path:"zone"`
+	}, set func(string) error) error {
+		at, err := time.LoadLocation(in.Zone)
+		if err != nil {
+			return message.NewError(message.CodeNotFound, "there is no zone "+in.Zone, "Watch UTC.")
+		}
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for now := time.Now(); ; {
+			if err := set(now.In(at).Format("15:04")); err != nil {
+				return err
+			}
+			select {
+			case now = <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}), service.WithDescription("what time it is"))
+	r := s.Routes()[0]
+	fmt.Println(r.Pattern, r.Info.Topic.Events, string(r.Info.Out))
+	// Output: /{zone} false {"type":"string"}
+}
