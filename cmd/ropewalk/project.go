@@ -21,7 +21,7 @@ var projectFiles embed.FS
 // project is the directory that "ropewalk dev" works in.
 type project struct {
 	config  string   // path of the configuration; "" if there is no project
-	written []string // files that were made just now
+	written []string // files and directories that were made just now
 }
 
 // openProject finds the project in dir, and makes one if dir is empty or does
@@ -80,6 +80,9 @@ func makeProject(dir string) (project, error) {
 			return err
 		}
 		path := filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(name, from)))
+		if strings.Count(name, "/") == 1 { // of a directory it is said once
+			p.written = append(p.written, path)
+		}
 		if d.IsDir() {
 			return os.MkdirAll(path, 0o755) //nolint:gosec // a project has no secrets, and is read by others
 		}
@@ -87,11 +90,7 @@ func makeProject(dir string) (project, error) {
 		if err != nil {
 			return err
 		}
-		if err := writeFile(path, text); err != nil {
-			return err
-		}
-		p.written = append(p.written, path)
-		return nil
+		return writeFile(path, text)
 	})
 	return p, err
 }
