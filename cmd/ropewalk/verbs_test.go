@@ -283,7 +283,7 @@ func TestDev(t *testing.T) {
 	}
 	p.line("Other nodes: ")
 	p.line("Stop with Ctrl-C.")
-	wantText(t, p.out.all.String(), " serve --join 127.0.0.1:", "made shop/README.md\nmade shop/ropewalk.jsonc\n", " hello --url ws://"+port, `'math:/decimal/*'`)
+	wantText(t, p.out.all.String(), " serve --join 127.0.0.1:", "made shop/README.md\nmade shop/content\nmade shop/ropewalk.jsonc\n", " hello --url ws://"+port, `'math:/decimal/*'`)
 	o := try(t, nil, "", "call", "--url", "ws://"+port, "text:/up", `"x"`)
 	wantCode(t, o, exitOK)
 	wantCode(t, try(t, nil, "", "config", "check", filepath.Join(dir, "shop", configName)), exitOK)
