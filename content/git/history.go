@@ -446,7 +446,7 @@ func (s *Store) restore(ctx context.Context, q *query) (*work, error) {
 	}
 	w.edits = func(v *view, _ *batch) (map[string]leaf, error) {
 		if then.Mode != filemode.Dir {
-			if err := s.mayWrite(q.who, q.at); err != nil {
+			if err := s.mayWrite(q.who, "", q.at); err != nil {
 				return nil, err
 			}
 			_, err := place(v, q.at)
@@ -482,5 +482,5 @@ func (s *Store) restoreDir(v *view, q *query, then plumbing.Hash) (map[string]le
 		edits[at] = c.to
 		paths = append(paths, at)
 	}
-	return edits, s.mayWrite(q.who, paths...)
+	return edits, s.mayWrite(q.who, "", paths...)
 }

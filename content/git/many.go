@@ -65,7 +65,7 @@ func (j *publication) batch(w *work, c content.Content) error {
 		}
 		files[at] = data
 	}
-	if err := j.store.mayWrite(w.who, slices.Sorted(maps.Keys(files))...); err != nil {
+	if err := j.store.mayWrite(w.who, j.scheme, slices.Sorted(maps.Keys(files))...); err != nil {
 		return err
 	}
 	j.path = j.at
@@ -138,16 +138,13 @@ func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, erro
 }
 
 // mayWrite checks that somebody may write files, where the right to the address
-// that was published to does not tell.
-func (s *Store) mayWrite(who *session.Session, files ...string) error {
+// that was published to does not tell. scheme is "json:" or "file:"; "" is either:
+// a JSON document may be written by both.
+func (s *Store) mayWrite(who *session.Session, scheme string, files ...string) error {
 	for _, at := range files {
-		scheme := "file:/"
-		if isDocument(at) {
-			scheme = "json:/"
-		}
 		switch {
 		case s.opt.Allow != nil:
-			if err := s.opt.Allow(who, scheme+at, isCode(at)); err != nil {
+			if err := s.ask(who, scheme, at); err != nil {
 				return err
 			}
 		case isCode(at):
@@ -158,4 +155,14 @@ func (s *Store) mayWrite(who *session.Session, files ...string) error {
 		}
 	}
 	return nil
+}
+
+func (s *Store) ask(who *session.Session, scheme, at string) error {
+	if scheme == "" {
+		scheme = "file:"
+		if isDocument(at) && s.opt.Allow(who, "json:/"+at, false) == nil {
+			return nil
+		}
+	}
+	return s.opt.Allow(who, scheme+"/"+at, isCode(at))
 }

@@ -145,7 +145,7 @@ func TestAllow(t *testing.T) {
 	publish(t, s.Git(), "/restore/app/a.sql", `{"revision":"`+first["commit"].(string)+`"}`)
 	publish(t, s.Git(), "/restore", `{"revision":"`+old["commit"].(string)+`"}`)
 	if want := []string{
-		"alice json:/app/d.json false", "alice json:/app/secret.json false", "alice file:/app/a.sql true", "alice file:/app/a.sql true",
+		"alice json:/app/d.json false", "alice json:/app/secret.json false", "alice file:/app/secret.json false", "alice file:/app/a.sql true", "alice file:/app/a.sql true",
 	}; fmt.Sprint(asked) != fmt.Sprint(want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}

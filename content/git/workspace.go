@@ -124,7 +124,7 @@ func (s *Store) mayMerge(who *session.Session, v *view) error {
 		return nil
 	}
 	for _, c := range v.drew {
-		if err := s.mayWrite(who, c.path); err != nil {
+		if err := s.mayWrite(who, "", c.path); err != nil {
 			return err
 		}
 	}
