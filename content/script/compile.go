@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/evanw/esbuild/pkg/api"
 
@@ -51,10 +52,12 @@ var (
 		"(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
 )
 
-// build is one making of a program.
+// build is one making of a program. The bundler reads several files at a time.
 type build struct {
-	tree    *tree
-	limit   int
+	tree  *tree
+	limit int
+
+	mu      sync.Mutex
 	sources []source
 	fault   error // a file that cannot be read
 }
@@ -170,12 +173,14 @@ func (b *build) find(start string, a api.OnResolveArgs) (api.OnResolveResult, er
 // load reads an imported file.
 func (b *build) load(p string) (api.OnLoadResult, error) {
 	text, src, err := b.tree.read(p, b.limit)
-	b.note(src)
+	n := b.note(src)
 	if err != nil {
+		b.mu.Lock()
 		b.fault = err
+		b.mu.Unlock()
 		return api.OnLoadResult{}, err
 	}
-	if len(b.sources) > maxFiles {
+	if n > maxFiles {
 		return api.OnLoadResult{}, fmt.Errorf("the script is made of more than %d files", maxFiles)
 	}
 	return api.OnLoadResult{Contents: &text, Loader: loader(p)}, nil
@@ -254,15 +259,18 @@ var ownCodes = map[message.Code]bool{
 	message.CodeUnauthenticated: true, message.CodeSourceDown: true, message.CodeUnimplemented: true,
 }
 
-// note keeps a file that the program depends on.
-func (b *build) note(s source) {
+// note keeps a file that the program depends on, and returns how many there are.
+func (b *build) note(s source) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for i := range b.sources {
 		if b.sources[i].path == s.path {
 			if (s.stamp != stamp{}) {
 				b.sources[i] = s
 			}
-			return
+			return len(b.sources)
 		}
 	}
 	b.sources = append(b.sources, s)
+	return len(b.sources)
 }
