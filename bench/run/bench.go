@@ -145,11 +145,14 @@ func (b *bench) generate(ctx context.Context, s *site, st step, p program, res *
 // loadArgs are the arguments of the load generator.
 func (st step) loadArgs(s *site, p program) []string {
 	args := []string{
-		"-mode", st.row, "-proto", p.proto, "-addr", s.load, "-to", p.to,
-		"-warm", st.warm.String(), "-for", st.span.String(), "-server", pids(s.servers),
+		"-mode", st.mode(), "-proto", p.proto, "-addr", s.load, "-to", st.to(p),
+		"-warm", st.warm.String(), "-for", st.span.String(), "-server", pids(st.measured(s)),
 	}
 	if s.token != "" {
 		args = append(args, "-token", s.token)
+	}
+	if st.topical() {
+		return append(args, st.topicArgs(s)...)
 	}
 	if st.conns > 0 {
 		return append(args, "-conns", strconv.Itoa(st.conns))
@@ -168,10 +171,21 @@ func (st step) loadArgs(s *site, p program) []string {
 }
 
 // nodeConfig writes a node's configuration: everything as it is by default, but
-// for the read driver.
-func (b *bench) nodeConfig(driver string) (string, error) {
+// for the read driver, the topics of a step, and what may wait for a connection
+// that does not read, so that it is reached.
+func (b *bench) nodeConfig(driver string, st step) (string, error) {
 	path := b.bin("node-" + driver + ".json")
-	text := fmt.Appendf(nil, `{"listeners": {"main": {"driver": %q}}}`, driver)
+	config := map[string]any{"listeners": map[string]any{"main": map[string]any{"driver": driver}}}
+	if st.topical() {
+		config["topics"] = map[string]any{topicsAt + "/**": map[string]any{"events": true}}
+	}
+	if st.row == rowStalled {
+		config["limits"] = map[string]any{"pendingBytes": stalledBytes}
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("encode configuration: %w", err)
+	}
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}

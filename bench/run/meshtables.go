@@ -53,7 +53,7 @@ func (r *report) gatherTable(b *bytes.Buffer) {
 	heading(b, "Gathers", "servers", "in flight", "where they are", "CPU µs a gather, all nodes", "an answer", "× one node", "gathers/s", "p50 ms", "p99 ms")
 	for _, size := range gatherSizes {
 		for _, n := range gatherInFlights {
-			in := at{load.ModeGather, n, size}
+			in := at{mode: load.ModeGather, inFlight: n, size: size}
 			for _, p := range []string{ropewalkName, meshName} {
 				cpu := r.series(p, in, server)
 				if len(cpu) == 0 {

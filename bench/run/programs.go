@@ -25,9 +25,12 @@ const (
 	natsMeshName    = "nats-mesh"
 )
 
-// rowNodes is the row of a mesh at rest; the other rows are the modes of the
-// load generator.
-const rowNodes = "nodes"
+// rowNodes is the row of a mesh at rest, rowStalled that of a fan-out with a
+// watcher that does not read; the other rows are the modes of the load generator.
+const (
+	rowNodes   = "nodes"
+	rowStalled = "stalled"
+)
 
 // program is one contestant.
 type program struct {
@@ -42,12 +45,15 @@ type program struct {
 }
 
 func allRows() []string {
-	return []string{load.ModeCall, load.ModeConnect, load.ModeIdle, load.ModeGather, load.ModeSend, rowNodes}
+	return []string{load.ModeCall, load.ModeConnect, load.ModeIdle, load.ModeGather, load.ModeSend, rowNodes, load.ModeFanout, rowStalled,
+		load.ModeTopics, load.ModeWatches, load.ModeStorm}
 }
 
 func programs() []program {
 	alone := []string{load.ModeCall, load.ModeConnect, load.ModeIdle}
 	many := []string{load.ModeGather, load.ModeSend}
+	topics := []string{load.ModeFanout, load.ModeTopics, load.ModeWatches}
+	storm := []string{load.ModeStorm}
 	rope := func(name string, site func(*bench, step) (*site, error), rows []string) program {
 		return program{name: name, proto: load.ProtoRope, site: site, to: "bench:/echo", rows: rows}
 	}
@@ -55,12 +61,12 @@ func programs() []program {
 		return program{name: name, proto: proto, site: site, to: "bench.echo", rows: rows}
 	}
 	return []program{
-		rope(floorName, floorSite, alone),
-		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many)),
-		rope(meshName, meshSite, slices.Concat([]string{load.ModeCall, rowNodes}, many)),
+		rope(floorName, floorSite, slices.Concat(alone, topics, storm)),
+		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many, topics, storm, []string{rowStalled})),
+		rope(meshName, meshSite, slices.Concat([]string{load.ModeCall, rowNodes}, many, storm)),
 		rope(sessionName, sessionSite, alone),
 		rope(goroutineName, ropewalkSite("goroutine"), alone),
-		nats(natsWSName, load.ProtoNATSWS, natsSite(load.ProtoNATSWS), alone),
+		nats(natsWSName, load.ProtoNATSWS, natsSite(load.ProtoNATSWS), slices.Concat(alone, topics)),
 		nats(natsTCPName, load.ProtoNATSTCP, natsSite(load.ProtoNATSTCP), alone),
 		nats(natsTCPMeshName, load.ProtoNATSTCP, natsMeshSite, []string{load.ModeCall}),
 		nats(natsMeshName, load.ProtoBare, natsPairSite, []string{load.ModeCall}),
@@ -101,9 +107,9 @@ func pick(only string) ([]program, error) {
 // step is one thing to measure, by one process of each program in turn.
 type step struct {
 	row      string
-	inFlight int // calls, gathers or sends
-	size     int // servers of a gather, nodes of a mesh at rest
-	conns    int // connect and idle
+	inFlight int // calls, gathers, sends or events
+	size     int // servers of a gather, nodes of a mesh at rest, topics
+	conns    int // connect, idle and topics
 	warm     time.Duration
 	span     time.Duration
 }
@@ -138,6 +144,8 @@ func plan(o options) ([]step, error) {
 			steps = append(steps, step{row: row, conns: o.conns, warm: settle / 10, span: time.Millisecond})
 		case load.ModeIdle:
 			steps = append(steps, step{row: row, conns: o.conns, warm: min(settle, o.idle), span: o.idle})
+		case load.ModeFanout, rowStalled, load.ModeTopics, load.ModeWatches, load.ModeStorm:
+			steps = append(steps, topicSteps(o, row)...)
 		case rowNodes:
 			for _, n := range o.some(meshSizes, 3) {
 				steps = append(steps, step{row: row, size: n, warm: min(settle, o.rest), span: o.rest})

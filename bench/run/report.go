@@ -23,7 +23,8 @@ import (
 type measure struct {
 	Round   int    `json:"round"`
 	Program string `json:"program"`
-	// Size is how many servers a gather asked, or how many nodes a mesh had.
+	// Size is how many servers a gather asked, how many nodes a mesh had, or how
+	// many topics there were.
 	Size int `json:"size,omitempty"`
 	load.Result
 	Members *members `json:"members,omitempty"` // row nodes only
@@ -41,6 +42,8 @@ func (m measure) String() string {
 	case load.ModeCall, load.ModeSend:
 		return head + fmt.Sprintf(" %4d in flight: servers %6.2f µs each, service %5.2f, load %5.2f; %7.0f/s; p50 %5.0f p99 %6.0f µs; others %.2f cores",
 			m.InFlight, m.Server, m.Peer, m.Own, m.Rate, m.P50, m.P99, m.Others)
+	case load.ModeFanout, load.ModeTopics, load.ModeWatches, load.ModeStorm:
+		return head + m.topical()
 	case load.ModeConnect:
 		return head + fmt.Sprintf(" %d: server %.1f µs each; %.0f/s; p99 %.1f ms; others %.2f cores",
 			m.Conns, m.Server, m.Rate, m.P99/1000, m.Others)
@@ -105,13 +108,14 @@ func newReport(ctx context.Context, o options, progs []program) (*report, error)
 type at struct {
 	mode           string
 	inFlight, size int
+	stalled        int
 }
 
 // series are the values of one program in one step, round by round.
 func (r *report) series(program string, in at, value func(measure) float64) []float64 {
 	var got []float64
 	for _, m := range r.Measures {
-		if m.Program == program && m.Mode == in.mode && m.InFlight == in.inFlight && m.Size == in.size {
+		if m.Program == program && m.Mode == in.mode && m.InFlight == in.inFlight && m.Size == in.size && m.Stalled == in.stalled {
 			got = append(got, value(m))
 		}
 	}

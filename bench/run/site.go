@@ -106,6 +106,7 @@ func floorSite(b *bench, st step) (*site, error) {
 	if s.load, err = readyAddr(line); err != nil {
 		return s, err
 	}
+	s.far = s.load
 	return s, b.peer(s, "peer", repeat(s.load, st.services())...)
 }
 
@@ -121,7 +122,7 @@ func repeat(s string, n int) []string {
 func ropewalkSite(driver string) func(*bench, step) (*site, error) {
 	return func(b *bench, st step) (*site, error) {
 		s := new(site)
-		config, err := b.nodeConfig(driver)
+		config, err := b.nodeConfig(driver, st)
 		if err != nil {
 			return s, err
 		}
@@ -190,7 +191,15 @@ func meshSite(b *bench, st step) (*site, error) {
 	addrs := make([]string, n)
 	join := ""
 	for i := range n {
-		line, err := b.serve(s, "ropewalk", nodeArgs(i, join)...)
+		args := nodeArgs(i, join)
+		if i == n-1 && st.topical() { // the owner of its topics stays
+			config, err := b.nodeConfig("poller", st)
+			if err != nil {
+				return s, err
+			}
+			args = append(args, "--config", config)
+		}
+		line, err := b.serve(s, "ropewalk", args...)
 		if err == nil {
 			addrs[i], err = readyAddr(line)
 		}

@@ -52,6 +52,10 @@ func (r *report) tables(b *bytes.Buffer) {
 	r.gatherTable(b)
 	r.sendTable(b)
 	r.nodesTable(b)
+	r.fanoutTable(b)
+	r.topicsTable(b)
+	r.watchesTable(b)
+	r.stormTable(b)
 	r.targetTable(b)
 	b.WriteByte('\n')
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/ropewalk/ropewalk/bench/internal/load"
 )
@@ -48,7 +49,7 @@ func (r *report) targets() []target {
 	if r.Binary > 0 {
 		most("stripped binary MB", 30, 1, []float64{mb(r.Binary)})
 	}
-	return append(all, r.meshTargets()...)
+	return slices.Concat(all, r.meshTargets(), r.topicTargets())
 }
 
 // meshTargets are those of many nodes.

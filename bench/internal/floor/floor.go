@@ -32,6 +32,7 @@ type conn struct {
 	id       string // the client's address
 	rest     []byte // read, but not a whole frame
 	out      []byte // to be written; a buffer of the pool, or nil
+	topics   []*topic
 }
 
 // call is one call under way.
@@ -50,6 +51,7 @@ type Floor struct {
 	pool     [][]byte
 	in       []byte
 	served   map[string]*conn
+	topics   map[string]*topic
 
 	calls []call
 	free  []int
@@ -76,7 +78,7 @@ func Listen(addr netip.AddrPort) (*Floor, error) {
 	}
 	return &Floor{
 		listener: fd, addr: got, poll: poll,
-		in: make([]byte, inSize), served: make(map[string]*conn),
+		in: make([]byte, inSize), served: make(map[string]*conn), topics: make(map[string]*topic),
 	}, nil
 }
 
@@ -217,6 +219,7 @@ func (s *Floor) drop(c *conn) {
 			delete(s.served, to)
 		}
 	}
+	s.unwatch(c)
 	s.byFD[c.fd] = nil
 	sock.Close(c.fd)
 	c.fd = -1

@@ -27,6 +27,10 @@ func (s *Floor) message(c *conn, frame []byte) error {
 	case message.VerbServe:
 		s.served[string(m.To)] = c
 		s.send(c, &message.Message{Verb: message.VerbReply, Rmid: m.Mid})
+	case message.VerbSubscribe:
+		s.subscribe(c, m)
+	case message.VerbPublish:
+		s.publish(c, m)
 	default: // the bench sends nothing else
 	}
 	return nil

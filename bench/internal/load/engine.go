@@ -39,6 +39,9 @@ type conn struct {
 	fd    int
 	phase phase
 	began time.Duration
+	asked int    // topics that it has asked for
+	armed int    // topics that it watches
+	heard int    // events that it has got
 	to    []byte // mode send: the address of the receiver
 	rest  []byte // read, but not a whole frame
 	part  []byte // NATS over WebSocket: unwrapped, but not a whole message
@@ -71,8 +74,10 @@ type engine struct {
 	seen  time.Duration // when anything last happened
 
 	dialed, ready int
+	want          int // how many connections are to be open
 	pings         int
 	hist          hist.Hist
+	feed          feed
 }
 
 // Errors of a connection.
@@ -97,11 +102,8 @@ func newEngine(cfg Config) (*engine, error) {
 	if e.poll, err = sock.NewPoll(batch); err != nil {
 		return nil, err
 	}
-	n := cfg.Conns
-	if cfg.Mode == ModeSend {
-		n *= 2
-	}
-	e.conns = make([]conn, n)
+	n := cfg.Conns + cfg.extra()
+	e.want, e.conns = n, make([]conn, n)
 	e.byFD = make([]int32, n+1024)
 	return e, nil
 }
@@ -121,12 +123,12 @@ func (e *engine) clock() time.Duration { return time.Since(e.zero) }
 // openAll opens every connection, AtOnce at a time, and returns when the
 // server has greeted the last.
 func (e *engine) openAll() error {
-	for range min(e.cfg.AtOnce, len(e.conns)) {
+	for range min(e.cfg.AtOnce, e.want) {
 		if err := e.dial(); err != nil {
 			return err
 		}
 	}
-	all := func() bool { return e.ready == len(e.conns) }
+	all := func() bool { return e.ready == e.want }
 	return e.spin(24*time.Hour, all)
 }
 
@@ -150,7 +152,8 @@ func (e *engine) dial() error {
 	return e.poll.Add(fd, sock.Out)
 }
 
-// receives tells whether connection i is one that others send to.
+// receives tells whether connection i is one that others send to, or the one
+// that publishes.
 func (e *engine) receives(i int) bool { return i >= e.cfg.Conns }
 
 // spin handles events until done says so or the time is over. It gives up
@@ -176,7 +179,7 @@ func (e *engine) spin(d time.Duration, done func() bool) error {
 			continue
 		}
 		e.now = e.clock()
-		busy := e.cfg.Mode != ModeConnect && e.cfg.Mode != ModeIdle || e.ready < e.dialed
+		busy := e.cfg.Mode != ModeConnect && e.cfg.Mode != ModeIdle && e.cfg.Mode != ModeWatches || e.ready < e.dialed
 		if busy && e.now-e.seen > stuck {
 			return ErrStuck
 		}
@@ -275,7 +278,7 @@ func (e *engine) greeted(c *conn) error {
 	if e.cfg.Mode == ModeConnect || e.cfg.Mode == ModeIdle {
 		e.hist.Add(e.now - c.began)
 	}
-	if e.dialed < len(e.conns) {
+	if e.dialed < e.want {
 		return e.dial()
 	}
 	return nil

@@ -22,6 +22,10 @@ const (
 	ModeIdle    = "idle"    // connections that are held and do nothing
 	ModeGather  = "gather"  // calls that ask all servers, a fixed number under way
 	ModeSend    = "send"    // messages from client to client, a fixed number under way
+	ModeFanout  = "fanout"  // events of one topic, watched by all connections
+	ModeTopics  = "topics"  // events of many topics, each watched by one connection
+	ModeWatches = "watches" // many topics that all connections watch and nobody publishes to
+	ModeStorm   = "storm"   // connections that come back at once, and get what they have missed
 )
 
 // The protocols.
@@ -37,20 +41,34 @@ type Config struct {
 	Proto string
 	// Addr is where the server listens.
 	Addr netip.AddrPort
-	// Far is where the receivers of mode send connect: another node, or Addr.
+	// Far is where the receivers of mode send connect, and in mode storm who
+	// publishes and who comes back: another node, or Addr.
 	Far netip.AddrPort
 	// Path is that of the WebSocket handshake.
 	Path string
 	// Token opens a session for each connection; empty for none.
 	Token string
 	// Conns is the number of connections; in mode send of those that send, and
-	// each has another one to which it sends.
+	// each has another one to which it sends; where there are topics, of those that
+	// watch, and there is another one that publishes.
 	Conns int
-	// InFlight is the number of calls, gathers or sends under way; a multiple of
-	// Conns.
+	// InFlight is the number of calls, gathers or sends under way, a multiple of
+	// Conns; or of events that not all watchers have got.
 	InFlight int
 	// Servers is how many answers a gather gets.
 	Servers int
+	// Topics is how many topics there are in modes topics and watches.
+	Topics int
+	// Every is the time between two events of mode fanout, however long they take;
+	// 0 for as many under way as InFlight says.
+	Every time.Duration
+	// Stalled is how many of the connections of mode fanout watch and do not read.
+	Stalled int
+	// Missed is how many events each connection of mode storm has missed.
+	Missed int
+	// Kill is a process that is killed to cut the connections of mode storm; 0 to
+	// close them.
+	Kill int
 	// AtOnce is how many connections are being opened at a time.
 	AtOnce int
 	// To is the address of the service, or its subject.
@@ -73,13 +91,16 @@ type Result struct {
 	Proto    string `json:"proto"`
 	Conns    int    `json:"conns"`
 	InFlight int    `json:"inFlight,omitempty"`
-	// Count is the number of calls, gathers, sends or connects measured, Seconds
-	// how long that took.
+	Topics   int    `json:"topics,omitempty"`
+	Stalled  int    `json:"stalled,omitempty"`
+	// Count is the number of calls, gathers, sends, connects, deliveries or
+	// recoveries measured, Seconds how long that took.
 	Count   uint64  `json:"count"`
 	Seconds float64 `json:"seconds"`
 	// Rate is Count a second.
 	Rate float64 `json:"rate"`
-	// Latencies in microseconds; of a send until the receiver has it.
+	// Latencies in microseconds; of a send or event until the receiver has it, of a
+	// recovery from the connect until the last event that was missed.
 	P50 float64 `json:"p50us"`
 	P99 float64 `json:"p99us"`
 	Max float64 `json:"maxus"`
@@ -91,7 +112,8 @@ type Result struct {
 	// ServerShare is the share of one core that the server used, in percent.
 	ServerShare float64 `json:"serverShare"`
 	// Resident memory of the server in bytes: before the first connection, with
-	// all of them, and after they were idle for a while.
+	// all of them (mode watches: and their first watch), and after they were idle
+	// for a while (with all watches; mode fanout: at the end).
 	Base   int64 `json:"rssBase,omitempty"`
 	Full   int64 `json:"rssFull,omitempty"`
 	Rested int64 `json:"rssRested,omitempty"`
@@ -133,6 +155,12 @@ func Run(cfg Config) (Result, error) {
 		err = e.runConnect(&res)
 	case ModeIdle:
 		err = e.runIdle(&res)
+	case ModeFanout, ModeTopics:
+		err = e.runEvents(&res)
+	case ModeWatches:
+		err = e.runWatches(&res)
+	case ModeStorm:
+		err = e.runStorm(&res)
 	default:
 		err = fmt.Errorf("%w: %s", ErrMode, cfg.Mode)
 	}
@@ -145,10 +173,24 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: %d connections, %d at once, %d bytes", ErrConfig, c.Conns, c.AtOnce, c.Payload)
 	case c.Mode == ModeGather && c.Servers < 1:
 		return fmt.Errorf("%w: a gather of %d servers", ErrConfig, c.Servers)
-	case (c.Mode == ModeGather || c.Mode == ModeSend) && c.Proto != ProtoRope:
+	case c.Stalled < 0 || c.Stalled >= c.Conns || c.Every < 0 || c.Topics < 0 || c.Missed < 0:
+		return fmt.Errorf("%w: %d of %d stalled, %d topics, %d missed", ErrConfig, c.Stalled, c.Conns, c.Topics, c.Missed)
+	case (c.Mode == ModeGather || c.Mode == ModeSend || c.Mode == ModeStorm) && c.Proto != ProtoRope:
 		return fmt.Errorf("%w: %s has no mode %s", ErrProto, c.Proto, c.Mode)
 	}
 	return nil
+}
+
+// extra is how many connections there are besides Conns.
+func (c *Config) extra() int {
+	switch c.Mode {
+	case ModeSend:
+		return c.Conns
+	case ModeFanout, ModeTopics, ModeWatches, ModeStorm:
+		return 1
+	default:
+		return 0
+	}
 }
 
 func (e *engine) runCall(res *Result) error {

@@ -22,6 +22,7 @@ type nats struct {
 	overWS bool
 	hello  []byte
 	pub    []byte // PUB and the subject
+	to     string // the subject
 	box    string // first part of the inboxes
 	size   string
 	body   int
@@ -35,6 +36,7 @@ func newNATS(cfg Config) *nats {
 		overWS: cfg.Proto == ProtoNATSWS,
 		hello:  ws.Request(cfg.Addr.String(), cfg.Path, ""),
 		pub:    []byte("PUB " + cfg.To + " "),
+		to:     cfg.To,
 		box:    "_INBOX." + rand.Text()[:12],
 		size:   strconv.Itoa(cfg.Payload),
 		body:   cfg.Payload,
@@ -70,6 +72,20 @@ func (p *nats) appendPub(dst []byte, i int, stamp time.Duration) []byte {
 	dst = append(append(append(dst, ' '), p.size...), "\r\n"...)
 	dst = appendBody(dst, p.body, i, stamp)
 	return append(dst, "\r\n"...)
+}
+
+// watch subscribes; the PONG says that it is done.
+func (p *nats) watch(dst []byte, topic int, _ position) []byte {
+	p.msg = fmt.Appendf(p.msg[:0], "SUB %s.%d %d\r\nPING\r\n", p.to, topic, topic+1)
+	return p.wrap(dst, p.msg)
+}
+
+func (p *nats) publish(dst []byte, topic, i int, stamp time.Duration) []byte {
+	p.msg = append(append(append(p.msg[:0], "PUB "...), p.to...), '.')
+	p.msg = append(strconv.AppendInt(p.msg, int64(topic), 10), ' ')
+	p.msg = append(append(p.msg, p.size...), "\r\n"...)
+	p.msg = append(appendBody(p.msg, p.body, i, stamp), "\r\n"...)
+	return p.wrap(dst, p.msg)
 }
 
 func (p *nats) wrap(dst, msg []byte) []byte {
@@ -129,7 +145,13 @@ func (p *nats) stream(e *engine, c *conn, b []byte) (int, error) {
 			if len(b) < next+size+2 {
 				return used, nil
 			}
-			if err := e.answered(c, b[next:next+size]); err != nil {
+			body, err := b[next:next+size], error(nil)
+			if e.feed.on {
+				err = e.delivered(c, nil, body)
+			} else {
+				err = e.answered(c, body)
+			}
+			if err != nil {
 				return used, err
 			}
 			used = next + size + 2
@@ -146,11 +168,14 @@ func (p *nats) stream(e *engine, c *conn, b []byte) (int, error) {
 func (p *nats) line(e *engine, c *conn, line []byte) error {
 	switch verb, _, _ := bytes.Cut(line, []byte{' '}); string(verb) {
 	case "INFO":
-		if c.phase != greeting {
+		if c.phase != greeting || c.asked > 0 {
 			return nil // the server tells of changes
 		}
 		p.send = append(p.send[:0], natsConnect...)
-		p.send = append(p.inbox(append(p.send, "SUB "...), e.index(c)), ".* 1\r\nPING\r\n"...)
+		if !e.feed.on {
+			p.send = append(p.inbox(append(p.send, "SUB "...), e.index(c)), ".* 1\r\n"...)
+		}
+		p.send = append(p.send, "PING\r\n"...)
 		e.out = p.wrap(e.out, p.send)
 		return nil
 	case "PING":
@@ -158,7 +183,12 @@ func (p *nats) line(e *engine, c *conn, line []byte) error {
 		e.out = p.wrap(e.out, []byte("PONG\r\n"))
 		return nil
 	case "PONG":
-		if c.phase == greeting {
+		switch {
+		case c.phase == greeting && e.watches(c) && c.asked == 0:
+			return e.ask(c)
+		case e.feed.on && e.watches(c):
+			return e.agreed(c)
+		case c.phase == greeting:
 			return e.greeted(c)
 		}
 		return nil

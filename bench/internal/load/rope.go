@@ -49,6 +49,39 @@ func newRope(cfg Config) *rope {
 	return r
 }
 
+func (r *rope) watch(dst []byte, topic int, after position) []byte {
+	r.msg = r.topic(append(r.msg[:0], `{"vrb":"subscribe","to":"`...), topic)
+	if after.epoch != "" {
+		r.msg = append(append(r.msg, `{"recover":{"epoch":"`...), after.epoch...)
+		r.msg = append(append(append(r.msg, `","offset":`...), after.offset...), "}}"...)
+	}
+	return ws.AppendMasked(dst, ws.Binary, maskKey, r.msg)
+}
+
+func (r *rope) publish(dst []byte, topic, i int, stamp time.Duration) []byte {
+	r.msg = r.topic(append(r.msg[:0], `{"vrb":"publish","to":"`...), topic)
+	r.msg = appendBody(r.msg, r.size, i, stamp)
+	return ws.AppendMasked(dst, ws.Binary, maskKey, r.msg)
+}
+
+// topic appends the end of an envelope from the address of a topic on.
+func (r *rope) topic(dst []byte, topic int) []byte {
+	r.seq++
+	dst = strconv.AppendInt(append(append(dst, r.to...), '/'), int64(topic), 10)
+	dst = strconv.AppendUint(append(dst, `","mid":"`...), r.seq, 36)
+	return append(dst, "\"}\n"...)
+}
+
+// positionOf reads where an update stands in its topic.
+func positionOf(env []byte) position {
+	cut := func(key, end string) string {
+		_, rest, _ := bytes.Cut(env, []byte(key))
+		value, _, _ := bytes.Cut(rest, []byte(end))
+		return string(bytes.TrimRight(value, "}"))
+	}
+	return position{epoch: cut(`"epo":"`, `"`), offset: cut(`"off":`, ",")}
+}
+
 func (r *rope) first(dst []byte) ([]byte, phase) { return append(dst, r.hello...), shaking }
 
 func (r *rope) call(dst []byte, c *conn, i int, stamp time.Duration) []byte {
@@ -112,11 +145,18 @@ func (r *rope) message(e *engine, c *conn, f ws.Frame) error {
 	}
 	env, body, _ := bytes.Cut(f.Payload, []byte{'\n'})
 	switch {
+	case e.feed.on && c.phase == ready && bytes.Contains(env, []byte(`"update"`)):
+		return e.delivered(c, env, body)
 	case c.phase == greeting && bytes.Contains(env, []byte(`"welcome"`)):
+		if e.watches(c) {
+			return e.ask(c)
+		}
 		if err := e.meet(c, body); err != nil {
 			return err
 		}
 		return e.greeted(c)
+	case e.feed.on && bytes.Contains(env, []byte(`"reply"`)):
+		return e.agreed(c)
 	case c.phase == ready && bytes.Contains(env, []byte(`"reply"`)):
 		if e.cfg.Mode == ModeGather {
 			return e.gathered(c, body)
@@ -134,7 +174,7 @@ func (r *rope) message(e *engine, c *conn, f ws.Frame) error {
 // meet reads its id from the welcome of a connection that others send to.
 func (e *engine) meet(c *conn, body []byte) error {
 	at := e.index(c)
-	if !e.receives(at) {
+	if e.cfg.Mode != ModeSend || !e.receives(at) {
 		return nil
 	}
 	var w struct {

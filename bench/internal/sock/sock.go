@@ -130,3 +130,11 @@ func closing(fd int, what string, err error) error {
 	Close(fd)
 	return fmt.Errorf("%s: %w", what, err)
 }
+
+// SetReceiveBuffer bounds what the kernel takes for a socket that is not read.
+func SetReceiveBuffer(fd, size int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+		return fmt.Errorf("set receive buffer: %w", err)
+	}
+	return nil
+}
