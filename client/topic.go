@@ -226,7 +226,8 @@ func (t *topic) armed(a *ask, answer *call.Answer) {
 	if a.since != nil && here.Epoch == "" {
 		here.Epoch = a.since.Epoch
 	}
-	same := t.known && !t.events && a.since != nil && here == *a.since
+	// An older content is of a node that has not heard the newest yet.
+	same := t.known && !t.events && a.since != nil && here.Epoch == a.since.Epoch && here.Offset <= a.since.Offset
 	t.events = answer.Body == nil && !a.stamp.fault && !same
 	t.known, t.stale = true, false
 	if t.events {

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/client"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
 )
 
 func TestWatchNode(t *testing.T) {
@@ -184,4 +187,60 @@ func watchWhileBroken(t *testing.T, noticed bool, opts []client.Option) {
 		}
 	}
 	close(stop)
+}
+
+// TestWatchFollowsTheMesh stops the node of a watcher: it goes on at another,
+// without a hole, since the server's node keeps the events.
+func TestWatchFollowsTheMesh(t *testing.T) {
+	t.Parallel()
+	nodes, addrs := mesh(t, "a", "b", "c")
+	s := service.New("count")
+	s.Handle("/", service.Events(func(ctx context.Context, _ struct{}, emit func(int) error) error {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for i := 1; ; i++ {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := emit(i); err != nil {
+				return err
+			}
+		}
+	}), service.WithTopic(route.Topic{History: route.History{Count: 100_000, Bytes: 64 << 20}}))
+	server := join(t, addrs[2])
+	if err := server.Serve(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	c := join(t, addrs[0])
+	var w *call.TypedWatch[int]
+	eventually(t, "a watch at the other node", func() bool {
+		w = call.WatchOf[int](t.Context(), c, "count:/", call.WithBuffer(100_000))
+		return w.Ready(t.Context()) == nil
+	})
+	keeper := server.Watch(t.Context(), "count:/") // or there is nobody for a moment, and the count begins anew
+	if err := keeper.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last, more, first := 0, 300, c.Node().ID
+	for u, err := range w.Updates() {
+		switch {
+		case err != nil || u.Fault != nil || u.Gap:
+			t.Fatalf("after %d: %+v, %v", last, u, err)
+		case last > 0 && u.Value != last+1:
+			t.Fatalf("%d after %d", u.Value, last)
+		case last == 0:
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				_ = nodes[0].Shutdown(ctx) // once more at the end
+			}()
+		case c.Node().ID != first:
+			more--
+		}
+		if last = u.Value; more == 0 {
+			break
+		}
+	}
 }
