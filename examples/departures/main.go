@@ -101,7 +101,7 @@ func serve(ctx context.Context, s settings, database, address string, ready func
 				Databases:    map[string]query.Database{"main": {File: database}},
 			},
 			// Who looks makes no difference: each query runs once for all.
-			Shared: standard.Shared{Shared: []string{"/departures/**"}},
+			Sharing: standard.Sharing{Shared: []string{"/departures/**"}},
 		},
 	}, standard.Env{Logger: node.Logger(), Registry: node.Registry(), Node: node})
 	if err != nil {
