@@ -135,7 +135,7 @@ func (e *engine) openAll() error {
 // dial begins the next connection.
 func (e *engine) dial() error {
 	addr := e.cfg.Addr
-	if e.receives(e.dialed) {
+	if e.receives(e.dialed) && e.cfg.Far.IsValid() {
 		addr = e.cfg.Far
 	}
 	fd, err := sock.Dial(addr)

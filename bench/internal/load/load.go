@@ -42,7 +42,7 @@ type Config struct {
 	// Addr is where the server listens.
 	Addr netip.AddrPort
 	// Far is where the receivers of mode send connect, and in mode storm who
-	// publishes and who comes back: another node, or Addr.
+	// publishes and who comes back: another node; zero for Addr.
 	Far netip.AddrPort
 	// Path is that of the WebSocket handshake.
 	Path string

@@ -145,13 +145,7 @@ func (p *nats) stream(e *engine, c *conn, b []byte) (int, error) {
 			if len(b) < next+size+2 {
 				return used, nil
 			}
-			body, err := b[next:next+size], error(nil)
-			if e.feed.on {
-				err = e.delivered(c, nil, body)
-			} else {
-				err = e.answered(c, body)
-			}
-			if err != nil {
+			if err := p.arrived(e, c, b[next:next+size]); err != nil {
 				return used, err
 			}
 			used = next + size + 2
@@ -162,6 +156,14 @@ func (p *nats) stream(e *engine, c *conn, b []byte) (int, error) {
 		}
 		used = next
 	}
+}
+
+// arrived takes an answer or an event.
+func (p *nats) arrived(e *engine, c *conn, body []byte) error {
+	if e.feed.on {
+		return e.delivered(c, nil, body)
+	}
+	return e.answered(c, body)
 }
 
 // line takes a message without a payload.

@@ -48,7 +48,9 @@ func (e *engine) runStorm(res *Result) error {
 		began = from.at
 	}
 	f.whole, e.hist = 0, hist.Hist{}
-	e.cfg.Addr = e.cfg.Far
+	if e.cfg.Far.IsValid() {
+		e.cfg.Addr = e.cfg.Far
+	}
 	e.dialed, e.ready, e.want = 0, 0, e.cfg.Conns
 	if err := e.openAll(); err != nil {
 		return err
