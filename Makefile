@@ -81,7 +81,7 @@ test-console: console/node_modules/.package-lock.json ## check, build and test t
 test-e2e: console/node_modules/.package-lock.json ## the pages, in Chromium
 	@scripts/chromium
 	cd console && CHROMIUM="$$(../scripts/chromium)" $(NPM) run e2e
-	CHROMIUM="$$(scripts/chromium)" $(GO) test -count=1 -timeout 5m -run Browser ./examples/login
+	CHROMIUM="$$(scripts/chromium)" $(GO) test -count=1 -timeout 8m -run Browser ./examples/login ./examples/departures
 
 .PHONY: test-docs
 test-docs: sdk/ts/node_modules/.package-lock.json ## run every command and program of README.md and docs/

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/internal/gcpace"
 	"github.com/ropewalk/ropewalk/message"
 )
@@ -28,12 +29,13 @@ type nodeFlags struct {
 	Name     string `placeholder:"NAME" help:"What people call this node. Default: the host's name."`
 	LogLevel string `placeholder:"LEVEL" help:"Log debug, info, warn or error. Default: info."`
 	Preset   string `placeholder:"NAME" help:"What clients may do if no rule says: dev (everything), standard (call and send), closed (nothing). Default: dev for ropewalk dev, else standard."`
+	Content  string `placeholder:"DIR" help:"Serve the contents of this directory: its files as json: and file:, .sql files as query:, scripts as script:. Default: what the configuration says."`
 	meshFlags
 }
 
 // load reads the file at path, or none, the environment and the flags.
-func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report, error) {
-	var cfg ropewalk.Config
+func (f *nodeFlags) load(w *world, path string) (standard.Config, *config.Report, error) {
+	var cfg standard.Config
 	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
 	if err != nil {
 		return cfg, report, err
@@ -48,6 +50,7 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 		{&cfg.Name, f.Name, "name", "--name"},
 		{&cfg.Log.Level, f.LogLevel, "log.level", "--log-level"},
 		{&cfg.Permissions.Preset, f.Preset, "permissions.preset", "--preset"},
+		{&cfg.Content.Root, f.Content, "content.root", "--content"},
 	} {
 		if set.value != "" {
 			*set.field = set.value
@@ -65,7 +68,7 @@ func (f *nodeFlags) load(w *world, path string) (ropewalk.Config, *config.Report
 	return cfg, report, check(&cfg, report)
 }
 
-func (f *nodeFlags) listeners(cfg *ropewalk.Config, report *config.Report) {
+func (f *nodeFlags) listeners(cfg *standard.Config, report *config.Report) {
 	address := f.Listen
 	if address == "" && len(cfg.Listeners) == 0 {
 		address = defaultListen
@@ -97,7 +100,7 @@ const presetDev = "dev"
 
 // guard checks where to listen. Who lets everybody do everything does not do so
 // where others can connect, unless the flag says it.
-func (f *nodeFlags) guard(ctx context.Context, cfg *ropewalk.Config) error {
+func (f *nodeFlags) guard(ctx context.Context, cfg *standard.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Listeners)) {
 		address := cfg.Listeners[name].Address
 		host, _, err := net.SplitHostPort(address)
@@ -130,23 +133,30 @@ func isLoopback(ctx context.Context, host string) bool {
 }
 
 // newNode makes a node.
-func newNode(ctx context.Context, w *world, cfg ropewalk.Config, report *config.Report) (*runningNode, error) {
+func newNode(ctx context.Context, w *world, cfg standard.Config, report *config.Report) (*runningNode, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = nodeLogger(w, &cfg)
 	}
 	if err := connectNodes(&cfg, cfg.Logger); err != nil {
 		return nil, placed(fmt.Errorf("mesh.%w", err), report)
 	}
+	var err error
+	if cfg.HTTP, err = standard.Pages(cfg.Content.Pages, cfg.HTTP); err != nil {
+		return nil, placed(err, report)
+	}
 	stop, err := trace(ctx, &cfg)
 	if err != nil {
 		return nil, placed(fmt.Errorf("trace.endpoint: %w", err), report)
 	}
-	n, err := ropewalk.New(cfg)
+	n, err := ropewalk.New(cfg.Node())
 	if err != nil {
 		return nil, placed(errors.Join(err, stop(ctx)), report)
 	}
 	running := &runningNode{Node: n, stopTraces: stop}
 	if err := running.logIn(ctx, &cfg.Login); err != nil {
+		return nil, placed(errors.Join(err, running.Shutdown(ctx)), report)
+	}
+	if err := running.serveContents(&cfg); err != nil {
 		return nil, placed(errors.Join(err, running.Shutdown(ctx)), report)
 	}
 	return running, nil
@@ -169,7 +179,7 @@ func placed(err error, report *config.Report) error {
 }
 
 // untilDone waits for a signal and then lets the node finish what it does.
-func untilDone(ctx context.Context, n *runningNode, cfg *ropewalk.Config, w *world) error {
+func untilDone(ctx context.Context, n *runningNode, cfg *standard.Config, w *world) error {
 	gcpace.Run(ctx) // returns when ctx ends, or at once if the environment sets the pace
 	<-ctx.Done()
 	within := cfg.Shutdown.Or(ropewalk.DefaultShutdown)
