@@ -9,8 +9,11 @@ import (
 
 // ServiceInfo is one route and its servers, as node:/services lists them.
 type ServiceInfo struct {
-	Name    string       `json:"name"`
-	Path    string       `json:"path"` // the pattern
+	Name string `json:"name"`
+	Path string `json:"path"` // the pattern
+	// Topic says how the route can be watched, as its oldest server does; nil if it
+	// cannot.
+	Topic   *Topic       `json:"topic,omitempty"`
 	Servers []ServerInfo `json:"servers"`
 }
 
@@ -43,6 +46,10 @@ func (t *Table) Services() []ServiceInfo {
 
 func (r *roster) info() ServiceInfo {
 	s := ServiceInfo{Name: r.seats[0].name, Path: r.seats[0].pattern.text, Servers: make([]ServerInfo, len(r.ends))}
+	if t := r.seats[0].info.Topic; t != nil {
+		own := *t
+		s.Topic = &own
+	}
 	for i, e := range r.ends {
 		info := &r.seats[i].info
 		s.Servers[i] = ServerInfo{

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
@@ -149,7 +150,7 @@ func (h *Hub) subscribe(c client, req *route.Request, res route.Responder) error
 		if e.v = h.viewer(c); e.v == nil {
 			return errClosed
 		}
-		t, made, err := h.topic(key, to, info)
+		t, made, err := h.topic(key, to, info, e.opts.Params, who)
 		if err != nil {
 			return err
 		}
@@ -157,7 +158,6 @@ func (h *Hub) subscribe(c client, req *route.Request, res route.Responder) error
 			continue // it has just ended
 		}
 		if made {
-			t.params, t.who = e.opts.Params, who
 			t.reopen(false)
 		}
 		return nil
@@ -165,7 +165,9 @@ func (h *Hub) subscribe(c client, req *route.Request, res route.Responder) error
 }
 
 // topic returns the topic of a key, and whether it was made now.
-func (h *Hub) topic(key, to string, info *route.Topic) (t *topic, made bool, err error) {
+func (h *Hub) topic(
+	key, to string, info *route.Topic, params json.RawMessage, who *session.Session,
+) (t *topic, made bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch t = h.topics[key]; {
@@ -179,6 +181,7 @@ func (h *Hub) topic(key, to string, info *route.Topic) (t *topic, made bool, err
 	}
 	h.ids++
 	t = newTopic(h, key, to, h.ids, info)
+	t.params, t.who = params, who
 	h.topics[key] = t
 	h.metrics.topics.Inc()
 	return t, true, nil

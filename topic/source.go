@@ -2,6 +2,7 @@ package topic
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -28,6 +29,9 @@ type source struct {
 	hub    *Hub
 	key    sourceKey
 	events bool
+	to     string // its address
+	params json.RawMessage
+	who    bool // it is what one session sees
 
 	mu       sync.Mutex
 	over     bool
@@ -79,7 +83,7 @@ func (h *Hub) Visit(req *route.Request, res route.Responder) {
 	to := addressOf(a, req.Message.To)
 	key := sourceKey{req.Server, keyOf(to, o.Params, who)}
 	for {
-		s, made := h.source(key, info)
+		s, made := h.source(key, info, to, o.Params)
 		if s == nil {
 			_ = res.Fail(errClosed)
 			return
@@ -100,7 +104,7 @@ func (h *Hub) Visit(req *route.Request, res route.Responder) {
 var errClosed = message.NewError(message.CodeShuttingDown, "the node is stopping", "Watch at another node.")
 
 // source returns the source of a key, and whether it was made now.
-func (h *Hub) source(key sourceKey, info *route.Topic) (s *source, made bool) {
+func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.RawMessage) (s *source, made bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -109,7 +113,9 @@ func (h *Hub) source(key sourceKey, info *route.Topic) (s *source, made bool) {
 	if s = h.sources[key]; s != nil {
 		return s, false
 	}
-	s = &source{hub: h, key: key, events: info.Events, epoch: newEpoch(), armed: !info.Events}
+	s = &source{
+		hub: h, key: key, events: info.Events, to: to, params: params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
+	}
 	if info.Events {
 		s.past.bound = bounds(info.History)
 	}

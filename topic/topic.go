@@ -44,6 +44,7 @@ type topic struct {
 	open     bool // up is set
 	owner    route.Endpoint
 	turn     int // counts openings: what belongs to an old one does not count
+	updates  uint64
 }
 
 type state uint8
@@ -227,6 +228,7 @@ func (t *topic) changed(e *event) {
 		return
 	}
 	t.epoch = e.epoch
+	t.updates++
 	t.newest = newFrame(e, t.id)
 	t.spread(t.newest, old)
 	if old != nil {
@@ -265,6 +267,7 @@ func (t *topic) happened(e *event, b *route.Body) {
 	default:
 		f := newFrame(e, t.id)
 		t.past.push(f)
+		t.updates++
 		t.spread(f, nil)
 	}
 }
