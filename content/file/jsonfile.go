@@ -253,19 +253,30 @@ func unquote(b []byte) string {
 }
 
 // json takes in what is published under json:.
-func (c *change) json(p string, in content.Content) error {
+func (c *change) json(p string, in content.Content) (err error) {
+	c.body, c.make, err = Text(p, in)
+	return err
+}
+
+// Text returns what a JSON file has to hold so that its content is in: a text that
+// is good to read. over, which is nil except for a .jsonc, returns the same for a
+// file that is there already, with its comments. address is what the file is
+// called.
+func Text(address string, in content.Content) (text []byte, over func(old []byte) []byte, err error) {
+	if err := onlyJSON(address); err != nil {
+		return nil, nil, err
+	}
 	if in.ContentType != "" && !strings.HasPrefix(in.ContentType, "application/json") {
-		return invalid(p, "body", "only JSON can be published here", "Send JSON, or use file: in place of json:.")
+		return nil, nil, invalid(address, "body", "only JSON can be published here", "Send JSON, or use file: in place of json:.")
 	}
 	plain, bad := compact(in.Body, false)
 	if bad != nil {
-		return invalid(p, "body", fmt.Sprintf("line %d, column %d: %s", bad.line, bad.column, bad.text), "Send one JSON value.")
+		return nil, nil, invalid(address, "body", fmt.Sprintf("line %d, column %d: %s", bad.line, bad.column, bad.text), "Send one JSON value.")
 	}
-	c.body = readable(plain)
-	if kind(p) == "jsonc" {
-		c.make = func(old []byte) []byte { return merge(old, plain) }
+	if kind(address) == "jsonc" {
+		over = func(old []byte) []byte { return merge(old, plain) }
 	}
-	return nil
+	return readable(plain), over, nil
 }
 
 // readable returns JSON as people like to see it in a file.
@@ -279,26 +290,32 @@ func readable(b []byte) []byte {
 }
 
 // bytes takes in what is published under file:.
-func (c *change) bytes(p string, in content.Content) error {
-	c.body = in.Body
-	if in.ContentType != "" {
-		return nil
+func (c *change) bytes(p string, in content.Content) (err error) {
+	c.body, c.fresh, c.parents, err = Bytes(p, in)
+	return err
+}
+
+// Bytes returns what a file has to hold that is published under file:, and the
+// flags noOverwrite and parents that may come with {"base64":…}. address is what
+// the file is called.
+func Bytes(address string, in content.Content) (b []byte, fresh, parents bool, err error) {
+	var o map[string]json.RawMessage
+	text, ok := "", false
+	if in.ContentType == "" {
+		o, text, ok = envelope(in.Body)
 	}
-	o, text, ok := envelope(in.Body)
 	if !ok {
-		return nil // a JSON file
+		return in.Body, false, false, nil
 	}
-	for name, set := range map[string]*bool{"noOverwrite": &c.fresh, "parents": &c.parents} {
+	for name, set := range map[string]*bool{"noOverwrite": &fresh, "parents": &parents} {
 		if v, ok := o[name]; ok && json.Unmarshal(v, set) != nil {
-			return invalid(p, name, name+" is neither true nor false", "Write true or false, without quotes.")
+			return nil, false, false, invalid(address, name, name+" is neither true nor false", "Write true or false, without quotes.")
 		}
 	}
-	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return invalid(p, "base64", "base64 cannot be decoded", "Use the standard alphabet, with padding.")
+	if b, err = base64.StdEncoding.DecodeString(text); err != nil {
+		return nil, false, false, invalid(address, "base64", "base64 cannot be decoded", "Use the standard alphabet, with padding.")
 	}
-	c.body = b
-	return nil
+	return b, fresh, parents, nil
 }
 
 // envelope takes an object with base64 apart, and reports whether it is one.

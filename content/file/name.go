@@ -13,10 +13,10 @@ const (
 	maxDepth = 64 // segments of a path
 )
 
-// badName says why a name is never looked for, to be read after "the name", or
+// BadName says why a name is never looked for, to be read after "the name", or
 // "" if it is a good one. It is the same on all systems, so that a tree can be
 // moved from one to another.
-func badName(name string) string {
+func BadName(name string) string {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return "must not be empty, . or .."
@@ -83,7 +83,7 @@ func device(name string) bool {
 
 // hidden reports whether a name is not there as far as this tree is concerned.
 func (t *Tree) hidden(name string) bool {
-	if badName(name) != "" {
+	if BadName(name) != "" {
 		return true
 	}
 	if len(t.patterns) == 0 {
@@ -99,7 +99,7 @@ func (t *Tree) hidden(name string) bool {
 }
 
 // split takes a path of an address apart and says what is wrong with it, if
-// anything, as [badName] does.
+// anything, as [BadName] does.
 func (t *Tree) split(p string) (names []string, why string) {
 	switch {
 	case p == "/":
@@ -114,7 +114,7 @@ func (t *Tree) split(p string) (names []string, why string) {
 		return nil, "is too deep"
 	}
 	for _, name := range names {
-		if why := badName(name); why != "" {
+		if why := BadName(name); why != "" {
 			return nil, "has a name that cannot be served: it " + why
 		}
 		if t.hidden(name) {

@@ -81,7 +81,7 @@ func (t *Tree) readFile(ctx context.Context, g target, raw bool) (content.Conten
 		return content.Content{}, err
 	}
 	if raw {
-		return content.Content{Body: b, ContentType: mediaType(g.path, b)}, nil
+		return content.Content{Body: b, ContentType: MediaType(g.path, b)}, nil
 	}
 	body := make([]byte, 0, base64.StdEncoding.EncodedLen(len(b))+len(`{"base64":""}`))
 	body = append(body, `{"base64":"`...)
@@ -127,8 +127,8 @@ var mediaTypes = map[string]string{
 	"xhtml": "application/xhtml+xml", "xml": "text/xml", "yaml": "text/plain", "yml": "text/plain", "zip": "application/zip",
 }
 
-// mediaType returns the content type of a file.
-func mediaType(name string, b []byte) string {
+// MediaType returns the content type of a file, by its extension.
+func MediaType(name string, b []byte) string {
 	kind := mediaTypes[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]
 	switch {
 	case kind == "":

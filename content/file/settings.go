@@ -65,7 +65,7 @@ func (s *Settings) Check() error {
 		errs = append(errs, errors.New("root: there are applications, too; give only one of the two"))
 	}
 	for name, dir := range s.Applications {
-		if why := badName(name); why != "" {
+		if why := BadName(name); why != "" {
 			errs = append(errs, fmt.Errorf("applications.%s: a name of an application %s", name, why))
 		}
 		if dir == "" {
