@@ -80,7 +80,7 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 		return
 	}
 	verb := req.Message.Verb
-	if err := x.permits(req, actOf(req), req.Address); err != nil {
+	if err := x.permitsTopic(req); err != nil {
 		_ = res.Fail(err)
 		return
 	}
@@ -327,11 +327,7 @@ func (p *Peer) Disconnect(reason string) { p.link.Close(CloseSlowConsumer, reaso
 
 // MayWatch asks again whether the peer may watch an address.
 func (p *Peer) MayWatch(a message.Address) *message.Error {
-	g := p.x.cfg.Guard
-	if g == nil {
-		return nil
-	}
-	return g.Permits(p, p.Session(), ActWatch, a)
+	return p.x.mayWatch(p, p.Session(), a)
 }
 
 // Frame is the largest message that the peer takes, in bytes.

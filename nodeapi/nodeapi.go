@@ -21,6 +21,7 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/topic"
 )
 
 // Name is the service under which a node answers for itself.
@@ -48,6 +49,8 @@ type Host struct {
 	URLs func() []string
 	// Mesh returns the view of the other nodes; nil if there can be none.
 	Mesh func() *mesh.Mesh
+	// Topics lists what is watched; nil if nothing can be.
+	Topics func() []topic.Info
 	// SetDraining has the node take no new calls from others, or take them
 	// again.
 	SetDraining func(on bool)
@@ -75,10 +78,13 @@ func New(host Host) *service.Service {
 	s.Use(h.count)
 	about, idempotent := service.WithDescription, service.WithIdempotent()
 	s.Handle("/info", service.Handle(h.info), about("Name, version and numbers of this node."), idempotent)
-	s.Handle("/nodes", service.Handle(h.nodes), about("Every node of the mesh, as this one sees it."), idempotent)
+	s.Handle("/nodes", newLive(h.nodes, h.nodes, nodesDiffer), about("Every node of the mesh, as this one sees it."), idempotent, watched(), inline())
 	s.Handle("/drain", service.Handle(h.drain), about("Have this node take no new calls, or take them again; how far it is."), idempotent)
-	s.Handle("/services", service.Handle(h.services), about("Every path that is served, by whom, and on which node."), idempotent)
-	s.Handle("/clients", service.Handle(h.clients), about("Every connection of this node."), idempotent)
+	s.Handle("/services", newLive(h.services, h.services, nil), about("Every path that is served, by whom, and on which node."),
+		idempotent, watched(), inline())
+	s.Handle("/clients", newLive(h.clients, h.clients, nil), about("Every connection of this node."), idempotent, watched(), inline())
+	s.Handle("/topics", newLive(h.topics, h.listTopics, topic.Changed), about("Every topic that is watched at this node, or at its servers."),
+		idempotent, watched(), inline())
 	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."), idempotent)
 	s.Handle("/schema/{name}/**", service.Handle(h.schema), about("JSON Schema of the input and output of a path."), idempotent)
 	s.Handle("/middleware", service.Handle(h.middleware), about("The middleware by stage, in order, with warnings."), idempotent)
@@ -170,11 +176,11 @@ func (h *api) info(context.Context, none) (Info, error) {
 	return i, nil
 }
 
-// MaxListed is how many routes or clients one call lists: a reply has to fit
+// MaxListed is how many routes, clients or topics one call lists: a reply has to fit
 // into a frame.
 const MaxListed = 2000
 
-// Page is the input of node:/services and node:/clients: which of many to list.
+// Page is the input of node:/services, node:/clients and node:/topics: which of many to list.
 // node:/info tells how many there are.
 type Page struct {
 	Skip  int `json:"skip,omitempty" query:"skip"`
