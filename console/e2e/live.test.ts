@@ -179,6 +179,16 @@ describe("the chart", () => {
   });
 });
 
+it.each([[390, 844], [800, 1000], [1199, 800], [1440, 900]])("fits %i by %i", async (width, height) => {
+  await there.page.setViewportSize({ width, height });
+  expect(await there.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+  const inside = await there.page.evaluate(() => Array.from(document.querySelectorAll(".board.live .card")).every((c) => {
+    const { left, right } = c.getBoundingClientRect();
+    return left >= 0 && right <= innerWidth;
+  }));
+  expect(inside).toBe(true);
+});
+
 it("the views change without another connection, and without an error", async () => {
   await here.page.click(".views >> text=Calls");
   await here.page.locator("#call").waitFor();

@@ -236,7 +236,7 @@ describe("the look", () => {
   it("shows all cards at once on a large screen", async () => {
     await page.setViewportSize(wide);
     expect(await page.evaluate(() => document.documentElement.scrollHeight)).toBe(wide.height);
-    for (const id of ["nodes", "call", "gather", "messages", "report", "live"]) expect(await page.locator(`#${id}`).isVisible()).toBe(true);
+    for (const id of ["nodes", "call", "gather", "messages", "report", "traffic"]) expect(await page.locator(`#${id}`).isVisible()).toBe(true);
   });
 
   it("follows the system, until somebody chooses", async () => {

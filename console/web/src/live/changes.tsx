@@ -19,7 +19,7 @@ export function ChangesCard() {
           <ol class="changes" tabIndex={0} aria-label="Changes, the newest first">
             {list.map((c) => (
               <li key={c.key} data-bad={c.bad}>
-                <span class="line between"><span class="mono name">{c.address.slice(c.address.lastIndexOf("/") + 1)}</span><time class="mono">{clock(c.at)}</time></span>
+                <span class="line between"><span class="mono name" title={c.address}><i>{c.address.slice(0, c.address.indexOf(":") + 1)}</i>{c.address.slice(c.address.lastIndexOf("/") + 1)}</span><time class="mono">{clock(c.at)}</time></span>
                 <span class="mono preview">{c.bad ? <code class="code">{c.text}</code> : c.text}</span>
               </li>
             ))}
