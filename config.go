@@ -67,6 +67,10 @@ type Config struct {
 	// Shutdown is how long a stopping node waits for calls in flight. Default: 30s.
 	Shutdown Duration `json:"shutdown,omitzero"`
 
+	// More are parts of the configuration that belong to the program and not to the
+	// node, by their names in the file. [Node.Reload] says of what differs in them
+	// that it needs a restart.
+	More map[string]any `json:"-"`
 	// Allow is asked, in place of Permissions, before a connection may serve a
 	// path, broadcast, change the middleware, or tap the messages of others; it
 	// may call and send what it likes. Default: Permissions decide.

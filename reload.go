@@ -243,6 +243,14 @@ func leaves(c *Config) (map[string]any, error) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, err
 	}
+	if len(c.More) > 0 {
+		if text, err = json.Marshal(c.More); err != nil {
+			return nil, fmt.Errorf("the configuration cannot be written down: %w", err)
+		}
+		if err := json.Unmarshal(text, &v); err != nil { // beside the others
+			return nil, err
+		}
+	}
 	out := make(map[string]any)
 	var walk func(path string, v map[string]any)
 	walk = func(path string, v map[string]any) {

@@ -245,3 +245,26 @@ func TestReloadByCall(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadOfWhatBelongsToTheProgram has parts of the configuration that the
+// node knows nothing of.
+func TestReloadOfWhatBelongsToTheProgram(t *testing.T) {
+	t.Parallel()
+	with := func(root string) ropewalk.Config {
+		type section struct {
+			Root string `json:"root,omitempty"`
+		}
+		return ropewalk.Config{Name: "a", Logger: slog.New(slog.DiscardHandler), More: map[string]any{"content": section{root}}}
+	}
+	n, err := ropewalk.New(with("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Shutdown(t.Context()) }()
+	for root, want := range map[string][]string{"a": {}, "b": {"content.root"}, "": {"content", "content.root"}} {
+		c, err := n.Reload(with(root))
+		if err != nil || !slices.Equal(c.Restart, want) || len(c.Applied) > 0 {
+			t.Errorf("%q: %+v, %v; want %v", root, c, err, want)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/middleware"
@@ -25,7 +26,7 @@ import (
 // checker collects what is wrong with a configuration, so that people correct
 // all of it at once: a node itself stops at the first.
 type checker struct {
-	cfg    *ropewalk.Config
+	cfg    *standard.Config
 	report *config.Report
 	list   []config.Problem
 }
@@ -47,8 +48,16 @@ func (c *checker) login() {
 	}
 }
 
+// content checks what is served as contents.
+func (c *checker) content() {
+	for _, err := range c.cfg.Content.Check() {
+		e := message.AsError(err)
+		c.add("content."+e.Path, e.Message, e.Hint)
+	}
+}
+
 // check returns a [config.Error] with all that is wrong with the values of cfg.
-func check(cfg *ropewalk.Config, report *config.Report) error {
+func check(cfg *standard.Config, report *config.Report) error {
 	c := &checker{cfg: cfg, report: report}
 	c.oneOf("log.level", cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", cfg.Log.Format, "text", "json")
@@ -60,6 +69,7 @@ func check(cfg *ropewalk.Config, report *config.Report) error {
 	c.mesh()
 	c.policy("permissions.")
 	c.login()
+	c.content()
 	for i, m := range cfg.Middleware {
 		c.middleware("middleware["+strconv.Itoa(i)+"]", m)
 	}

@@ -9,14 +9,14 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 )
 
 //go:generate go test -run "TestReference|TestCLIPage" . -update
 
-// referenceJSON is what the doc comments of ropewalk.Config say.
+// referenceJSON is what the doc comments of standard.Config say.
 //
 //go:embed reference.json
 var referenceJSON []byte
@@ -75,7 +75,7 @@ prints each value that was given, and where.`
 
 // Run checks.
 func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
-	var cfg ropewalk.Config
+	var cfg standard.Config
 	report, err := config.Source{Path: c.File, Environ: w.env, Ignore: notConfig}.Read(&cfg)
 	if err != nil {
 		return err

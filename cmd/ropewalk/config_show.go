@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 )
 
 // configShowCmd prints what a node would work with.
@@ -80,7 +80,7 @@ func within(path, field string) bool {
 
 // settings lists the values of a configuration, with the defaults that the
 // reference has in words.
-func settings(cfg *ropewalk.Config, report *config.Report, fields []doc.Field) []setting {
+func settings(cfg *standard.Config, report *config.Report, fields []doc.Field) []setting {
 	values := config.Values(cfg, report)
 	list := make([]setting, 0, len(values))
 	for _, v := range values {

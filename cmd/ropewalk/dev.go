@@ -12,6 +12,7 @@ import (
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/examples/hello/hello"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -30,6 +31,9 @@ prints what is served and where the page is. If a port is taken the next free on
 files nothing is written; the node then runs with the defaults. When ropewalk.jsonc changes the node takes over what it
 can without a restart.
 
+The files in the directory content of the project, or in that of --content, are live topics: json:/NAME and file:/NAME,
+the .sql files in its directories query:/DIR/NAME.sql, its scripts script:/NAME.
+
 Other nodes on this machine can join it, at 127.0.0.1:7421 if nothing else is said:
 
   ropewalk serve --join 127.0.0.1:7421
@@ -47,14 +51,17 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	again := newReloader(w, &cfg, func(ctx context.Context) (ropewalk.Config, *config.Report, error) { return d.read(ctx, w, p) })
+	again := newReloader(w, &cfg, func(ctx context.Context) (standard.Config, *config.Report, error) { return d.read(ctx, w, p) })
 	again.file = p.config
 	from := starter{cfg: &cfg, report: report, prepare: d.serve, listen: true, cluster: d.Cluster == ""}
 	n, err := from.start(ctx, w)
 	if err != nil {
 		return err
 	}
-	if err := d.introduce(ctx, w, n, &cfg, p); err != nil && ctx.Err() == nil {
+	if err = fillDemo(ctx, n, p); err == nil {
+		err = d.introduce(ctx, w, n, &cfg, p)
+	}
+	if err != nil && ctx.Err() == nil {
 		_ = n.Shutdown(ctx)
 		return err
 	}
@@ -63,17 +70,18 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 }
 
 // read reads the configuration.
-func (d *devCmd) read(ctx context.Context, w *world, p project) (ropewalk.Config, *config.Report, error) {
+func (d *devCmd) read(ctx context.Context, w *world, p project) (standard.Config, *config.Report, error) {
 	cfg, report, err := d.load(w, p.config)
 	if err != nil {
 		return cfg, report, err
 	}
 	d.defaults(&cfg, report)
+	d.contents(&cfg, report, p)
 	return cfg, report, d.guard(ctx, &cfg)
 }
 
 // defaults are those of dev: a person reads the log, and there is a page.
-func (d *devCmd) defaults(cfg *ropewalk.Config, report *config.Report) {
+func (d *devCmd) defaults(cfg *standard.Config, report *config.Report) {
 	if cfg.Name == "" {
 		cfg.Name = "dev"
 	}
@@ -127,7 +135,7 @@ type readyInfo struct {
 }
 
 // introduce prints what there is, and what to do with it.
-func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *ropewalk.Config, p project) error {
+func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *standard.Config, p project) error {
 	url := address(n, cfg)
 	if w.json {
 		return unwritable(w.line(readyInfo{n.Name(), url, clusterAddress(n), p.config, p.written}))

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/login"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
@@ -51,7 +51,7 @@ func (f *loginFlags) load(w *world) (login.Config, *config.Report, error) {
 			path = configName
 		}
 	}
-	var cfg ropewalk.Config
+	var cfg standard.Config
 	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
 	return cfg.Login, report, err
 }

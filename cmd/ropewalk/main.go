@@ -13,12 +13,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/ropewalk/ropewalk/content/script"
 )
 
 // errInterrupted is the cause of a context that ended by a signal.
 var errInterrupted = errors.New("interrupted")
 
 func main() {
+	script.WorkerMain() // does not return in a process that this one has started to run scripts
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

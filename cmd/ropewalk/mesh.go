@@ -12,6 +12,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/mesh/natsplane"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session/keeper"
@@ -36,7 +37,7 @@ type meshFlags struct {
 }
 
 // apply puts the flags over what the file and the environment say.
-func (f *meshFlags) apply(cfg *ropewalk.Config, report *config.Report) error {
+func (f *meshFlags) apply(cfg *standard.Config, report *config.Report) error {
 	m := &cfg.Mesh
 	if f.Cluster != "" {
 		m.Cluster = f.Cluster
@@ -79,7 +80,7 @@ func (f *meshFlags) apply(cfg *ropewalk.Config, report *config.Report) error {
 }
 
 // acceptNone takes the word none for what it means.
-func acceptNone(cfg *ropewalk.Config) {
+func acceptNone(cfg *standard.Config) {
 	if cfg.Mesh.Cluster == noCluster {
 		cfg.Mesh.Cluster = ""
 	}
@@ -94,7 +95,7 @@ func natsConfig(m *ropewalk.Mesh) natsplane.Config {
 }
 
 // connectNodes adds the backplane that the configuration describes, if any.
-func connectNodes(cfg *ropewalk.Config, log *slog.Logger) error {
+func connectNodes(cfg *standard.Config, log *slog.Logger) error {
 	if cfg.Mesh.Alone() {
 		return nil
 	}
@@ -108,7 +109,7 @@ func connectNodes(cfg *ropewalk.Config, log *slog.Logger) error {
 
 // storeSessions has what outlives a node kept where the nodes meet, if there is
 // such a place.
-func storeSessions(cfg *ropewalk.Config, source natskv.Source, log *slog.Logger) error {
+func storeSessions(cfg *standard.Config, source natskv.Source, log *slog.Logger) error {
 	held := cfg.Sessions.Form == keeper.FormServer
 	if cfg.Mesh.Store == "" && (len(cfg.Mesh.NATS) == 0 || !held) {
 		if held && len(cfg.Mesh.Join)+len(cfg.Mesh.Cluster) > 0 {
@@ -205,7 +206,7 @@ type meshError struct{ error }
 func (e *meshError) Unwrap() error { return e.error }
 
 // cannotJoin explains why a node that listens already could not join its mesh.
-func cannotJoin(cfg *ropewalk.Config, err error) error {
+func cannotJoin(cfg *standard.Config, err error) error {
 	what, hint := whatToDo(strings.TrimPrefix(err.Error(), "mesh: "))
 	e := message.NewError(message.CodeNotReady, "cannot meet other nodes: "+what, hint)
 	switch {

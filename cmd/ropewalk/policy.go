@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/session"
@@ -42,14 +42,14 @@ type permissionFlags struct {
 
 // load compiles the rules of the file, with the tests of another one if there is
 // one.
-func (f *permissionFlags) load(w *world, tests string) (*policy.Policy, *ropewalk.Config, error) {
+func (f *permissionFlags) load(w *world, tests string) (*policy.Policy, *standard.Config, error) {
 	path := f.Config
 	if path == "" {
 		if _, err := os.Stat(configName); err == nil {
 			path = configName
 		}
 	}
-	var cfg ropewalk.Config
+	var cfg standard.Config
 	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
 	if err != nil {
 		return nil, nil, err
@@ -79,7 +79,7 @@ func (f *permissionFlags) load(w *world, tests string) (*policy.Policy, *ropewal
 	return p, &cfg, err
 }
 
-func checkPermissions(cfg *ropewalk.Config, report *config.Report) error {
+func checkPermissions(cfg *standard.Config, report *config.Report) error {
 	c := &checker{cfg: cfg, report: report}
 	c.policy("permissions.")
 	if len(c.list) == 0 {

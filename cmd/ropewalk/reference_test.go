@@ -39,14 +39,14 @@ list of texts is separated by commas, and whole objects are JSON. "ropewalk conf
 and where. Variables that name no field are pointed out, and otherwise ignored.
 
 In the tables, ` + "`<name>`" + ` is a name that you choose and ` + "`[]`" + ` an element of a list. They are generated from the doc comments
-of ropewalk.Config, which "ropewalk config doc" prints too.
+of ropewalk.Config and content/standard, which "ropewalk config doc" prints too.
 `
 
 // TestReference compares what is generated from the doc comments of
-// ropewalk.Config with what is committed.
+// standard.Config with what is committed.
 func TestReference(t *testing.T) {
 	t.Parallel()
-	fields, err := gen.Fields("../../config.go", "Config")
+	fields, err := gen.Fields("../../content/standard/settings.go", "Config")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/nodeapi"
 )
@@ -44,18 +45,18 @@ const fileEach = time.Second
 
 // reloader has a node of this process work with what its file says now.
 type reloader struct {
-	read func(ctx context.Context) (ropewalk.Config, *config.Report, error)
+	read func(ctx context.Context) (standard.Config, *config.Report, error)
 	file string // that is watched; "" for none
 	log  *slog.Logger
 	hup  chan os.Signal
 
 	// What the node was told at its start, before it took other ports.
 	name, address, cluster string
-	running                *ropewalk.Config
+	running                *standard.Config
 }
 
 // newReloader makes cfg, which read has returned, one that can be read again.
-func newReloader(w *world, cfg *ropewalk.Config, read func(context.Context) (ropewalk.Config, *config.Report, error)) *reloader {
+func newReloader(w *world, cfg *standard.Config, read func(context.Context) (standard.Config, *config.Report, error)) *reloader {
 	cfg.Logger = nodeLogger(w, cfg)
 	r := &reloader{
 		read: read, log: cfg.Logger, hup: make(chan os.Signal, 1),
@@ -63,14 +64,14 @@ func newReloader(w *world, cfg *ropewalk.Config, read func(context.Context) (rop
 	}
 	cfg.Source = func(ctx context.Context) (ropewalk.Config, error) {
 		next, _, err := r.again(ctx)
-		return next, err
+		return next.Node(), err
 	}
 	return r
 }
 
 // again reads the configuration. Ports that the node has taken because others
 // were not free are no difference.
-func (r *reloader) again(ctx context.Context) (ropewalk.Config, *config.Report, error) {
+func (r *reloader) again(ctx context.Context) (standard.Config, *config.Report, error) {
 	next, report, err := r.read(ctx)
 	if err != nil {
 		return next, report, err
@@ -129,7 +130,7 @@ func (r *reloader) reload(ctx context.Context, n *runningNode) {
 		r.log.Warn("the configuration was not changed: correct it and reload again", "err", err)
 		return
 	}
-	if _, err := n.Reload(next); err != nil { // which has logged it
+	if _, err := n.Reload(next.Node()); err != nil { // which has logged it
 		r.log.Warn("this is where it is wrong", "err", placed(err, report))
 	}
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 )
 
 // serveCmd runs a node.
@@ -50,7 +50,7 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	again := newReloader(w, &cfg, func(ctx context.Context) (ropewalk.Config, *config.Report, error) { return s.read(ctx, w) })
+	again := newReloader(w, &cfg, func(ctx context.Context) (standard.Config, *config.Report, error) { return s.read(ctx, w) })
 	defer again.onHangup()()
 	if s.Watch {
 		again.file = s.Config
@@ -77,7 +77,7 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 }
 
 // read reads the configuration.
-func (s *serveCmd) read(ctx context.Context, w *world) (ropewalk.Config, *config.Report, error) {
+func (s *serveCmd) read(ctx context.Context, w *world) (standard.Config, *config.Report, error) {
 	cfg, report, err := s.load(w, s.Config)
 	if err == nil {
 		err = s.guard(ctx, &cfg)

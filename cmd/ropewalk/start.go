@@ -11,15 +11,15 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/message"
 )
 
 // starter starts a node; if a port is taken that nobody asked for by number, on
 // the next free one.
 type starter struct {
-	cfg    *ropewalk.Config
+	cfg    *standard.Config
 	report *config.Report
 	// prepare serves what the node brings along.
 	prepare func(*runningNode) error
@@ -48,6 +48,7 @@ func (s *starter) start(ctx context.Context, w *world) (*runningNode, error) {
 			err = start(ctx, n, s.cfg)
 		}
 		if err == nil {
+			n.beginSchedules()
 			noteMove(w, first, s.cfg.Listeners[mainListener].Address)
 			noteMove(w, firstCluster, s.cfg.Mesh.Cluster)
 			return n, nil
@@ -98,7 +99,7 @@ func nameAtPort(address string) string {
 }
 
 // start has the node accept connections and join its mesh.
-func start(ctx context.Context, n *runningNode, cfg *ropewalk.Config) error {
+func start(ctx context.Context, n *runningNode, cfg *standard.Config) error {
 	err := n.Start(ctx)
 	if err == nil {
 		return nil
@@ -141,7 +142,7 @@ func cannotListen(err error) error {
 
 // address returns the URL of the listener that people are told: main, else the
 // first by name.
-func address(n *runningNode, cfg *ropewalk.Config) string {
+func address(n *runningNode, cfg *standard.Config) string {
 	addrs := n.Addrs()
 	names := make([]string, 0, len(addrs))
 	for name := range addrs {
@@ -164,7 +165,7 @@ func address(n *runningNode, cfg *ropewalk.Config) string {
 
 // nodeLogger is the log of a node, as the configuration describes it; it sets
 // LogLevel.
-func nodeLogger(w *world, cfg *ropewalk.Config) *slog.Logger {
+func nodeLogger(w *world, cfg *standard.Config) *slog.Logger {
 	cfg.LogLevel = new(slog.LevelVar)
 	var level slog.Level
 	if level.UnmarshalText([]byte(cfg.Log.Level)) == nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/session"
 	"github.com/ropewalk/ropewalk/session/token"
 )
@@ -42,14 +42,14 @@ type keyFlags struct {
 }
 
 // load reads the configuration and its keys.
-func (f *keyFlags) load(w *world) (*ropewalk.Config, *token.Codec, error) {
+func (f *keyFlags) load(w *world) (*standard.Config, *token.Codec, error) {
 	path := f.Config
 	if path == "" {
 		if _, err := os.Stat(configName); err == nil {
 			path = configName
 		}
 	}
-	var cfg ropewalk.Config
+	var cfg standard.Config
 	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
 	if err != nil {
 		return nil, nil, err

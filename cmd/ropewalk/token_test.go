@@ -12,6 +12,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 )
 
 const guardedConfig = `{
@@ -32,12 +33,12 @@ func guardedNode(t *testing.T) (url, file string) {
 	if err := os.WriteFile(file, []byte(guardedConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var cfg ropewalk.Config
+	var cfg standard.Config
 	if _, err := (config.Source{Path: file}).Read(&cfg); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Logger = slog.New(slog.DiscardHandler)
-	n, err := ropewalk.New(cfg)
+	n, err := ropewalk.New(cfg.Node())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/otlp"
 )
 
@@ -12,7 +13,8 @@ import (
 type runningNode struct {
 	*ropewalk.Node
 	stopTraces func(context.Context) error
-	closers    []func() error // of what services of the program need
+	closers    []func() error     // of what services of the program need
+	contents   *standard.Contents // nil: none
 }
 
 // Shutdown stops the node, then sends the traces that are left.
@@ -25,7 +27,7 @@ func (n *runningNode) Shutdown(ctx context.Context) error {
 }
 
 // trace adds what the configuration says about traces.
-func trace(ctx context.Context, cfg *ropewalk.Config) (stop func(context.Context) error, err error) {
+func trace(ctx context.Context, cfg *standard.Config) (stop func(context.Context) error, err error) {
 	if cfg.Trace.Endpoint == "" {
 		return func(context.Context) error { return nil }, nil
 	}

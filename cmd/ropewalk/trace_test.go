@@ -10,6 +10,7 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/config"
+	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/examples/hello/hello"
 )
 
@@ -30,7 +31,7 @@ func TestTracesByConfiguration(t *testing.T) {
 		spans <- string(b)
 	}))
 	defer collector.Close()
-	n, err := newNode(t.Context(), newWorld(nil, io.Discard, io.Discard, nil), ropewalk.Config{Trace: ropewalk.Trace{Endpoint: collector.URL}}, &config.Report{})
+	n, err := newNode(t.Context(), newWorld(nil, io.Discard, io.Discard, nil), standard.Config{Config: ropewalk.Config{Trace: ropewalk.Trace{Endpoint: collector.URL}}}, &config.Report{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestTracesByConfiguration(t *testing.T) {
 	if got := <-spans; !strings.Contains(got, "math:/decimal/mul") {
 		t.Errorf("the collector got %q", got)
 	}
-	if _, err := newNode(t.Context(), newWorld(nil, io.Discard, io.Discard, nil), ropewalk.Config{Trace: ropewalk.Trace{Endpoint: "collector:4318"}}, &config.Report{}); err == nil || !strings.Contains(err.Error(), "http://") {
+	if _, err := newNode(t.Context(), newWorld(nil, io.Discard, io.Discard, nil), standard.Config{Config: ropewalk.Config{Trace: ropewalk.Trace{Endpoint: "collector:4318"}}}, &config.Report{}); err == nil || !strings.Contains(err.Error(), "http://") {
 		t.Errorf("a bad endpoint: %v", err)
 	}
 }

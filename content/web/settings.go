@@ -66,7 +66,7 @@ type Entry struct {
 	Private bool `json:"private,omitempty"`
 	// Headers are sent along, such as {"Authorization":"Bearer …"}. They are not
 	// shown anywhere.
-	Headers map[string]string `json:"headers,omitempty"`
+	Headers map[string]string `json:"headers,omitempty" secret:"true"`
 	// Poll is how often what is watched is asked for, at least "1s". Default: never;
 	// it cannot be watched, only got.
 	Poll duration.Duration `json:"poll,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -19,14 +20,14 @@ import (
 )
 
 // module begins the import paths that are looked up, in the directory of the
-// file that [Fields] was given.
-const module = "github.com/ropewalk/ropewalk/"
+// module, or of the file that [Fields] was given if that is in none.
+const module = "github.com/ropewalk/ropewalk"
 
 // Fields reads the Go file at path and returns the fields of the struct that is
 // called root, and of those within it, in the order of the file. Structs of other
-// packages of the module are found in the directories below that of the file.
+// packages of the module are found in its directories.
 func Fields(path, root string) ([]doc.Field, error) {
-	g := generator{dir: filepath.Dir(path), scopes: make(map[string]*scope)}
+	g := generator{dir: moduleOf(path), scopes: make(map[string]*scope)}
 	s := newScope()
 	if err := s.parse(path); err != nil {
 		return nil, err
@@ -38,6 +39,18 @@ func Fields(path, root string) ([]doc.Field, error) {
 	s.names = goNames(s.structs)
 	err := g.walk("", t, s)
 	return g.fields, err
+}
+
+// moduleOf returns the directory of the module that a file is in.
+func moduleOf(path string) string {
+	for dir := filepath.Dir(path); ; dir = filepath.Join(dir, "..") {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if abs, err := filepath.Abs(dir); err != nil || abs == filepath.Dir(abs) {
+			return filepath.Dir(path)
+		}
+	}
 }
 
 // scope is what names mean in a package.
@@ -91,7 +104,7 @@ type generator struct {
 
 // load reads a package of the module; nil if it is none.
 func (g *generator) load(at string) *scope {
-	rest, ours := strings.CutPrefix(at, module)
+	rest, ours := strings.CutPrefix(at+"/", module+"/")
 	if s := g.scopes[at]; s != nil || !ours {
 		return s
 	}
