@@ -44,12 +44,19 @@ func (t *Tree) readJSON(ctx context.Context, g target) (content.Content, error) 
 	if err != nil {
 		return content.Content{}, err
 	}
-	body, bad := compact(b, kind(g.path) == "jsonc")
+	return Document(g.path, b)
+}
+
+// Document returns the content that a JSON file has: without blanks, and that of
+// a .jsonc without comments. A file that is broken is an error with CodeBadContent
+// that says where. address is what the file is called.
+func Document(address string, b []byte) (content.Content, error) {
+	body, bad := compact(b, kind(address) == "jsonc")
 	if bad != nil {
 		e := message.NewError(message.CodeBadContent,
-			fmt.Sprintf("%.300s, line %d, column %d: %s", g.path, bad.line, bad.column, bad.text),
+			fmt.Sprintf("%.300s, line %d, column %d: %s", address, bad.line, bad.column, bad.text),
 			"Correct the file at this place; watchers get it as soon as it can be read.")
-		e.Path = g.path
+		e.Path = address
 		quoted, _ := json.Marshal(bad.text) //nolint:errchkjson // a string
 		e.Details = fmt.Appendf(nil, `{"line":%d,"column":%d,"problem":%s}`, bad.line, bad.column, quoted)
 		return content.Content{}, e

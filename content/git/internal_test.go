@@ -95,21 +95,3 @@ func FuzzRefPart(f *testing.F) {
 		}
 	})
 }
-
-func FuzzDocument(f *testing.F) {
-	f.Add([]byte(`{"a":1,"b":[2]}`), []byte("// c\n{\"a\":2, /* x */ \"b\":[2,3]}"))
-	f.Add([]byte(`[]`), []byte(`{`))
-	f.Fuzz(func(t *testing.T, next, old []byte) {
-		plain, _, why := compact(next, false)
-		if why != "" {
-			return
-		}
-		if again, _, why := compact(plain, false); why != "" || string(again) != string(plain) {
-			t.Errorf("%q is %q, %s the second time", plain, again, why)
-		}
-		out := keepComments(old, plain, plain)
-		if got, _, why := compact(out, true); why != "" || !sameJSON(got, plain) {
-			t.Errorf("%q over %q gives %q, %s", plain, old, out, why)
-		}
-	})
-}

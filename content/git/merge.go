@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/ropewalk/ropewalk/content/file"
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -176,8 +177,8 @@ func badDocument(m *merger, at string, l leaf) bool {
 	if !isDocument(at) {
 		return false
 	}
-	_, _, why := compact(m.batch.todo[l.hash].data, strings.HasSuffix(at, "c"))
-	return why != ""
+	_, err := file.Document("/"+at, m.batch.todo[l.hash].data)
+	return err != nil
 }
 
 // describe returns clashes with both versions.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -220,14 +221,14 @@ func (o *objects) expand(prefix string) (plumbing.Hash, error) {
 	if plumbing.IsHash(prefix) {
 		return plumbing.NewHash(prefix), nil
 	}
-	raw, ok := hexBytes(prefix)
-	if !ok || len(prefix) < 4 {
+	raw, err := hex.DecodeString(prefix[:len(prefix)/2*2]) // half a byte is compared below
+	if err != nil || len(prefix) < 4 || len(prefix) > 40 {
 		return plumbing.ZeroHash, noRevision(prefix)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var found []plumbing.Hash
-	err := o.read(func(st *filesystem.Storage) error {
+	err = o.read(func(st *filesystem.Storage) error {
 		all, err := st.HashesWithPrefix(raw)
 		if err != nil {
 			return err
@@ -247,25 +248,6 @@ func (o *objects) expand(prefix string) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, noRevision(prefix)
 	}
 	return found[0], nil
-}
-
-func hexBytes(text string) ([]byte, bool) {
-	var raw []byte
-	for i := 0; i < len(text); i += 2 {
-		hi, ok := unhex(text[i])
-		if !ok || text[i] >= 'A' && text[i] <= 'F' {
-			return nil, false
-		}
-		if i+1 == len(text) {
-			break // half a byte is compared by the caller
-		}
-		lo, ok := unhex(text[i+1])
-		if !ok || text[i+1] >= 'A' && text[i+1] <= 'F' {
-			return nil, false
-		}
-		raw = append(raw, hi<<4|lo)
-	}
-	return raw, true
 }
 
 func noRevision(text string) *message.Error {

@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/ropewalk/ropewalk/content"
+	"github.com/ropewalk/ropewalk/content/file"
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -156,7 +157,7 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 			if err != nil {
 				return content.Content{}, err
 			}
-			return asDocument("/"+at, b)
+			return file.Document("/"+at, b)
 		}
 	default:
 		raw := o.Encoding == "raw" || o.Encoding == "" && p.raw
@@ -174,7 +175,7 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 
 func fileContent(name string, b []byte, raw bool) content.Content {
 	if raw {
-		return content.Content{Body: b, ContentType: mediaType(name, b)}
+		return content.Content{Body: b, ContentType: file.MediaType(name, b)}
 	}
 	body := append([]byte(nil), `{"base64":"`...)
 	body = base64.StdEncoding.AppendEncode(body, b)
