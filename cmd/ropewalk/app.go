@@ -55,6 +55,7 @@ type grammar struct {
 	Nodes      nodesCmd      `cmd:"" group:"look" help:"List the nodes of the mesh."`
 	Drain      drainCmd      `cmd:"" group:"look" help:"Have a node take no new calls, so that it can be stopped."`
 	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, by whom, and where."`
+	Topics     topicsCmd     `cmd:"" group:"look" help:"List what is watched, by how many, and where it comes from."`
 	Clients    clientsCmd    `cmd:"" group:"look" help:"List who is connected."`
 	Route      routeCmd      `cmd:"" group:"look" help:"Explain the way of a message."`
 	Tap        tapCmd        `cmd:"" group:"look" help:"Watch messages as they pass, secrets masked."`

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/topic"
 )
 
 // servicesCmd lists what is served.
@@ -21,7 +22,8 @@ type servicesCmd struct {
 // Help is printed below the flags.
 func (*servicesCmd) Help() string {
 	return `Each node answers for itself under node:, so of these only those of the node that is asked are shown; "ropewalk services
-node:" shows all. BUSY are the calls in flight from the node that is asked.
+node:" shows all. BUSY are the calls in flight from the node that is asked. TOPIC says what can be
+watched: state or events.
 
 Examples:
 
@@ -62,21 +64,44 @@ func hideOtherNodes(list []route.ServiceInfo) {
 }
 
 func printServices(w *world, list []route.ServiceInfo, filter string, now time.Time) error {
-	t := newTable("ADDRESS", "SERVER", "VERSION", "NODE", "BUSY", "SINCE", "DESCRIPTION")
+	heads := []string{"ADDRESS", "SERVER", "VERSION", "NODE", "BUSY", "SINCE", "DESCRIPTION"}
+	topics := slices.ContainsFunc(list, func(s route.ServiceInfo) bool { return s.Topic != nil && len(s.Servers) > 0 })
+	if topics {
+		heads = slices.Insert(heads, 1, "TOPIC")
+	}
+	t := newTable(heads...)
 	for _, s := range list {
 		address := s.Name + ":" + s.Path
 		for i, server := range s.Servers {
 			if i > 0 {
 				address = ""
 			}
-			t.add(address, short(server.ID, 12), orDash(server.Version), orDash(server.Node),
-				strconv.Itoa(server.InFlight), ago(server.Since, now), server.Description)
+			cells := []string{
+				address, short(server.ID, 12), orDash(server.Version), orDash(server.Node),
+				strconv.Itoa(server.InFlight), ago(server.Since, now), server.Description,
+			}
+			if topics {
+				cells = slices.Insert(cells, 1, kindOf(s.Topic))
+			}
+			t.add(cells...)
 		}
 	}
 	if len(t.rows) == 0 {
 		return w.printf("nothing is served at %s\n", printable(filter))
 	}
 	return t.print(w)
+}
+
+// kindOf says as what a route can be watched.
+func kindOf(t *route.Topic) string {
+	switch {
+	case t == nil:
+		return "-"
+	case t.Events:
+		return topic.KindEvents
+	default:
+		return topic.KindState
+	}
 }
 
 func orDash(s string) string {
