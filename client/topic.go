@@ -37,9 +37,9 @@ type topic struct {
 	try     int         // how often it was refused in a row
 	timer   *time.Timer // until the next try; nil if there is none
 
-	epoch string      // of an event topic
-	last  call.Update // of a state topic: what it holds
-	has   bool        // last has a content
+	at   call.Position // of an event topic: the last event that came
+	last call.Update   // of a state topic: what it holds
+	has  bool          // last has a content
 }
 
 // watch is one reader of a topic. Guarded by Client.mu.
@@ -91,21 +91,17 @@ func (t *topic) join(w *watch) {
 		t.armState(w)
 		return
 	case t.events && !w.wishes():
-		w.arm(t.position())
+		w.arm(t.at)
 		return
 	}
 	t.subscribe()
 }
 
-// position is where an event topic is: the furthest of its watches.
-func (t *topic) position() call.Position {
-	at := call.Position{Epoch: t.epoch}
-	for _, w := range t.watches {
-		if w.armed && w.at.Epoch == t.epoch {
-			at.Offset = max(at.Offset, w.at.Offset)
-		}
+// reached takes note of how far an event topic has come.
+func (t *topic) reached(at call.Position) {
+	if at.Epoch != t.at.Epoch || at.Offset > t.at.Offset {
+		t.at = at
 	}
-	return at
 }
 
 // wishes reports whether a watch wants past events.
@@ -263,7 +259,7 @@ func (t *topic) armState(w *watch) {
 
 // armEvents arms watches of events after a reply that says where they are.
 func (t *topic) armEvents(a *ask, here call.Position) {
-	t.epoch = here.Epoch
+	t.reached(here)
 	t.faulty = false
 	for _, w := range t.watches {
 		switch {

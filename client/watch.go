@@ -130,8 +130,9 @@ func (c *Client) receiveGap(cn *conn, m *message.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t := cn.topic(m); t != nil {
+		t.reached(call.Position{Epoch: t.epochOf(m), Offset: m.Offset})
 		for _, w := range t.watches {
-			w.missed(t.epochOf(m), m.Offset)
+			w.missed(t.at.Epoch, m.Offset)
 		}
 	}
 }
@@ -217,7 +218,7 @@ func (t *topic) event(m *message.Message) {
 	if m.Fault {
 		u.Body, u.ContentType, u.Fault = nil, "", message.DecodeError(m.Body)
 	}
-	t.epoch = u.Epoch
+	t.reached(u.Position())
 	for _, w := range t.watches {
 		switch {
 		case !w.armed:
@@ -235,7 +236,7 @@ func (t *topic) event(m *message.Message) {
 func (t *topic) epochOf(m *message.Message) string {
 	epoch := t.last.Epoch
 	if t.events {
-		epoch = t.epoch
+		epoch = t.at.Epoch
 	}
 	if len(m.Epoch) == 0 || string(m.Epoch) == epoch { // no allocation
 		return epoch

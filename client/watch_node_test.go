@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,4 +244,76 @@ func TestWatchFollowsTheMesh(t *testing.T) {
 			break
 		}
 	}
+}
+
+// TestWatchersComeAndGo has many watch few topics for a short time, from now on,
+// from before, or from where they stopped, while events come and the line is cut.
+// None sees an event twice or misses one.
+func TestWatchersComeAndGo(t *testing.T) {
+	t.Parallel()
+	_, addr := startNode(t, "127.0.0.1:0")
+	line := newRelay(t, addr)
+	c, publisher := join(t, line.addr()), join(t, addr)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	topics := []string{"log:/a", "log:/b"}
+	wg.Go(func() {
+		for i := 1; ctx.Err() == nil; i++ {
+			for _, to := range topics {
+				if _, err := publisher.Publish(ctx, to, i); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	var rounds atomic.Int64
+	for g := range 6 {
+		wg.Go(func() {
+			var at call.Position // of what was seen last
+			seen := 0
+			for i := 0; ctx.Err() == nil; i++ {
+				opts := []call.WatchOption{call.WithBuffer(100_000)}
+				switch {
+				case i%3 == 1 && seen > 0:
+					opts = append(opts, call.WithRecover(at))
+				case i%3 == 2:
+					opts = append(opts, call.WithHistory(5))
+					seen = 0
+				default:
+					seen = 0
+				}
+				at, seen = someEvents(ctx, t, c, topics[g%2], at, seen, 1+(i*7+g)%20, opts)
+				rounds.Add(1)
+			}
+		})
+	}
+	for range 8 {
+		before := rounds.Load()
+		eventually(t, "some to come and go", func() bool { return rounds.Load() > before+20 })
+		line.cut()
+	}
+}
+
+// someEvents watches n events that follow one that was seen, if one was.
+func someEvents(ctx context.Context, t *testing.T, c *client.Client, to string, at call.Position, seen, n int, opts []call.WatchOption) (call.Position, int) {
+	w := call.WatchOf[int](ctx, c, to, opts...)
+	defer w.Close()
+	for u, err := range w.Updates() {
+		switch {
+		case ctx.Err() != nil:
+			return at, seen
+		case err != nil || u.Gap || u.Fault != nil:
+			t.Errorf("after %d (%v): %+v, %v", seen, at, u, err)
+			return at, 0
+		case seen > 0 && u.Value != seen+1:
+			t.Errorf("%d after %d", u.Value, seen)
+		}
+		at, seen = u.Position(), u.Value
+		if n--; n == 0 {
+			break
+		}
+	}
+	return at, seen
 }
