@@ -80,7 +80,7 @@ func (c *changes) one(name string) *frame {
 	if body, contentType, ok := c.compute(name); ok {
 		e := *c.f.event
 		e.body, e.contentType = body, contentType
-		g = newFrame(&e, c.f.m.Topic)
+		g = newFrame(&e, c.f.topic)
 	}
 	c.made[name] = g
 	return g

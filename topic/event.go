@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"sync"
 	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
@@ -71,31 +72,50 @@ func (e *event) size() int { return len(e.body) + len(e.publisher) + len(e.to) +
 const eventRoom = 160
 
 // frame is an event as the watchers of a topic get it, encoded once for all who
-// get it in one form.
+// get it in one form. A history keeps many.
 type frame struct {
 	*event
 
-	m      message.Message
+	topic  []byte           // what connections call it
+	m      *message.Message // while it is delivered
 	shared exchange.Shared
 }
 
-func newFrame(e *event, topic []byte) *frame {
-	f := &frame{event: e}
-	f.m = message.Message{
-		Verb: message.VerbUpdate, Topic: topic, Epoch: []byte(e.epoch), Offset: e.offset, Fault: e.fault,
-		Publisher: e.publisher, Body: e.body,
+func newFrame(e *event, topic []byte) *frame { return &frame{event: e, topic: topic} }
+
+//nolint:gochecknoglobals // a pool is only useful when it is shared
+var messages = sync.Pool{New: func() any { return new(message.Message) }}
+
+// message is what is delivered. It is kept until rest.
+func (f *frame) message() *message.Message {
+	if f.m != nil {
+		return f.m
 	}
-	if e.to != "" {
-		f.m.To = []byte(e.to)
+	m := messages.Get().(*message.Message) //nolint:forcetypeassert // nothing else is put
+	m.Verb, m.Topic, m.Epoch, m.Offset, m.Fault = message.VerbUpdate, f.topic, []byte(f.epoch), f.offset, f.fault
+	m.Publisher, m.Body = f.publisher, f.body
+	if f.to != "" {
+		m.To = []byte(f.to)
 	}
-	if e.contentType != "" {
-		f.m.ContentType = []byte(e.contentType)
+	if f.contentType != "" {
+		m.ContentType = []byte(f.contentType)
 	}
-	return f
+	f.m = m
+	return m
+}
+
+// rest lets go of what is only needed while the frame is delivered.
+func (f *frame) rest() {
+	if f.m != nil {
+		*f.m = message.Message{}
+		messages.Put(f.m)
+		f.m = nil
+	}
 }
 
 // release gives the encoded forms back. Nobody delivers the frame any more.
 func (f *frame) release() {
+	f.rest()
 	for i := range f.shared {
 		if enc := &f.shared[i]; enc.Frame != nil {
 			enc.Frame.Release()

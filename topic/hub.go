@@ -193,7 +193,7 @@ func (h *Hub) viewer(c client) *viewer {
 	defer h.mu.Unlock()
 	v := h.viewers[c]
 	if v == nil && !h.closed && !c.Closed() { // Gone comes after Closed
-		v = &viewer{hub: h, client: c, gone: make(chan struct{}), watches: make(map[string]*watch)}
+		v = &viewer{hub: h, client: c, gone: make(chan struct{})}
 		h.viewers[c] = v
 	}
 	return v
@@ -329,8 +329,8 @@ func (h *Hub) mayNot(w *watch, p *exchange.Peer) *message.Error {
 func (h *Hub) revoke(w *watch, why *message.Error) {
 	h.metrics.revoked.Inc()
 	h.stop(w)
-	g := frame{m: message.Message{Verb: message.VerbUnsubscribe, Topic: w.t.id, Body: message.AppendError(nil, why)}}
-	_ = w.v.client.Update(&g.m, &g.shared)
+	g := frame{m: &message.Message{Verb: message.VerbUnsubscribe, Topic: w.t.id, Body: message.AppendError(nil, why)}}
+	_ = w.v.client.Update(g.m, &g.shared)
 	g.release()
 }
 

@@ -27,7 +27,8 @@ type topic struct {
 	params json.RawMessage
 	who    *session.Session // nil: it is the same for all
 	info   route.Topic
-	id     []byte // what it is called on connections
+	number uint64 // tells it from all others that there ever were here
+	id     []byte // what it is called on connections: its number
 
 	mu       sync.Mutex
 	state    state
@@ -65,8 +66,11 @@ type entrant struct {
 	t    *topic // while it waits
 }
 
+// idBase is the base in which the numbers of topics are written.
+const idBase = 36
+
 func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
-	t := &topic{hub: h, key: key, to: to, info: *info, id: strconv.AppendUint(nil, n, 36)}
+	t := &topic{hub: h, key: key, to: to, info: *info, number: n, id: strconv.AppendUint(nil, n, idBase)}
 	t.past.bound = bounds(info.History)
 	if !info.Events {
 		t.past.bound = route.History{Count: 1}
@@ -122,7 +126,7 @@ func (t *topic) admit(e *entrant) {
 	}
 	w.deltas = deltasOf(e.opts.Delta)
 	if w.at < 0 {
-		w.at = len(t.watchers)
+		w.at = int32(len(t.watchers)) //nolint:gosec // there are fewer connections
 		t.watchers = append(t.watchers, w)
 		t.hub.metrics.watches.Inc()
 	}
@@ -342,6 +346,7 @@ func (t *topic) spread(f, old *frame) {
 		}
 	}
 	d.release()
+	f.rest()
 	t.hub.metrics.updates.Add(float64(sent))
 }
 
@@ -349,13 +354,14 @@ func (t *topic) spread(f, old *frame) {
 func (t *topic) hand(w *watch, f *frame) {
 	if !w.behind {
 		t.give(w, f, f)
+		f.rest()
 	}
 }
 
 // give delivers g, which makes of what the watcher has seen what f has. t.mu is
 // held.
 func (t *topic) give(w *watch, g, f *frame) bool {
-	err := w.v.client.Update(&g.m, &g.shared)
+	err := w.v.client.Update(g.message(), &g.shared)
 	switch message.CodeOf(err) { //nolint:exhaustive // of the others nothing follows: the connection is over
 	case "":
 		w.seen, w.offset = f.event, f.offset
@@ -377,7 +383,7 @@ func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 	e := *f.event
 	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
 	g := newFrame(&e, t.id)
-	_ = w.v.client.Update(&g.m, &g.shared)
+	_ = w.v.client.Update(g.message(), &g.shared)
 	g.release()
 	w.seen, w.offset = nil, f.offset
 }
@@ -386,8 +392,8 @@ func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 // held.
 func (t *topic) tellGap(w *watch) {
 	t.hub.metrics.gaps.Inc()
-	g := frame{m: message.Message{Verb: message.VerbGap, Topic: t.id, Epoch: []byte(t.epoch), Offset: w.offset}}
-	_ = w.v.client.Update(&g.m, &g.shared)
+	g := frame{m: &message.Message{Verb: message.VerbGap, Topic: t.id, Epoch: []byte(t.epoch), Offset: w.offset}}
+	_ = w.v.client.Update(g.m, &g.shared)
 	g.release()
 }
 

@@ -1,8 +1,11 @@
 package topic
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/ropewalk/ropewalk/exchange"
@@ -30,12 +33,12 @@ type watch struct {
 	v *viewer
 
 	// Guarded by t.mu.
-	at       int    // place in t.watchers; -1: none
 	seen     *event // of state: what it was given last
 	offset   uint64 // of events: up to where it was given all
 	deltas   deltas
-	behind   bool // it has to be given what it has missed
-	answered bool // it is not its first subscribe
+	at       int32 // place in t.watchers; -1: none
+	behind   bool  // it has to be given what it has missed
+	answered bool  // it is not its first subscribe
 }
 
 // viewer is a client with what it watches.
@@ -48,9 +51,9 @@ type viewer struct {
 	mu      sync.Mutex
 	gone    chan struct{} // closed when the client is over
 	over    bool
-	watches map[string]*watch // by the id of the topic
-	late    []*watch          // are behind
-	helped  bool              // somebody waits until it takes more
+	watches []*watch // by the number of the topic
+	late    []*watch // are behind
+	helped  bool     // somebody waits until it takes more
 }
 
 // mayStill asks again whether the client may watch, for one that had to wait.
@@ -65,7 +68,9 @@ func (v *viewer) mayStill(a message.Address) error {
 func (v *viewer) watching(t *topic) (*watch, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if w := v.watches[string(t.id)]; w != nil {
+	at, known := v.place(t)
+	if known {
+		w := v.watches[at]
 		w.answered = true
 		return w, nil
 	}
@@ -77,16 +82,24 @@ func (v *viewer) watching(t *topic) (*watch, error) {
 			"Unsubscribe from what nobody looks at, watch a pattern, or raise limits.watches in the node's configuration.")
 	}
 	w := &watch{t: t, v: v, at: -1}
-	v.watches[string(t.id)] = w
+	v.watches = slices.Insert(v.watches, at, w)
 	return w, nil
 }
+
+// place is where the watch of a topic is, or belongs. Less memory than a map,
+// and most watch few topics. mu is held.
+func (v *viewer) place(t *topic) (at int, known bool) {
+	return slices.BinarySearchFunc(v.watches, t.number, byNumber)
+}
+
+func byNumber(w *watch, n uint64) int { return cmp.Compare(w.t.number, n) }
 
 // drop forgets a watch.
 func (v *viewer) drop(w *watch) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.watches[string(w.t.id)] == w {
-		delete(v.watches, string(w.t.id))
+	if at, known := v.place(w.t); known && v.watches[at] == w {
+		v.watches = slices.Delete(v.watches, at, at+1)
 	}
 }
 
@@ -143,10 +156,7 @@ func (v *viewer) leave() []*watch {
 	}
 	v.over = true
 	close(v.gone)
-	list := make([]*watch, 0, len(v.watches))
-	for _, w := range v.watches {
-		list = append(list, w)
-	}
+	list := v.watches
 	v.watches, v.late = nil, nil
 	return list
 }
@@ -155,16 +165,20 @@ func (v *viewer) leave() []*watch {
 func (v *viewer) all() []*watch {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	list := make([]*watch, 0, len(v.watches))
-	for _, w := range v.watches {
-		list = append(list, w)
-	}
-	return list
+	return slices.Clone(v.watches)
 }
 
 // find returns the watch of a topic, or nil.
 func (v *viewer) find(topic []byte) *watch {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.watches[string(topic)]
+	n, err := strconv.ParseUint(string(topic), idBase, 64)
+	if err != nil {
+		return nil
+	}
+	at, known := slices.BinarySearchFunc(v.watches, n, byNumber)
+	if !known || string(v.watches[at].t.id) != string(topic) { // "01" is not "1"
+		return nil
+	}
+	return v.watches[at]
 }
