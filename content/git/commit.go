@@ -86,6 +86,10 @@ func (s *Store) tryCommit(ctx context.Context, w *work) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.head.IsZero() && s.remote != nil && !s.remote.fetched() {
+		// A first commit here would have nothing in common with what is there.
+		return nil, down("the branch has not been fetched yet", "", nil)
+	}
 	if w.workspace != "" && v.head.IsZero() {
 		return nil, conflict("the branch has no commit yet", "Publish something without a workspace first.")
 	}

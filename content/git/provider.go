@@ -203,7 +203,7 @@ func (s *Store) file(ctx context.Context, workspace, at string) ([]byte, error) 
 // missing returns the error that there is nothing at a path.
 func (s *Store) missing(v *view, at string) error {
 	if v.head.IsZero() && s.remote != nil && !s.remote.fetched() {
-		return message.NewError(message.CodeSourceDown, "the branch has not been fetched yet", "")
+		return down("the branch has not been fetched yet", "", nil)
 	}
 	dir, ok, err := find(v.trees, v.root, parent(at))
 	if err == nil && ok && dir.Mode == filemode.Dir {

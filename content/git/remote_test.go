@@ -189,6 +189,8 @@ func TestRemoteRefuses(t *testing.T) {
 	}
 	_, err = get(t, s.JSON(), "/a.json")
 	fails(t, err, message.CodeSourceDown) // nothing is known yet: that is not "not found"
+	_, err = tryPublish(s.JSON(), "/a.json", "0")
+	fails(t, err, message.CodeSourceDown) // nor is it known what to write it on
 	reaches(t, s, func(r *git.RemoteState) bool { return r.State == "down" && r.Error.Code == message.CodeSourceDown })
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
