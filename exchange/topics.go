@@ -129,6 +129,10 @@ func owned(req *route.Request, match *route.Match) {
 	}
 	key := match.Name + ":" + req.Address.Path
 	if t := match.Info(nil).Topic; t != nil && t.Events {
+		if t.Durable && req.Message.Verb == message.VerbPublish {
+			req.Message.Strategy = append(req.Message.Strategy, `{"by":"prefer-local"}`...) // all write to one log
+			return
+		}
 		key = match.Route
 	}
 	req.Message.Strategy = strconv.AppendQuote([]byte(`{"by":"sticky","key":`), key)

@@ -29,6 +29,10 @@ type Topic struct {
 	Slow string `json:"slow,omitempty"`
 	// History is how much is kept for those who come back.
 	History History `json:"history,omitzero"`
+	// Durable has the events kept on disk by all nodes that have a store
+	// (mesh.store), so that they outlive nodes; for topics of the configuration.
+	// The history bounds what is kept: count of an address, bytes of all together.
+	Durable bool `json:"durable,omitempty"`
 	// Presence has the node keep who watches; see node:/topics.
 	Presence bool `json:"presence,omitempty"`
 	// Publisher tells watchers who published an event.
@@ -53,6 +57,8 @@ func (t *Topic) Check() error {
 		return wrong("slow", strconv.Quote(t.Slow)+" is none of gap, drop, disconnect", "Leave it out for gap.")
 	case t.History.Count < 0 || t.History.Bytes < 0:
 		return wrong("history", "a bound is negative", "Leave it out for the default.")
+	case !t.Events && t.Durable:
+		return wrong("durable", "only events are kept", "Set events, or leave it out.")
 	case !t.Events && (t.Slow != "" || t.History != History{}):
 		return wrong("events", "slow and history are for event topics", "Set events, or leave them out: of a state topic only the latest counts.")
 	}
@@ -90,6 +96,6 @@ func (t *Topic) Equal(o *Topic) bool {
 	if t == nil || o == nil {
 		return t == o
 	}
-	return t.Events == o.Events && t.Slow == o.Slow && t.History == o.History && t.Presence == o.Presence &&
+	return t.Events == o.Events && t.Slow == o.Slow && t.History == o.History && t.Durable == o.Durable && t.Presence == o.Presence &&
 		t.Publisher == o.Publisher && t.Personal == o.Personal && slices.Equal(t.Code, o.Code)
 }
