@@ -18,6 +18,7 @@ import (
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc/gen"
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/login"
 	_ "github.com/ropewalk/ropewalk/login/drivers" // so that there is a database
 	"github.com/ropewalk/ropewalk/middleware"
@@ -247,6 +248,9 @@ func metricsPage(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = people.Close() })
+	if _, err := content.NewMetrics(reg); err != nil {
+		t.Fatal(err)
+	}
 	for _, k := range middleware.Kinds() {
 		if _, err := middleware.New(k.Name, "", json.RawMessage(least[k.Name]), middleware.Env{Registry: reg}); err != nil {
 			t.Errorf("%s: %v", k.Name, err)
