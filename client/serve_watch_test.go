@@ -105,6 +105,30 @@ func TestServeWatchable(t *testing.T) {
 	recv(t, left, "the end of the second run")
 }
 
+// TestServeNoTopic has a path that can only be called asked with other verbs.
+func TestServeNoTopic(t *testing.T) {
+	t.Parallel()
+	c, l := dial(t, newScript(t))
+	s := service.New("math")
+	s.Handle("/one", service.Handle(func(context.Context, any) (int, error) { return 1, nil }))
+	served := make(chan error, 1)
+	go func() { served <- c.Serve(t.Context(), s) }()
+	l.reply(l.want(message.VerbServe), "{}")
+	if err := recv(t, served, "the service"); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []message.Verb{message.VerbGet, message.VerbSubscribe, message.VerbPublish} {
+		l.send(message.Message{Verb: verb, To: []byte("math:/one"), Mid: []byte("1"), From: []byte("n@node:/"), Body: []byte("2")})
+		if m := l.want(message.VerbError); message.DecodeError(m.Body).Code != message.CodeUnimplemented {
+			t.Fatalf("%s: %s", verb, m.Body)
+		}
+	}
+	l.send(message.Message{Verb: message.VerbCall, To: []byte("math:/one"), Mid: []byte("2"), From: []byte("n@node:/")})
+	if m := l.want(message.VerbReply); string(m.Body) != "1" {
+		t.Fatalf("%s", m.Body)
+	}
+}
+
 func decodeBody(t *testing.T, m message.Message, v any) {
 	t.Helper()
 	if err := json.Unmarshal(m.Body, v); err != nil {

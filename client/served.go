@@ -45,6 +45,11 @@ func (c *Client) receiveCall(cn *conn, m *message.Message) {
 		c.refuse(cn, m, err)
 		return
 	}
+	if verb := req.Message.EffectiveVerb(); verb != message.VerbCall && match.Info(nil).Topic == nil {
+		// A handler of calls does not look at the verb.
+		c.refuse(cn, m, message.NewError(message.CodeUnimplemented, "there is no topic at "+req.Address.String(), "It can be called."))
+		return
+	}
 	s := &served{c: c, conn: cn, req: req, mid: req.Message.Mid, handed: true}
 	c.mu.Lock()
 	_, twice := cn.calls[string(s.mid)]
