@@ -302,11 +302,12 @@ func (b *batch) tree(h plumbing.Hash) ([]object.TreeEntry, error) {
 // needed: nothing names any of them yet. It lasts when write returns.
 func (b *batch) write(ctx context.Context) error {
 	dirs := map[string]bool{}
+	z := zlib.NewWriter(io.Discard) // for all, because making one is dear
 	for h, l := range b.todo {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		dir, made, err := b.o.writeLoose(h, l)
+		dir, made, err := b.o.writeLoose(z, h, l)
 		if err != nil {
 			return fmt.Errorf("write object: %w", err)
 		}
@@ -328,7 +329,7 @@ func (b *batch) write(ctx context.Context) error {
 
 // writeLoose writes one object, and returns the directory to sync, or "" if it
 // is there already, and whether that is new.
-func (o *objects) writeLoose(h plumbing.Hash, l loose) (in string, made bool, err error) {
+func (o *objects) writeLoose(z *zlib.Writer, h plumbing.Hash, l loose) (in string, made bool, err error) {
 	name := h.String()
 	dir := filepath.Join(o.dir, "objects", name[:2])
 	path := filepath.Join(dir, name[2:])
@@ -349,7 +350,7 @@ func (o *objects) writeLoose(h plumbing.Hash, l loose) (in string, made bool, er
 	if err != nil {
 		return "", made, err
 	}
-	err = errors.Join(writeObject(f, l), f.Chmod(0o444), f.Sync(), f.Close())
+	err = errors.Join(writeObject(z, f, l), f.Chmod(0o444), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -360,9 +361,9 @@ func (o *objects) writeLoose(h plumbing.Hash, l loose) (in string, made bool, er
 	return dir, made, nil
 }
 
-func writeObject(w io.Writer, l loose) error {
+func writeObject(z *zlib.Writer, w io.Writer, l loose) error {
 	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
+	z.Reset(&b)
 	fmt.Fprintf(z, "%s %d\x00", l.kind, len(l.data))
 	if _, err := z.Write(l.data); err != nil {
 		return err
