@@ -12,6 +12,8 @@ export class RealNode {
   readonly #dir = mkdtempSync(join(tmpdir(), "ropewalk-sdk-"));
   #process: ChildProcess | undefined;
   #port = 0;
+  /** Where other nodes join it; "" if none do. */
+  cluster = "";
 
   /** With a configuration of its own, beside the service echo. By default everybody may do everything. */
   constructor(readonly config: object = { permissions: { preset: "dev" } }) {}
@@ -36,9 +38,10 @@ export class RealNode {
     const p = this.#process = spawn(inject("program"), ["serve", "--listen", `127.0.0.1:${this.#port}`, "--name", "test", "--config", config],
       { stdio: ["ignore", "pipe", "ignore"] });
     for await (const line of createInterface({ input: p.stdout! })) {
-      const ready = /^ready test (http:\S+)$/.exec(line);
+      const ready = /^ready test (http:\S+)(?: cluster (\S+))?$/.exec(line);
       if (!ready) continue;
       this.#port = Number(new URL(ready[1]!).port);
+      this.cluster = ready[2] ?? "";
       return this;
     }
     throw new Error("the node ended before it was ready");

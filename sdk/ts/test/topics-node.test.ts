@@ -15,7 +15,7 @@ afterEach(async () => {
   await stopAll();
 });
 
-function dial(options: ConnectOptions = {}, url = node.url): Rope {
+function dial(options: ConnectOptions = {}, url: string | string[] = node.url): Rope {
   const rope = connect(url, { WebSocket: WebSocket as unknown as WebSocketLike, backoff: { base: 10, max: 50 }, ...options });
   rope.on("error", () => {});
   ropes.push(rope);
@@ -205,4 +205,47 @@ it("a call that cannot be watched says so", async () => {
   const rope = dial();
   const w = rope.watch("echo:/", {}, () => {}, () => {});
   await expect(w.ready).rejects.toMatchObject({ code: expect.stringMatching(/unimplemented|not_found/) });
+});
+
+it("goes on at another node when its own is killed: no event is lost, none comes twice", async () => {
+  const permissions = { preset: "dev" };
+  const a = await new RealNode({ permissions, mesh: { cluster: "127.0.0.1:0" } }).start();
+  const b = await new RealNode({ permissions, mesh: { cluster: "127.0.0.1:0", join: [a.cluster] } }).start();
+  try {
+    const svc = name();
+    let push = (_: number): void => {};
+    const cell = new Cell<number>(0);
+    const service = dial({}, b.url).serve(svc, {}).watch("/log", async function* (_: unknown, { signal }) {
+      const waiting: number[] = [];
+      let wake = (): void => {};
+      push = (v) => { waiting.push(v); wake(); };
+      signal.addEventListener("abort", () => wake());
+      while (!signal.aborted) {
+        if (waiting.length) yield waiting.shift()!;
+        else await new Promise<void>((r) => { wake = r; });
+      }
+    }, { events: true, history: { count: 1000, age: 60_000 } }).watch("/state", cell.watch);
+    await service.ready;
+    const rope = dial({}, [a.url, b.url]);
+    const log: Update<number>[] = [];
+    const states: number[] = [];
+    const watches = [rope.watch<number>(`${svc}:/log`, {}, (u) => log.push(u), () => {}), rope.watch<number>(`${svc}:/state`, {}, (u) => states.push(u.content), () => {})];
+    await expect.poll(() => watches.every((w) => w.live)).toBe(true);
+    const keeper = dial({}, b.url).watch(`${svc}:/log`, {}, () => {});
+    await keeper.ready;
+    for (let i = 1; i <= 300; i++) {
+      push(i);
+      cell.set(i);
+      if (i === 100) void a.stop("SIGKILL");
+      if (i % 10 === 0) await new Promise((r) => setTimeout(r, 5));
+    }
+    await expect.poll(() => log.at(-1)?.content).toBe(300);
+    await expect.poll(() => states.at(-1)).toBe(300);
+    expect(log.map((u) => u.content)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+    expect(log.some((u) => u.gap)).toBe(false);
+    expect(states).toEqual([...new Set(states)].sort((x, y) => x - y));
+    expect(rope.node.id).not.toBe("");
+  } finally {
+    await Promise.all([a.end(), b.end()]);
+  }
 });
