@@ -273,3 +273,45 @@ func TestWatchVerbReconnects(t *testing.T) {
 	p.errs.line("note: connected again")
 	p.line(`{"type":"content"`)
 }
+
+// TestWatchTheProject does by command what the page of "ropewalk dev" shows: the
+// score, the table and the chart of a new project follow what is published, also
+// at another node.
+func TestWatchTheProject(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "demo")
+	dev := launch(t, t.TempDir(), nil, "dev", dir, "--listen", "127.0.0.1:0", "--json")
+	var ready readyInfo
+	if err := json.Unmarshal([]byte(dev.line("{")), &ready); err != nil {
+		t.Fatal(err)
+	}
+	url := "ws" + strings.TrimPrefix(ready.URL, "http")
+	other := joined(t, "--name", "b", "--join", ready.Cluster)
+	other.asks(t, func(o outcome) bool { return o.code == exitOK }, "get", "json:/demo_app/Resources/score.json")
+
+	const app = ":/demo_app/"
+	wantCode(t, ask(t, url, "", "publish", "query"+app+"Database/setup.sql", "{}"), exitOK)
+	watch := func(url string, args ...string) *process {
+		p := launch(t, t.TempDir(), at(url), append([]string{"watch", "--raw"}, args...)...)
+		p.line("") // it is armed
+		return p
+	}
+	score := watch(other.url, "json"+app+"Resources/score.json")
+	table := watch(other.url, "query"+app+"Database/departures.sql", "-p", "search=oslo", "--delta")
+	chart := watch(url, "script"+app+"Scripts/delays.ts")
+
+	wantCode(t, ask(t, url, "", "publish", "json"+app+"Resources/score.json", `"Home 1 : Away 0"`), exitOK)
+	if l := score.line(""); l != `"Home 1 : Away 0"` {
+		t.Errorf("the score is %s", l)
+	}
+	o := ask(t, other.url, "", "publish", "query"+app+"Database/change.sql", `{"id":2,"gate":"Z9","delay":77,"status":"delayed"}`)
+	wantCode(t, o, exitOK)
+	wantText(t, table.line(""), `"gate":"Z9"`, `"delay":77`)
+	wantText(t, chart.line(""), "77")
+	for _, p := range []*process{score, table, chart} {
+		p.signal(syscall.SIGINT)
+		if code := p.wait(); code != exitInterrupted || p.errs.all.String() != "" {
+			t.Errorf("exit code %d\n%s", code, p.errs.all.String())
+		}
+	}
+}
