@@ -18,6 +18,7 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/session/keeper"
 	"github.com/ropewalk/ropewalk/session/token"
+	"github.com/ropewalk/ropewalk/topic"
 )
 
 // Duration is a time in a configuration file: a text such as "30s" or "1h30m".
@@ -45,7 +46,7 @@ type Config struct {
 	Services map[string]BuiltIn `json:"services,omitempty"`
 	// Topics are topics with nothing behind them but what is published, by address
 	// pattern, such as "prices:/**": state, of which the latest is kept, or events.
-	// They are kept in memory. Content that lives in files, databases and scripts
+	// They are kept in memory, but for durable events. Content that lives in files, databases and scripts
 	// needs no entry here.
 	Topics map[string]route.Topic `json:"topics,omitempty"`
 	// Mesh makes this node one of many. Default: a node alone.
@@ -78,6 +79,10 @@ type Config struct {
 	// SessionStore keeps the sessions of form "server". Package session/natskv has
 	// one for a mesh. Default: the memory of this node.
 	SessionStore keeper.Store `json:"-"`
+	// TopicLog makes the log of durable topics, of a route name:/pattern; package
+	// topic/natslog has one. The node closes it. Default: none, and then no topic can
+	// be durable.
+	TopicLog func(name string, pattern route.Pattern, t route.Topic) topic.Durable `json:"-"`
 	// SessionJournal keeps what was revoked over a restart. Default: nothing does.
 	SessionJournal keeper.Journal `json:"-"`
 	// Backplane connects the node with others as Mesh says; package

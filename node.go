@@ -42,6 +42,7 @@ type Node struct {
 	registry *prometheus.Registry
 	x        *exchange.Exchange
 	topics   *topic.Hub
+	logs     []topic.Durable
 	kit      middlewareKit
 	started  time.Time
 	ready    atomic.Bool
@@ -368,6 +369,7 @@ func (n *Node) close(ctx context.Context) error {
 	}()
 	defer n.x.Close()
 	defer n.topics.Close()
+	defer n.closeLogs()
 	grace := time.NewTimer(handlerGrace)
 	defer grace.Stop()
 	select {

@@ -34,7 +34,16 @@ func (n *Node) serveTopics() error {
 			svc = NewService(addr.Name, service.WithDescription("Topics of the configuration."))
 			services[addr.Name] = svc
 		}
-		topic.NewLog(addr.Name, pattern, t, n.topics.Metrics()).AddTo(svc)
+		if !t.Durable {
+			topic.NewLog(addr.Name, pattern, t, n.topics.Metrics()).AddTo(svc)
+			continue
+		}
+		if n.cfg.TopicLog == nil {
+			return fmt.Errorf("topics[%q].durable: %w", at, errNoLog)
+		}
+		log := n.cfg.TopicLog(addr.Name, pattern, t)
+		n.logs = append(n.logs, log)
+		log.AddTo(svc)
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		if err := n.Serve(services[name]); err != nil {
@@ -43,6 +52,16 @@ func (n *Node) serveTopics() error {
 	}
 	return nil
 }
+
+// closeLogs ends what keeps durable topics.
+func (n *Node) closeLogs() {
+	for _, l := range n.logs {
+		l.Close()
+	}
+}
+
+// errNoLog is for durable topics without a place to keep them.
+var errNoLog = message.NewError(message.CodeInvalidInput, "there is no store for events", "Name a directory in mesh.store, or leave durable out.")
 
 func checkTopic(a *message.Address, t *route.Topic) error {
 	if err := service.CheckName(a.Name); err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -121,11 +120,7 @@ func (l *Log) publisher(req *route.Request) []byte {
 	if !l.topic.Publisher {
 		return nil
 	}
-	b, _ := json.Marshal(struct { //nolint:errchkjson // two strings
-		Client  string `json:"client,omitempty"`
-		Subject string `json:"subject,omitempty"`
-	}{req.Peer.ID(), req.Session().Subject})
-	return b
+	return PublisherOf(req)
 }
 
 // append gives an event its place and those who watch the event. It reports

@@ -15,8 +15,11 @@ import (
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/mesh/natsplane"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/session/keeper"
 	"github.com/ropewalk/ropewalk/session/natskv"
+	"github.com/ropewalk/ropewalk/topic"
+	"github.com/ropewalk/ropewalk/topic/natslog"
 )
 
 const (
@@ -104,6 +107,12 @@ func connectNodes(cfg *standard.Config, log *slog.Logger) error {
 		return err
 	}
 	cfg.Backplane = plane
+	if cfg.Mesh.Store != "" || len(cfg.Mesh.NATS) > 0 {
+		mesh := cfg.Mesh.Name
+		cfg.TopicLog = func(name string, pattern route.Pattern, t route.Topic) topic.Durable {
+			return natslog.New(plane.JetStream, natslog.Config{Mesh: mesh, Logger: log}, name, pattern, t)
+		}
+	}
 	return storeSessions(cfg, plane.JetStream, log)
 }
 

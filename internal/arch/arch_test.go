@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"content/contenttest", "content/query/drivers"},
 	{"otlp"},
 	{"edge", "dialect/native", "exchange", "mesh"},
-	{"nodeapi", "topic", "client", "mesh/natsplane", "mesh/line"},
+	{"nodeapi", "topic", "topic/natslog", "client", "mesh/natsplane", "mesh/line"},
 	{"."},
 	{"config", "console", "ropewalktest", "content/standard"},
 	{"examples/hello/hello"},
