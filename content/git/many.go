@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ropewalk/ropewalk/content"
+	"github.com/ropewalk/ropewalk/content/file"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
 )
@@ -110,7 +111,26 @@ func (j *publication) item(f *item) (at string, data []byte, err error) {
 	case f.Base64 != nil:
 		data = append([]byte{}, *f.Base64...)
 	}
+	if err == nil && j.scheme == "json:" {
+		err = onlyDocuments(at, data)
+	}
 	return at, data, err
+}
+
+// onlyDocuments refuses what cannot be published to json: one by one either.
+func onlyDocuments(at string, data []byte) error {
+	if !isDocument(at) {
+		return content.NotFound("/"+at, "json: has .json and .jsonc files; publish to file: for others.")
+	}
+	if data == nil {
+		return nil
+	}
+	if _, err := file.Document("/"+at, data); err != nil {
+		e := *message.AsError(err)
+		e.Code = message.CodeInvalidInput
+		return &e
+	}
+	return nil
 }
 
 func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, error) {

@@ -104,6 +104,18 @@ func TestPublishMany(t *testing.T) {
 			t.Errorf("%s: %v, want %s", body, err, code)
 		}
 	}
+	for body, code := range map[string]message.Code{
+		`{"files":[{"path":"x.txt","text":""}]}`:              message.CodeNotFound,
+		`{"files":[{"path":"x.txt","delete":true}]}`:          message.CodeNotFound,
+		`{"files":[{"path":"x.json","text":"{"}]}`:            message.CodeInvalidInput,
+		`{"files":[{"path":"x.json","base64":"/w=="}]}`:       message.CodeInvalidInput,
+		`{"files":[{"path":"x.json","json":1},{"path":"a"}]}`: message.CodeInvalidInput,
+	} {
+		_, err := tryPublish(s.JSON(), "/app/", body)
+		if message.CodeOf(err) != code {
+			t.Errorf("json: %s: %v, want %s", body, err, code)
+		}
+	}
 	if got := run(t, o.dir, "rev-parse", "main"); got != before {
 		t.Error("something was written nevertheless")
 	}
