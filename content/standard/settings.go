@@ -45,7 +45,7 @@ type Settings struct {
 	Root string `json:"root,omitempty"`
 	// Applications are such directories by the first segment of the path: with
 	// {"shop":"/srv/shop"}, json:/shop/b.json is the file /srv/shop/b.json. Give
-	// either this or root.
+	// either this or root. For query: this needs query.databases.
 	Applications map[string]string `json:"applications,omitempty"`
 	// Pages is a directory of files for browsers: /score.html is the file score.html
 	// in it, and /ropewalk.js the client. Default: the client alone.
@@ -138,7 +138,7 @@ func (s *Settings) about(scheme string) bool {
 	case schemeJSON, schemeFile:
 		return full.fromGit() || full.Files.Root != "" || len(full.Files.Applications) > 0
 	case schemeQuery:
-		return full.Query.Root != "" || len(full.Query.Applications) > 0
+		return len(full.Query.Databases) > 0 && (full.Query.Root != "" || len(full.Query.Applications) > 0)
 	case schemeScript, schemeJavaScript:
 		return full.Script.Root != "" || len(full.Script.Applications) > 0
 	case schemeHTTP, schemeHTTPS:
@@ -200,7 +200,7 @@ func (s *Settings) Check() []error {
 
 // missing says what a scheme needs.
 var missing = map[string]string{
-	schemeJSON: "Set root.", schemeFile: "Set root.", schemeQuery: "Set root.", schemeScript: "Set root.", schemeJavaScript: "Set root.",
+	schemeJSON: "Set root.", schemeFile: "Set root.", schemeQuery: "Set root, or query.databases.", schemeScript: "Set root.", schemeJavaScript: "Set root.",
 	schemeHTTP: "Set web.allow.", schemeHTTPS: "Set web.allow.", schemeGit: "Set git.repository.",
 }
 
@@ -215,13 +215,12 @@ func (s *Settings) sections(f *faults) {
 	} else if full.about(schemeJSON) {
 		f.of("files", full.Files.Check())
 	}
-	if full.about(schemeQuery) {
-		f.of("query", full.Query.Settings.Check())
-		if len(full.Query.Databases) == 0 && s.serves(schemeQuery) {
-			f.add("query.databases", "there is no database", `Name one, such as {"main":{"file":"main.db"}}.`)
-		}
-	} else if len(full.Query.Databases) > 0 {
+	f.of("query", full.Query.Settings.Check())
+	switch dirs := full.Query.Root != "" || len(full.Query.Applications) > 0; {
+	case !dirs && len(full.Query.Databases) > 0:
 		f.add("query.root", "is missing", "Name the directory of the .sql files.")
+	case len(s.Query.Applications) > 0 && len(full.Query.Databases) == 0:
+		f.add("query.databases", "there is no database", `Name one, such as {"main":{"file":"main.db"}}.`)
 	}
 	if full.about(schemeScript) {
 		f.of("script", full.Script.Settings.Check())

@@ -156,6 +156,7 @@ func TestSchemes(t *testing.T) {
 		{standard.Settings{Root: dir}, "json file query script javascript"},
 		{standard.Settings{Root: dir, Schemes: []string{"json", "script"}}, "json script"},
 		{standard.Settings{Applications: map[string]string{"shop": dir}, Schemes: []string{"json"}}, "json"},
+		{standard.Settings{Applications: map[string]string{"shop": dir}}, "json file script javascript"},
 		{standard.Settings{Web: web.Settings{Allow: []web.Entry{{URL: "https://example.com"}}}}, "http https"},
 		{standard.Settings{Git: git.Settings{Repository: filepath.Join(dir, "repo")}}, "json file git"},
 	} {
@@ -195,7 +196,9 @@ func TestCheck(t *testing.T) {
 		{standard.Settings{Root: "a", Query: standard.Query{Sharing: standard.Sharing{Interval: -1}}}, "query.interval"},
 		{standard.Settings{Root: "a", Query: standard.Query{Settings: query.Settings{Databases: map[string]query.Database{"main": {Driver: "dbase"}}}}}, "query.databases.main.driver"},
 		{standard.Settings{Query: standard.Query{Settings: query.Settings{Databases: map[string]query.Database{"main": {File: "a.db"}}}}}, "query.root"},
-		{standard.Settings{Applications: map[string]string{"x": "b"}}, "query.databases"},
+		{standard.Settings{Query: standard.Query{Settings: query.Settings{Applications: map[string]string{"x": "b"}}}}, "query.databases"},
+		{standard.Settings{Applications: map[string]string{"x": "b"}, Schemes: []string{"query"}}, "schemes[0]"},
+		{standard.Settings{Applications: map[string]string{"x": "b"}}, ""},
 		{standard.Settings{Root: "a", Script: standard.Script{Schedules: "there"}}, "script.schedules"},
 		{standard.Settings{Root: "a", Script: standard.Script{Settings: script.Settings{Mode: "thread"}}}, "script.mode"},
 		{standard.Settings{Root: "a", Script: standard.Script{Settings: script.Settings{Grants: []script.Grant{{}}}}}, "script.grants[0].paths"},
