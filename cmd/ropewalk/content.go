@@ -35,7 +35,7 @@ What changes something needs the permission to publish to git:/**.
 Examples:
 
   ropewalk content log shop/prices.json
-  ropewalk content publish json:/shop/ prices.json ropes.json -m "Spring"
+  ropewalk content publish file:/shop/ prices.json images -m "Spring"
   ropewalk content restore shop/prices.json 3f2a91c
   ropewalk content merge drafts`
 }
