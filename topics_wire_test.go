@@ -265,3 +265,21 @@ func number(t *testing.T, m message.Message) (i int) {
 	}
 	return i
 }
+
+// Who may publish, or watch, may not call by that.
+func TestCallablePathsAreNoTopics(t *testing.T) {
+	t.Parallel()
+	n, url := startNode(t, withTopics)
+	if err := n.Serve(mathService()); err != nil {
+		t.Fatal(err)
+	}
+	c := dialRaw(t.Context(), t, url)
+	for _, verb := range []string{"get", "publish", "subscribe"} {
+		for _, to := range []string{"math:/decimal/mul", "node:/drain"} {
+			c.say(`{"vrb":%q,"mid":"1","to":%q,"bdy":{"a":2,"b":3}}`, verb, to)
+			if m := c.hear(); m.Verb != message.VerbError || message.DecodeError(m.Body).Code != message.CodeUnimplemented {
+				t.Errorf("%s %s: %s %s", verb, to, m.Verb, m.Body)
+			}
+		}
+	}
+}

@@ -98,6 +98,11 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 		return
 	}
 	info := match.Info(nil)
+	if info.Topic == nil { // its handlers are for those who may call
+		_ = res.Fail(message.NewError(message.CodeUnimplemented, req.Address.String()+" is no topic",
+			"It can be called; node:/services tells what can be watched."))
+		return
+	}
 	if verb == message.VerbPublish && isCode(info.Topic, req.Address.Path) {
 		if err := x.permits(req, ActCode, req.Address); err != nil {
 			_ = res.Fail(err)

@@ -17,9 +17,10 @@ import (
 // insider is a watch from inside the process, as a client that watches one
 // topic.
 type insider struct {
-	hub  *Hub
-	to   string
-	feed *call.WatchFeed
+	hub    *Hub
+	to     string
+	events bool
+	feed   *call.WatchFeed
 
 	mu     sync.Mutex
 	topic  []byte // what it is called; nil before the answer
@@ -46,7 +47,11 @@ func (h *Hub) Watch(ctx context.Context, address string, opts ...call.WatchOptio
 	if err != nil {
 		return call.FailedWatch(address, err)
 	}
-	c := &insider{hub: h, to: address}
+	match, err := h.x.LookupTopic(a)
+	if err != nil {
+		return call.FailedWatch(address, err)
+	}
+	c := &insider{hub: h, to: address, events: match.Info(nil).Topic.Events}
 	c.feed = call.NewWatchFeed(ctx, address, &s, func(*message.Error) { h.later(c.leave) })
 	req := &route.Request{
 		Message: message.Message{Verb: message.VerbSubscribe, To: []byte(address), Body: body}, Address: a,
@@ -75,7 +80,7 @@ func (c *insider) Reply(b route.Body) error {
 	}
 	c.topic = []byte(b.Stamp.Topic)
 	c.mu.Unlock()
-	c.feed.Arm(b.Bytes == nil)
+	c.feed.Arm(c.events)
 	if b.Bytes != nil {
 		c.push(&message.Message{
 			Body: b.Bytes, ContentType: []byte(b.ContentType), Fault: b.Fault, Epoch: []byte(b.Stamp.Epoch), Offset: b.Stamp.Offset,

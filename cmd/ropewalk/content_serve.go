@@ -49,10 +49,10 @@ const pagesDir = "pages"
 // contents has the directory served that is there, in which scripts may do what
 // everybody may.
 func (d *devCmd) contents(cfg *standard.Config, report *config.Report, p project) {
-	dir := contentDir
-	if p.config != "" {
-		dir = filepath.Join(filepath.Dir(p.config), contentDir)
+	if p.config == "" { // a directory of this name may be anything
+		return
 	}
+	dir := filepath.Join(filepath.Dir(p.config), contentDir)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() || cfg.Content.On() {
 		return
 	}
