@@ -126,13 +126,15 @@ func isCode(t *route.Topic, path string) bool {
 	return dot >= 0 && slices.Contains(t.Code, strings.ToLower(path[dot+1:]))
 }
 
-// owned has a topic's one server asked: the same from all nodes. Event topics of
-// a route have one for all, so that whoever watches many sees them in order.
+// owned has a topic's one server asked: the same from all nodes. What begins with
+// the same segment has one owner under all names: a query, and the statement that
+// changes its table, belong together. Event topics of a route have one for all, so
+// that whoever watches many sees them in order.
 func owned(req *route.Request, match *route.Match) {
 	if len(req.Message.Strategy) > 0 || len(match.Endpoints) == 1 {
 		return
 	}
-	key := match.Name + ":" + req.Address.Path
+	key, _, _ := strings.Cut(strings.TrimPrefix(req.Address.Path, "/"), "/")
 	if t := match.Info(nil).Topic; t != nil && t.Events {
 		if t.Durable && req.Message.Verb == message.VerbPublish {
 			req.Message.Strategy = append(req.Message.Strategy, `{"by":"prefer-local"}`...) // all write to one log

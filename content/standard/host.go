@@ -35,19 +35,14 @@ func (h *host) forScripts() script.Host {
 		out.Database = h.database
 	}
 	if h.web != nil {
-		out.Fetch = &http.Client{Transport: fetcher{h.web}}
+		// It follows no redirect: the client of a script does, by the script's rights.
+		out.Fetch = &http.Client{Transport: h.web}
 	}
 	if h.node != nil {
 		out.Call, out.Publish, out.Get = h.call, h.publish, h.get
 	}
 	return out
 }
-
-// fetcher asks by the rules for the web.
-type fetcher struct{ web *web.Web }
-
-// RoundTrip implements http.RoundTripper.
-func (f fetcher) RoundTrip(r *http.Request) (*http.Response, error) { return f.web.Do(r.Context(), r) }
 
 // about says in each message which script it comes from.
 func about(o script.Origin) call.Option { return call.WithHeader("script", o.Path) }
@@ -169,6 +164,9 @@ type database struct{ *query.DB }
 // Query implements script.Database.
 func (d database) Query(ctx context.Context, sql string, params json.RawMessage, s *session.Session, follow bool) (json.RawMessage, script.Dependency, error) {
 	rows, reads, err := d.DB.Query(ctx, sql, params, s, follow)
+	if err != nil && follow { // a table that is not there tells of nothing, and may come
+		reads.Blind = true
+	}
 	if len(reads.Tables) == 0 && !reads.Blind {
 		return rows, nil, err
 	}
@@ -252,5 +250,5 @@ var (
 	_ script.Database   = database{}
 	_ script.Dependency = (*topicRead)(nil)
 	_ script.Dependency = tablesRead{}
-	_ http.RoundTripper = fetcher{}
+	_ http.RoundTripper = (*web.Web)(nil)
 )
