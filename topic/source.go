@@ -26,12 +26,13 @@ type sourceKey struct {
 // The locks of a call that a source gets parts from, of the source, of the
 // visitor's call, and of the topic at its end are taken in this order.
 type source struct {
-	hub    *Hub
-	key    sourceKey
-	events bool
-	to     string // its address
-	params json.RawMessage
-	who    bool // it is what one session sees
+	hub     *Hub
+	key     sourceKey
+	events  bool
+	counted bool   // the server counts by itself, and says when it begins
+	to      string // its address
+	params  json.RawMessage
+	who     bool // it is what one session sees
 
 	mu       sync.Mutex
 	over     bool
@@ -114,7 +115,7 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 		return s, false
 	}
 	s = &source{
-		hub: h, key: key, events: info.Events, to: to, params: params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
+		hub: h, key: key, events: info.Events, counted: info.Durable, to: to, params: params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
 	}
 	if info.Events {
 		s.past.bound = bounds(info.History)
@@ -160,7 +161,9 @@ func (s *source) tellPast(v *visitor) {
 func (s *source) opened(up exchange.Opening) {
 	s.mu.Lock()
 	s.up, s.open = up, true
-	s.arm() // unless the server has said that it counts by itself
+	if !s.counted {
+		s.arm() // unless the server has said that it counts by itself
+	}
 	empty := s.over || len(s.visitors) == 0
 	s.mu.Unlock()
 	if empty { // its visitors have left meanwhile

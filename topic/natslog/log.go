@@ -30,6 +30,9 @@ type Source func() (jetstream.JetStream, error)
 type Config struct {
 	// Mesh is the name of the mesh, for meshes that share servers.
 	Mesh string
+	// Memory is how many events of all addresses are kept in memory while somebody
+	// watches, if the history of one address is not more than that. Default: 8192.
+	Memory int
 	// Logger takes what concerns the operator. Default: slog.Default.
 	Logger *slog.Logger
 }
@@ -73,7 +76,10 @@ func New(source Source, cfg Config, name string, pattern route.Pattern, t route.
 		readers: make(map[*reader]struct{}),
 	}
 	l.stream, l.prefix = names(cfg.Mesh, at)
-	l.past.most = max(minRing, l.count)
+	if cfg.Memory <= 0 {
+		cfg.Memory = DefaultMemory
+	}
+	l.past.most = max(cfg.Memory, l.count)
 	return l
 }
 

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// minRing is how many events of all addresses are in memory at least, so that
-	// the stream is rarely read for those who come.
-	minRing = 8192
+	// DefaultMemory is how many events of all addresses are in memory, so that the
+	// stream is rarely read for those who come.
+	DefaultMemory = 8192
 	// ringBytes bounds them.
 	ringBytes = 16 << 20
 	// eventRoom is what an event takes besides its bytes.
