@@ -24,6 +24,7 @@ type bench struct {
 	dir    string // of the module
 	out    string
 	tmp    string
+	env    []string // of the programs of the step in hand
 	report *report
 }
 
@@ -108,6 +109,7 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 
 // loaded measures one program with the load generator.
 func (b *bench) loaded(ctx context.Context, st step, p program, res *load.Result) (err error) {
+	b.env = st.env()
 	s, err := p.site(b, st)
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err != nil {
@@ -178,6 +180,13 @@ func (b *bench) nodeConfig(driver string, st step) (string, error) {
 	config := map[string]any{"listeners": map[string]any{"main": map[string]any{"driver": driver}}}
 	if st.topical() {
 		config["topics"] = map[string]any{topicsAt + "/**": map[string]any{"events": true}}
+	}
+	if st.row == load.ModeQuery {
+		content, err := b.contents()
+		if err != nil {
+			return "", err
+		}
+		config["content"] = content
 	}
 	if st.row == rowStalled {
 		config["limits"] = map[string]any{"pendingBytes": stalledBytes}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -43,6 +44,7 @@ func (b *bench) start(core int, path string, args ...string) (*child, string, er
 	c := &child{cmd: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // our own programs; stop ends them
 	c.cmd.Stderr = &c.log
 	c.cmd.Dir = b.tmp
+	c.cmd.Env = append(os.Environ(), b.env...)
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, "", fmt.Errorf("pipe: %w", err)

@@ -44,6 +44,8 @@ func (m measure) String() string {
 			m.InFlight, m.Server, m.Peer, m.Own, m.Rate, m.P50, m.P99, m.Others)
 	case load.ModeFanout, load.ModeTopics, load.ModeWatches, load.ModeStorm:
 		return head + m.topical()
+	case load.ModeQuery:
+		return head + m.query()
 	case load.ModeConnect:
 		return head + fmt.Sprintf(" %d: server %.1f µs each; %.0f/s; p99 %.1f ms; others %.2f cores",
 			m.Conns, m.Server, m.Rate, m.P99/1000, m.Others)

@@ -134,6 +134,9 @@ func ropewalkSite(driver string) func(*bench, step) (*site, error) {
 			return s, err
 		}
 		s.far = s.load
+		if st.row == load.ModeQuery {
+			return s, b.fillTable(s.load)
+		}
 		return s, b.peer(s, "peer", repeat(s.load, st.services())...)
 	}
 }

@@ -56,6 +56,7 @@ func (r *report) tables(b *bytes.Buffer) {
 	r.topicsTable(b)
 	r.watchesTable(b)
 	r.stormTable(b)
+	r.queryTable(b)
 	r.targetTable(b)
 	b.WriteByte('\n')
 }

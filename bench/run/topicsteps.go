@@ -60,7 +60,7 @@ func topicSteps(o options, row string) []step {
 // topical tells whether a step is about topics.
 func (st step) topical() bool {
 	switch st.row {
-	case load.ModeFanout, rowStalled, load.ModeTopics, load.ModeWatches, load.ModeStorm:
+	case load.ModeFanout, rowStalled, load.ModeTopics, load.ModeWatches, load.ModeStorm, load.ModeQuery:
 		return true
 	default:
 		return false
@@ -80,6 +80,8 @@ func (st step) to(p program) string {
 	switch {
 	case !st.topical():
 		return p.to
+	case st.row == load.ModeQuery:
+		return queryAt
 	case p.proto == load.ProtoRope:
 		return topicsAt
 	default:
@@ -99,6 +101,11 @@ func (st step) topicArgs(s *site) []string {
 		args = append(args, "-stalled", "1")
 	case load.ModeTopics, load.ModeWatches:
 		args = append(args, "-topics", strconv.Itoa(st.size))
+	case load.ModeQuery:
+		args = append(args, "-topics", strconv.Itoa(st.size), "-burst", strconv.Itoa(queryBurst))
+		if st.inFlight == 0 {
+			args = append(args, "-every", queryEvery.String())
+		}
 	case load.ModeStorm:
 		args = append(args, "-far", s.far, "-missed", strconv.Itoa(stormMissed))
 		if len(s.servers) > 1 {
@@ -115,4 +122,14 @@ func (st step) measured(s *site) []*child {
 		return s.servers[len(s.servers)-1:]
 	}
 	return s.servers
+}
+
+// env is what the programs of a step are told by the environment. Where a few
+// bytes of many are weighed, they are to hold little that the collector could
+// take away: else its pace is weighed.
+func (st step) env() []string {
+	if st.row == load.ModeWatches {
+		return []string{"GOGC=10"}
+	}
+	return nil
 }

@@ -28,14 +28,15 @@ func main() {
 func run() error {
 	var cfg load.Config
 	var addr, far string
-	flag.StringVar(&cfg.Mode, "mode", load.ModeCall, "call, gather, send, connect, idle, fanout, topics, watches or storm")
+	flag.StringVar(&cfg.Mode, "mode", load.ModeCall, "call, gather, send, connect, idle, fanout, topics, watches, storm or query")
 	flag.StringVar(&cfg.Proto, "proto", load.ProtoRope, "ropewalk, nats-ws or nats-tcp")
 	flag.StringVar(&addr, "addr", "", "HOST:PORT of the server, an IPv4 address")
 	flag.StringVar(&far, "far", "", "send: HOST:PORT where the receivers connect; storm: where all come back (default: -addr)")
 	flag.IntVar(&cfg.Servers, "servers", 1, "gather: how many servers answer")
-	flag.IntVar(&cfg.Topics, "topics", 1, "topics, watches: how many there are")
-	flag.DurationVar(&cfg.Every, "every", 0, "fanout: time between two events (0: -inflight of them under way)")
+	flag.IntVar(&cfg.Topics, "topics", 1, "topics, watches, query: how many there are")
+	flag.DurationVar(&cfg.Every, "every", 0, "fanout, query: time between two events or writes (0: -inflight of them under way)")
 	flag.IntVar(&cfg.Stalled, "stalled", 0, "fanout: how many of -conns do not read")
+	flag.IntVar(&cfg.Burst, "burst", 10_000, "query: writes without -every")
 	flag.IntVar(&cfg.Missed, "missed", 20, "storm: events that each has missed")
 	flag.IntVar(&cfg.Kill, "kill", 0, "storm: process that is killed first")
 	flag.StringVar(&cfg.Path, "path", "/", "path of the WebSocket handshake")

@@ -26,6 +26,7 @@ const (
 	ModeTopics  = "topics"  // events of many topics, each watched by one connection
 	ModeWatches = "watches" // many topics that all connections watch and nobody publishes to
 	ModeStorm   = "storm"   // connections that come back at once, and get what they have missed
+	ModeQuery   = "query"   // contents that a node computes from a table that is written to
 )
 
 // The protocols.
@@ -57,13 +58,15 @@ type Config struct {
 	InFlight int
 	// Servers is how many answers a gather gets.
 	Servers int
-	// Topics is how many topics there are in modes topics and watches.
+	// Topics is how many topics there are in modes topics, watches and query.
 	Topics int
-	// Every is the time between two events of mode fanout, however long they take;
-	// 0 for as many under way as InFlight says.
+	// Every is the time between two events of mode fanout, or writes of mode query,
+	// however long they take; 0 for as many under way as InFlight says.
 	Every time.Duration
 	// Stalled is how many of the connections of mode fanout watch and do not read.
 	Stalled int
+	// Burst is how many writes mode query makes without Every.
+	Burst int
 	// Missed is how many events each connection of mode storm has missed.
 	Missed int
 	// Kill is a process that is killed to cut the connections of mode storm; 0 to
@@ -93,14 +96,15 @@ type Result struct {
 	InFlight int    `json:"inFlight,omitempty"`
 	Topics   int    `json:"topics,omitempty"`
 	Stalled  int    `json:"stalled,omitempty"`
-	// Count is the number of calls, gathers, sends, connects, deliveries or
-	// recoveries measured, Seconds how long that took.
+	// Count is the number of calls, gathers, sends, connects, deliveries, recoveries
+	// or writes measured, Seconds how long that took.
 	Count   uint64  `json:"count"`
 	Seconds float64 `json:"seconds"`
 	// Rate is Count a second.
 	Rate float64 `json:"rate"`
 	// Latencies in microseconds; of a send or event until the receiver has it, of a
-	// recovery from the connect until the last event that was missed.
+	// recovery from the connect until the last event that was missed, of a write
+	// until the last watcher has its content, of many until all have theirs.
 	P50 float64 `json:"p50us"`
 	P99 float64 `json:"p99us"`
 	Max float64 `json:"maxus"`
@@ -121,6 +125,8 @@ type Result struct {
 	Others float64 `json:"others"`
 	// Pings that the server sent in the time.
 	Pings int `json:"pings,omitempty"`
+	// Runs is how many contents the server computed, in mode query.
+	Runs uint64 `json:"runs,omitempty"`
 }
 
 // Errors of a run.
@@ -161,6 +167,8 @@ func Run(cfg Config) (Result, error) {
 		err = e.runWatches(&res)
 	case ModeStorm:
 		err = e.runStorm(&res)
+	case ModeQuery:
+		err = e.runQuery(&res)
 	default:
 		err = fmt.Errorf("%w: %s", ErrMode, cfg.Mode)
 	}
@@ -173,9 +181,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: %d connections, %d at once, %d bytes", ErrConfig, c.Conns, c.AtOnce, c.Payload)
 	case c.Mode == ModeGather && c.Servers < 1:
 		return fmt.Errorf("%w: a gather of %d servers", ErrConfig, c.Servers)
-	case c.Stalled < 0 || c.Stalled >= c.Conns || c.Every < 0 || c.Topics < 0 || c.Missed < 0:
+	case c.Stalled < 0 || c.Stalled >= c.Conns || c.Every < 0 || c.Topics < 0 || c.Missed < 0 || c.Burst < 0:
 		return fmt.Errorf("%w: %d of %d stalled, %d topics, %d missed", ErrConfig, c.Stalled, c.Conns, c.Topics, c.Missed)
-	case (c.Mode == ModeGather || c.Mode == ModeSend || c.Mode == ModeStorm) && c.Proto != ProtoRope:
+	case (c.Mode == ModeGather || c.Mode == ModeSend || c.Mode == ModeStorm || c.Mode == ModeQuery) && c.Proto != ProtoRope:
 		return fmt.Errorf("%w: %s has no mode %s", ErrProto, c.Proto, c.Mode)
 	}
 	return nil
@@ -186,7 +194,7 @@ func (c *Config) extra() int {
 	switch c.Mode {
 	case ModeSend:
 		return c.Conns
-	case ModeFanout, ModeTopics, ModeWatches, ModeStorm:
+	case ModeFanout, ModeTopics, ModeWatches, ModeStorm, ModeQuery:
 		return 1
 	default:
 		return 0

@@ -146,6 +146,9 @@ func (r *rope) message(e *engine, c *conn, f ws.Frame) error {
 	env, body, _ := bytes.Cut(f.Payload, []byte{'\n'})
 	switch {
 	case e.feed.on && c.phase == ready && bytes.Contains(env, []byte(`"update"`)):
+		if e.cfg.Mode == ModeQuery {
+			return e.changed(c, body)
+		}
 		return e.delivered(c, env, body)
 	case c.phase == greeting && bytes.Contains(env, []byte(`"welcome"`)):
 		if e.watches(c) {

@@ -51,6 +51,7 @@ type feed struct {
 	agreed int           // events that the server has confirmed
 	after  position      // of mode storm: where all were cut off
 	whole  int           // of mode storm: connections that have got everything
+	groups []group       // of mode query
 }
 
 // watches tells whether a connection is one that watches.
@@ -69,16 +70,23 @@ func (e *engine) begin(res *Result) error {
 			return fmt.Errorf("%w: %d topics over %d connections", ErrConfig, e.cfg.Topics, e.cfg.Conns)
 		}
 	}
+	if r, isRope := to.(*rope); isRope && e.cfg.Mode == ModeQuery {
+		f.to = &queries{rope: r, groups: e.cfg.Topics}
+	}
 	res.Topics, res.Stalled = e.cfg.Topics, e.cfg.Stalled
 	return nil
 }
 
 // topic is the n-th one of connection i.
 func (e *engine) topic(i, n int) int {
-	if e.cfg.Mode == ModeTopics {
+	switch e.cfg.Mode {
+	case ModeTopics:
 		return i + n*e.cfg.Conns
+	case ModeQuery:
+		return i % e.cfg.Topics
+	default:
+		return n
 	}
-	return n
 }
 
 // ask asks for the topics of a connection, some at a time.
@@ -271,11 +279,7 @@ func (e *engine) runWatches(res *Result) error {
 	if err := e.fill(res, from); err != nil {
 		return err
 	}
-	res.Count = uint64(e.cfg.Conns) * uint64(e.cfg.Topics-1) //nolint:gosec // small numbers
-	for _, each := range []*float64{&res.Server, &res.Own} {
-		*each /= float64(res.Count)
-	}
-	res.Rate = float64(res.Count) / res.Seconds
+	res.share(uint64(e.cfg.Conns) * uint64(e.cfg.Topics-1)) //nolint:gosec // small numbers
 	if err := e.spin(e.cfg.For, never); err != nil {
 		return err
 	}
