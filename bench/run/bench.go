@@ -94,12 +94,17 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 		return nil
 	}
 	m := measure{Round: round, Program: p.name, Size: st.size}
-	if st.row == rowNodes {
+	switch st.row {
+	case rowNodes:
 		m.Mode = rowNodes
-		if m.Members, m.Others, err = b.members(ctx, st); err != nil {
-			return err
-		}
-	} else if err := b.loaded(ctx, st, p, &m.Result); err != nil {
+		m.Members, m.Others, err = b.members(ctx, st)
+	case rowContents:
+		m.Mode = rowContents
+		m.Contents, err = b.runContents(ctx)
+	default:
+		err = b.loaded(ctx, st, p, &m.Result)
+	}
+	if err != nil {
 		return err
 	}
 	b.report.Measures = append(b.report.Measures, m)

@@ -46,7 +46,7 @@ type program struct {
 
 func allRows() []string {
 	return []string{load.ModeCall, load.ModeConnect, load.ModeIdle, load.ModeGather, load.ModeSend, rowNodes, load.ModeFanout, rowStalled,
-		load.ModeTopics, load.ModeWatches, load.ModeStorm, load.ModeQuery}
+		load.ModeTopics, load.ModeWatches, load.ModeStorm, load.ModeQuery, rowContents}
 }
 
 func programs() []program {
@@ -62,7 +62,7 @@ func programs() []program {
 	}
 	return []program{
 		rope(floorName, floorSite, slices.Concat(alone, topics, storm)),
-		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many, topics, storm, []string{rowStalled, load.ModeQuery})),
+		rope(ropewalkName, ropewalkSite("poller"), slices.Concat(alone, many, topics, storm, []string{rowStalled, load.ModeQuery, rowContents})),
 		rope(meshName, meshSite, slices.Concat([]string{load.ModeCall, rowNodes}, many, storm)),
 		rope(sessionName, sessionSite, alone),
 		rope(goroutineName, ropewalkSite("goroutine"), alone),
@@ -148,6 +148,8 @@ func plan(o options) ([]step, error) {
 			steps = append(steps, topicSteps(o, row)...)
 		case load.ModeQuery:
 			steps = append(steps, querySteps(o)...)
+		case rowContents:
+			steps = append(steps, step{row: row})
 		case rowNodes:
 			for _, n := range o.some(meshSizes, 3) {
 				steps = append(steps, step{row: row, size: n, warm: min(settle, o.rest), span: o.rest})

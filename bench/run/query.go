@@ -90,8 +90,8 @@ func serverMilli(m measure) float64 { return m.Server / 1000 }
 func serverRun(m measure) float64   { return m.Server / runsEach(m) }
 
 func (m measure) query() string {
-	return fmt.Sprintf(" %d watch %d, %d writes under way: server %.2f ms a write, %.1f contents a write, %.0f/s; %.0f writes/s; p50 %.1f p99 %.1f ms; others %.2f cores",
-		m.Conns, m.Topics, m.InFlight, serverMilli(m), runsEach(m), runsPerSec(m), m.Rate, p50(m), p99(m), m.Others)
+	return fmt.Sprintf(" %d watch %d, %d writes under way: server %.2f ms a write, %.1f contents a write, %.0f/s; %.0f writes/s; "+
+		"p50 %.1f p99 %.1f ms; others %.2f cores", m.Conns, m.Topics, m.InFlight, serverMilli(m), runsEach(m), runsPerSec(m), m.Rate, p50(m), p99(m), m.Others)
 }
 
 func (r *report) queryTable(b *bytes.Buffer) {
@@ -99,7 +99,8 @@ func (r *report) queryTable(b *bytes.Buffer) {
 		return
 	}
 	heading(b, fmt.Sprintf("Live queries: %d watchers of %d contents of a table of %d rows in SQLite", queryConns, queryGroups, load.QueryRows),
-		"writes", "from the write to the last delivery, p50 ms", "p99 ms", "server CPU ms a write", "contents computed a write", "a second", "server CPU µs a content", "writes/s")
+		"writes", "from the write to the last delivery, p50 ms", "p99 ms", "server CPU ms a write", "contents computed a write",
+		"a second", "server CPU µs a content", "writes/s")
 	for _, t := range []struct {
 		name string
 		in   at

@@ -28,6 +28,8 @@ type measure struct {
 	Size int `json:"size,omitempty"`
 	load.Result
 	Members *members `json:"members,omitempty"` // row nodes only
+	// Contents are microseconds, by package and benchmark; row contents only.
+	Contents map[string]float64 `json:"contents,omitempty"`
 }
 
 // String is the line shown while the bench runs.
@@ -44,6 +46,8 @@ func (m measure) String() string {
 			m.InFlight, m.Server, m.Peer, m.Own, m.Rate, m.P50, m.P99, m.Others)
 	case load.ModeFanout, load.ModeTopics, load.ModeWatches, load.ModeStorm:
 		return head + m.topical()
+	case rowContents:
+		return head + fmt.Sprint(" µs: ", m.Contents)
 	case load.ModeQuery:
 		return head + m.query()
 	case load.ModeConnect:

@@ -37,7 +37,9 @@ func cell(values []float64, digits int) string {
 func (r *report) tables(b *bytes.Buffer) {
 	others := make([]float64, 0, len(r.Measures))
 	for _, m := range r.Measures {
-		others = append(others, m.Others)
+		if m.Mode != rowContents {
+			others = append(others, m.Others)
+		}
 	}
 	fmt.Fprintf(b, "\n%s, %s, %d cores (server, or all nodes, on one; load generator and services on another), Linux %s, %s.\n",
 		r.Date, r.CPU, r.Cores, r.Kernel, r.Go)
@@ -57,6 +59,7 @@ func (r *report) tables(b *bytes.Buffer) {
 	r.watchesTable(b)
 	r.stormTable(b)
 	r.queryTable(b)
+	r.contentsTable(b)
 	r.targetTable(b)
 	b.WriteByte('\n')
 }

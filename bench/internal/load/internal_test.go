@@ -105,3 +105,51 @@ func TestArrived(t *testing.T) {
 		t.Error("a sender was sent something")
 	}
 }
+
+// TestChanged is about contents of queries, which only a node gives.
+func TestChanged(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Mode: ModeQuery, Proto: ProtoRope, Conns: 4, Topics: 2, Payload: 128, To: "query:/x", Addr: netip.MustParseAddrPort("127.0.0.1:1")}
+	e, err := newEngine(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	if err := e.begin(new(Result)); err != nil {
+		t.Fatal(err)
+	}
+	e.feed.groups = make([]group, 2)
+	for i := range e.conns {
+		e.conns[i].fd, e.byFD[i] = i, int32(i)
+	}
+	content := func(v string) []byte { return []byte(`[{"id":1,"v":` + v + `,"name":"x"},{"id":3,"v":0,"name":"y"}]`) }
+	e.feed.next, e.feed.under, e.feed.groups[1] = 7, 1, group{v: 7, left: 2}
+	for _, step := range []struct {
+		conn int
+		v    string
+		ok   bool
+		left int
+	}{
+		{0, "0", true, 2},  // of the other group
+		{1, "5", true, 2},  // one that was overtaken
+		{1, "7", true, 1},  // the newest
+		{1, "7", true, 1},  // again
+		{1, "5", false, 1}, // it goes back
+		{3, "8", false, 1}, // nobody wrote that
+		{3, "x", false, 1},
+		{3, "7", true, 0},
+	} {
+		if err := e.changed(&e.conns[step.conn], content(step.v)); (err == nil) != step.ok || e.feed.groups[1].left != step.left {
+			t.Errorf("%+v: %v, %d left", step, err, e.feed.groups[1].left)
+		}
+	}
+	if !e.right() || e.hist.Count() != 1 {
+		t.Errorf("%d under way, %d counted", e.feed.under, e.hist.Count())
+	}
+	if m := string(e.feed.to.(*queries).publish(nil, 1, 3, 0)); !strings.Contains(string(e.proto.(*rope).msg), `"query:/x/set.sql"`) || m == "" {
+		t.Errorf("writes %s", e.proto.(*rope).msg)
+	}
+	for i := range e.conns {
+		e.conns[i].phase = closed
+	}
+}

@@ -145,7 +145,7 @@ func (r *Result) share(n uint64) {
 // right tells whether all watchers have what was written last.
 func (e *engine) right() bool { return e.feed.under == 0 }
 
-// writes writes one row after another, and ends when all have all.
+// writes changes one row after another, and ends when all have all.
 func (e *engine) writes(d time.Duration) error {
 	every := max(e.cfg.Every, time.Millisecond)
 	for at, end := e.clock(), e.clock()+d; at < end; {
