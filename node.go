@@ -138,7 +138,7 @@ func (n *Node) serveBuiltIns() error {
 		Exchange: n.x, Strategies: n.strategies, ID: n.id, NodeName: n.cfg.Name, Version: Version,
 		Labels: n.cfg.Mesh.Labels, Started: n.started, Logger: n.log,
 		Listeners: n.addresses, URLs: n.urls, Mesh: n.Mesh, SetDraining: n.SetDraining, Middleware: n.kit.entry, Audit: n.audit,
-		Topics: func() []topic.Info { return n.topics.Topics(n.id, n.cfg.Name) },
+		Hub: n.topics, Topics: func() []topic.Info { return n.topics.Topics(n.id, n.cfg.Name) },
 	}
 	if n.cfg.Source != nil {
 		host.Reload = n.reloadFromSource

@@ -15,6 +15,7 @@ import (
 var topics = map[string]route.Topic{ //nolint:gochecknoglobals // a table
 	"prices:/**": {Events: true, History: route.History{Count: 100}},
 	"state:/**":  {},
+	"room:/**":   {Events: true, Presence: true},
 }
 
 func next(t *testing.T, w *call.Watch) call.Update {

@@ -51,6 +51,9 @@ type Host struct {
 	Mesh func() *mesh.Mesh
 	// Topics lists what is watched; nil if nothing can be.
 	Topics func() []topic.Info
+	// Hub has the topics of the node, and tells who watches them; nil if nothing can
+	// be watched.
+	Hub *topic.Hub
 	// SetDraining has the node take no new calls from others, or take them
 	// again.
 	SetDraining func(on bool)
@@ -96,6 +99,7 @@ func New(host Host) *service.Service {
 	s.Handle("/route/explain", service.Handle(h.explain), about("The way a message to an address would take."), idempotent)
 	s.Handle("/versions", service.Handle(h.versions), about("How calls are split among the versions of services."), idempotent)
 	s.Handle("/versions/set", service.Handle(h.setVersions), about("Split the calls of a service among its versions."), idempotent)
+	h.servePresence(s)
 	h.serveSessions(s)
 	s.Handle("/tap", service.Stream(h.tap), about("Messages as they pass, until the call is canceled."))
 	return s

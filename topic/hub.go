@@ -58,6 +58,7 @@ type Hub struct {
 	topics  map[string]*topic
 	sources map[sourceKey]*source
 	viewers map[client]*viewer
+	who     presence
 	lost    map[*topic]time.Time // those to open again, and when
 	wake    chan struct{}        // holds a token when lost has changed
 }

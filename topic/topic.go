@@ -128,6 +128,9 @@ func (t *topic) admit(e *entrant) {
 	if w.at < 0 {
 		w.at = int32(len(t.watchers)) //nolint:gosec // there are fewer connections
 		t.watchers = append(t.watchers, w)
+		if t.info.Presence {
+			t.hub.who.join(w)
+		}
 		t.hub.metrics.watches.Inc()
 	}
 	w.behind = false
@@ -437,6 +440,9 @@ func (t *topic) catchUp(w *watch) bool {
 func (t *topic) remove(w *watch) {
 	if w.at < 0 {
 		return
+	}
+	if t.info.Presence {
+		t.hub.who.leave(w)
 	}
 	last := len(t.watchers) - 1
 	t.watchers[w.at] = t.watchers[last]

@@ -3,6 +3,7 @@ package natslog
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,8 +119,7 @@ func (l *Log) wanted(w *reader, older []*event) []*event {
 // for what was more than is kept. l.mu is held.
 func (l *Log) tell(w *reader, list []*event, floor uint64) {
 	kept := make(map[string]int)
-	for i := len(list) - 1; i >= 0; i-- {
-		e := list[i]
+	for _, e := range slices.Backward(list) {
 		if kept[e.path]++; kept[e.path] > l.count {
 			floor = max(floor, e.seq)
 		}
