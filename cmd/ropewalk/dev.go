@@ -199,11 +199,23 @@ func another() string {
 // fromSource reports whether "go run" started this in the source directory.
 func fromSource() bool {
 	exe, err := os.Executable()
-	if err != nil || !slices.Contains(strings.Split(filepath.ToSlash(exe), "/"), "exe") || !strings.Contains(exe, "go-build") {
+	if err != nil || !builtToRun(filepath.ToSlash(exe)) {
 		return false
 	}
 	_, err = os.Stat(filepath.Join("examples", "hello", "main.go"))
 	return err == nil
+}
+
+// builtToRun tells whether "go run" has built the program at a path: in a
+// directory that it removes, or, from the second time on, in its cache.
+func builtToRun(exe string) bool {
+	dirs := strings.Split(exe, "/")
+	if slices.Contains(dirs, "exe") && strings.Contains(exe, "go-build") {
+		return true
+	}
+	const hash = 64 // hex digits
+	dir, cached := strings.CutSuffix(dirs[max(len(dirs)-2, 0)], "-d")
+	return cached && len(dir) == hash
 }
 
 // addressTree draws the services, with their paths and descriptions.

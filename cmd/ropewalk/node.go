@@ -28,7 +28,7 @@ type nodeFlags struct {
 	Listen   string `placeholder:"HOST:PORT" help:"Accept connections here; port 0 takes a free one. Default: what the configuration says, else 127.0.0.1:7420."`
 	Name     string `placeholder:"NAME" help:"What people call this node. Default: the host's name."`
 	LogLevel string `placeholder:"LEVEL" help:"Log debug, info, warn or error. Default: info."`
-	Preset   string `placeholder:"NAME" help:"What clients may do if no rule says: dev (everything), standard (call and send), closed (nothing). Default: dev for ropewalk dev, else standard."`
+	Preset   string `placeholder:"NAME" help:"What clients may do if no rule says: dev (everything), standard (call, send, watch), read-only, editor, admin, closed (nothing). Default: dev for ropewalk dev, else standard."`
 	Content  string `placeholder:"DIR" help:"Serve the contents of this directory: its files as json: and file:, .sql files as query:, scripts as script:. Default: what the configuration says."`
 	meshFlags
 }
