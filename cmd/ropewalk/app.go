@@ -52,6 +52,8 @@ type grammar struct {
 	Ls      lsCmd      `cmd:"" group:"use" help:"List a directory of contents."`
 	Content contentCmd `cmd:"" group:"use" help:"Look after contents in a Git repository: history, drafts, remote."`
 
+	Script scriptCmd `cmd:"" group:"use" help:"Run a script without a node; print what scripts may use."`
+
 	Nodes      nodesCmd      `cmd:"" group:"look" help:"List the nodes of the mesh."`
 	Drain      drainCmd      `cmd:"" group:"look" help:"Have a node take no new calls, so that it can be stopped."`
 	Services   servicesCmd   `cmd:"" group:"look" help:"List what is served, by whom, and where."`
