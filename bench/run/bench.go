@@ -194,7 +194,7 @@ func (b *bench) nodeConfig(driver string, st step) (string, error) {
 		config["content"] = content
 	}
 	if st.row == rowStalled {
-		config["limits"] = map[string]any{"pendingBytes": stalledBytes}
+		config["limits"] = map[string]any{"pendingBytes": stalledBytes, "pendingFrames": stalledFrames}
 	}
 	text, err := json.Marshal(config)
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	fanoutInFlight = 4
 	// loneEvery is the time between two lone events.
 	loneEvery = 50 * time.Millisecond
-	// stalledBytes is what may wait for one that does not read.
-	stalledBytes = 128 << 10
+	// stalledBytes and stalledFrames may wait for one that does not read.
+	stalledBytes, stalledFrames = 128 << 10, 256
 	// topicsConns watch all topics of row topics together.
 	topicsConns, topicsInFlight = 10, 64
 	// watchesConns watch as many topics each in row watches.

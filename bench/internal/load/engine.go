@@ -138,7 +138,11 @@ func (e *engine) dial() error {
 	if e.receives(e.dialed) && e.cfg.Far.IsValid() {
 		addr = e.cfg.Far
 	}
-	fd, err := sock.Dial(addr)
+	narrow := 0
+	if e.stalls(e.dialed) {
+		narrow = stalledBuffer
+	}
+	fd, err := sock.DialNarrow(addr, narrow)
 	if err != nil {
 		return err
 	}

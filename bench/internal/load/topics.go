@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/bench/internal/hist"
-	"github.com/ropewalk/ropewalk/bench/internal/sock"
 )
 
 const (
@@ -19,6 +18,8 @@ const (
 	asking = 64
 	// stalledBuffer is the receive buffer of a connection that does not read.
 	stalledBuffer = 4096
+	// stuffing events of stuffingSize bytes are more than a kernel takes for one.
+	stuffing, stuffingSize = 128, 64 << 10
 )
 
 var (
@@ -91,7 +92,7 @@ func (e *engine) topic(i, n int) int {
 
 // ask asks for the topics of a connection, some at a time.
 func (e *engine) ask(c *conn) error {
-	for ; c.asked < e.feed.each && c.asked < c.armed+asking; c.asked++ {
+	for ; c.asked < e.each(c) && c.asked < c.armed+asking; c.asked++ {
 		e.out = e.feed.to.watch(e.out, e.topic(e.index(c), c.asked), e.feed.after)
 	}
 	return nil
@@ -105,21 +106,50 @@ func (e *engine) agreed(c *conn) error {
 	}
 	c.armed++
 	switch {
-	case c.armed < e.feed.each:
+	case c.armed < e.each(c):
 		return e.ask(c)
 	case c.phase == ready: // it has asked for more topics
 		e.ready++
 		return nil
-	case e.index(c) >= e.cfg.Conns-e.cfg.Stalled:
+	case e.stalls(e.index(c)):
 		if err := e.poll.Set(c.fd, 0); err != nil {
-			return err
-		}
-		if err := sock.SetReceiveBuffer(c.fd, stalledBuffer); err != nil {
 			return err
 		}
 	}
 	return e.greeted(c)
 }
+
+// each is how many topics a connection watches. One that does not read has
+// another one, by which it is stuffed.
+func (e *engine) each(c *conn) int {
+	if e.stalls(e.index(c)) {
+		return 2
+	}
+	return e.feed.each
+}
+
+// stuff has so much sent to those who do not read that no kernel takes more, and
+// what follows has to wait for them in the server.
+func (e *engine) stuff() error {
+	r, ok := e.proto.(*rope)
+	if !ok || e.cfg.Stalled == 0 {
+		return nil
+	}
+	f, size := &e.feed, r.size
+	want := f.agreed + stuffing
+	r.size = stuffingSize
+	for range stuffing {
+		e.back = r.publish(e.back[:0], 1, 0, 0)
+		if err := e.flush(&e.conns[e.cfg.Conns], e.back); err != nil {
+			return err
+		}
+	}
+	r.size = size
+	return e.spin(stuck, func() bool { return f.agreed == want })
+}
+
+// stalls tells whether connection i watches and does not read.
+func (e *engine) stalls(i int) bool { return i >= e.cfg.Conns-e.cfg.Stalled && i < e.cfg.Conns }
 
 // receivers is how many connections that read get an event.
 func (e *engine) receivers() int {
@@ -192,6 +222,9 @@ func (e *engine) runEvents(res *Result) error {
 		return err
 	}
 	if err := e.openAll(); err != nil {
+		return err
+	}
+	if err := e.stuff(); err != nil {
 		return err
 	}
 	if res.Full, err = e.rss(); err != nil {

@@ -53,13 +53,22 @@ func Write(fd int, b []byte) (int, error) {
 
 // Dial begins to connect to addr; the socket becomes writable when it is done
 // and [Connected] then tells how it went.
-func Dial(addr netip.AddrPort) (int, error) {
+func Dial(addr netip.AddrPort) (int, error) { return DialNarrow(addr, 0) }
+
+// DialNarrow is Dial of a socket for which the kernel takes few bytes that are
+// not read; 0 for as many as it likes.
+func DialNarrow(addr netip.AddrPort, receive int) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return -1, closing(fd, "set no delay", err)
+	}
+	if receive > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receive); err != nil {
+			return -1, closing(fd, "set receive buffer", err)
+		}
 	}
 	// Closing resets: ten thousand sockets in TIME_WAIT would use up the ports
 	// of the next round.
@@ -129,12 +138,4 @@ func Close(fd int) { _ = unix.Close(fd) }
 func closing(fd int, what string, err error) error {
 	Close(fd)
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// SetReceiveBuffer bounds what the kernel takes for a socket that is not read.
-func SetReceiveBuffer(fd, size int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-		return fmt.Errorf("set receive buffer: %w", err)
-	}
-	return nil
 }
