@@ -318,10 +318,7 @@ func (h *Hub) mayNot(w *watch, p *exchange.Peer) *message.Error {
 		return &message.Error{Code: message.CodeRevoked, Message: why.Message, Hint: why.Hint}
 	}
 	if w.t.who != nil && keyOf(w.t.to, w.t.params, p.Session()) != w.t.key {
-		return &message.Error{
-			Code: message.CodeRevoked, Message: "what is seen at " + w.t.to + " depends on who looks, and that has changed",
-			Hint: "Subscribe again.", Retryable: true,
-		}
+		return errOther(w.t.to)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type insider struct {
 	mu     sync.Mutex
 	topic  []byte // what it is called; nil before the answer
 	closed bool
+	waits  route.Finisher // is told if it leaves before the answer
 }
 
 // Watch has what comes at an address given to somebody in the process, who may
@@ -59,7 +60,7 @@ func (h *Hub) Watch(ctx context.Context, address string, opts ...call.WatchOptio
 	}
 	req.SetSession(session.Anonymous())
 	if err := h.subscribe(c, req, c); err != nil {
-		c.feed.Finish(err)
+		_ = c.Fail(err)
 	}
 	return c.feed.Watch()
 }
@@ -67,8 +68,12 @@ func (h *Hub) Watch(ctx context.Context, address string, opts ...call.WatchOptio
 func (c *insider) leave() {
 	c.mu.Lock()
 	c.closed = true
+	waits := c.waits
 	c.mu.Unlock()
 	c.hub.gone(c)
+	if waits != nil {
+		waits.Finished(route.Outcome{Err: errUnwatched})
+	}
 }
 
 // Reply implements route.Responder.
@@ -92,6 +97,7 @@ func (c *insider) Reply(b route.Body) error {
 // Fail implements route.Responder.
 func (c *insider) Fail(err error) error {
 	c.feed.Finish(err)
+	c.hub.later(c.leave)
 	return nil
 }
 
@@ -99,7 +105,15 @@ func (c *insider) Fail(err error) error {
 func (c *insider) Part(route.Body) error { return nil }
 
 // OnFinish implements route.Responder.
-func (c *insider) OnFinish(route.Finisher) {}
+func (c *insider) OnFinish(f route.Finisher) {
+	c.mu.Lock()
+	c.waits = f
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		f.Finished(route.Outcome{Err: errUnwatched})
+	}
+}
 
 // push gives the watch what a message says.
 func (c *insider) push(m *message.Message) {
@@ -116,8 +130,7 @@ func (c *insider) push(m *message.Message) {
 // Update implements client.
 func (c *insider) Update(m *message.Message, _ *exchange.Shared) error {
 	if m.Verb == message.VerbUnsubscribe {
-		c.feed.Finish(message.DecodeError(m.Body))
-		return nil
+		return c.Fail(message.DecodeError(m.Body))
 	}
 	c.push(m)
 	return nil
@@ -128,7 +141,7 @@ func (c *insider) Relief() <-chan struct{} { return nil }
 
 // Disconnect implements client.
 func (c *insider) Disconnect(reason string) {
-	c.feed.Finish(message.NewError(message.CodeSlowConsumer, reason, "Read faster."))
+	_ = c.Fail(message.NewError(message.CodeSlowConsumer, reason, "Read faster."))
 }
 
 // MayWatch implements client.

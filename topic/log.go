@@ -33,7 +33,7 @@ type Log struct {
 	offset uint64
 	forgot uint64 // offset of the newest event of an address that is not remembered any more
 	rings  map[string]*ring
-	recent *list.List           // of *ring, those published to last in front
+	recent *list.List           // of *ring that something was published to, the last ones in front
 	wild   map[*reader]struct{} // of patterns
 }
 
@@ -41,7 +41,7 @@ type Log struct {
 type ring struct {
 	to      string
 	past    history[*event]
-	place   *list.Element
+	place   *list.Element // nil: nothing was published there
 	readers []*reader
 }
 
@@ -139,7 +139,7 @@ func (l *Log) append(e *event, ifEmpty bool) bool {
 		return true
 	}
 	r.past.push(e)
-	l.recent.MoveToFront(r.place)
+	l.touch(r)
 	b := e.part()
 	b.Stamp.To = ""
 	for _, w := range r.readers {
@@ -163,6 +163,9 @@ func (l *Log) mark(r *ring, e *event) {
 	for _, w := range r.readers {
 		_ = w.res.Part(l.nothing(r.to))
 	}
+	if len(r.readers) == 0 {
+		l.forget(r)
+	}
 }
 
 func (l *Log) nothing(to string) route.Body {
@@ -180,22 +183,40 @@ func (l *Log) ring(to string) *ring {
 	r = &ring{to: to}
 	r.past.bound = l.topic.History
 	r.past.begin(l.forgot)
-	r.place = l.recent.PushFront(r)
 	l.rings[to] = r
-	for at := l.recent.Back(); at != nil && len(l.rings) > maxLogTopics; {
-		old := at.Value.(*ring) //nolint:forcetypeassert // nothing else is put
-		at = at.Prev()
-		if len(old.readers) == 0 {
-			l.forget(old)
-		}
-	}
 	return r
 }
+
+// touch notes that something was published to an address, and forgets what is too
+// much. Those that are only watched do not count: they go with their readers.
+func (l *Log) touch(r *ring) {
+	if r.place != nil {
+		l.recent.MoveToFront(r.place)
+		return
+	}
+	r.place = l.recent.PushFront(r)
+	for range maxForget { // what is watched is not looked at each time
+		if l.recent.Len() <= maxLogTopics {
+			return
+		}
+		at := l.recent.Back()
+		if old := at.Value.(*ring); len(old.readers) == 0 { //nolint:forcetypeassert // nothing else is put
+			l.forget(old)
+		} else {
+			l.recent.MoveToFront(at)
+		}
+	}
+}
+
+// maxForget is how many addresses are looked at when one more is published to.
+const maxForget = 16
 
 // forget drops what is known of an address.
 func (l *Log) forget(r *ring) {
 	l.forgot = max(l.forgot, r.past.last)
-	l.recent.Remove(r.place)
+	if r.place != nil {
+		l.recent.Remove(r.place)
+	}
 	delete(l.rings, r.to)
 }
 

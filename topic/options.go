@@ -103,9 +103,14 @@ func keyOf(to string, params json.RawMessage, s *session.Session) string {
 	return b.String()
 }
 
-// identity is what a content may depend on of a session.
+// identity is what a content may depend on of a session. Of a guest nothing but
+// the id may be known.
 func identity(s *session.Session) []byte {
-	b, _ := json.Marshal([]any{s.Subject, s.Issuer, s.Public, s.Secret}) //nolint:errchkjson // it came as JSON
+	guest := ""
+	if s.Subject == "" {
+		guest = s.ID
+	}
+	b, _ := json.Marshal([]any{s.Subject, s.Issuer, s.Public, s.Secret, guest}) //nolint:errchkjson // it came as JSON
 	return b
 }
 

@@ -82,6 +82,12 @@ func (t *topic) lose(err *message.Error, turn int) {
 			_ = e.res.Fail(err)
 		}
 		t.hub.release(t)
+		t.mu.Lock()
+		late := t.state == opening && turn == t.turn
+		t.mu.Unlock()
+		if late { // somebody has come meanwhile, and is to be answered, too
+			t.hub.retry(t, firstRetry)
+		}
 		return
 	}
 	if t.state == live {
@@ -93,7 +99,7 @@ func (t *topic) lose(err *message.Error, turn int) {
 		t.state, t.fails = broken, patience // it is not what the owner says
 	}
 	wait := min(firstRetry<<min(t.fails, 10), lastRetry)
-	if t.fails == 1 {
+	if t.fails == 1 && time.Since(t.began) > firstRetry {
 		wait = 0 // there may be another owner already
 	}
 	t.mu.Unlock()

@@ -38,6 +38,7 @@ type topic struct {
 	newest   *frame // of state: what is there now
 	past     history[*frame]
 	before   map[string]uint64 // last offsets of epochs that are over
+	told     string            // of state: epoch of what the owner has told last
 	moving   bool              // from an owner that is still there
 	began    time.Time         // when it was opened last
 	fails    int               // how often that failed since it was live
@@ -114,10 +115,11 @@ func (e *entrant) Finished(out route.Outcome) {
 
 // admit gives an entrant what there is and has it watch. t.mu is held.
 func (t *topic) admit(e *entrant) {
-	err := e.v.mayStill(e.addr)
-	var w *watch
-	if err == nil {
-		w, err = e.v.watching(t)
+	w, err := e.v.watching(t)
+	if err == nil { // after it is among those that a change of the session looks at
+		if err = e.v.mayStill(t, e.addr); err != nil && !w.answered {
+			e.v.drop(w)
+		}
 	}
 	if err != nil {
 		_ = e.res.Fail(err)
@@ -224,12 +226,13 @@ func (t *topic) part(b route.Body, turn int) {
 
 // changed takes a new content. t.mu is held.
 func (t *topic) changed(e *event) {
-	old := t.newest
+	old, told := t.newest, t.told
+	t.told = e.epoch
 	if old != nil && old.same(e) { // a new owner begins with what there is
 		t.arrived()
 		return
 	}
-	if e.empty && old != nil && !old.fault && e.epoch != old.epoch {
+	if e.empty && old != nil && !old.fault && e.epoch != told {
 		t.seed(old.event)
 		t.arrived()
 		return
@@ -290,12 +293,14 @@ func (t *topic) resume(e *event) {
 	t.epoch = e.epoch
 	known := t.before[e.epoch]
 	t.past.begin(max(e.offset, known))
-	if first || t.moving && e.offset <= known {
-		return // it has told all that it had, and this one tells all that it has
-	}
+	// One that is still there has told all that it had, and this one tells all that
+	// it has: those miss nothing who were not behind.
+	whole := first || t.moving && e.offset <= known
 	for _, w := range t.watchers {
 		w.offset = t.past.floor
-		t.tellGap(w)
+		if !whole || w.behind && t.info.Slow != route.SlowDrop {
+			t.tellGap(w)
+		}
 	}
 }
 
@@ -386,8 +391,13 @@ func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 	e := *f.event
 	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
 	g := newFrame(&e, t.id)
-	_ = w.v.client.Update(g.message(), &g.shared)
+	told := w.v.client.Update(g.message(), &g.shared)
 	g.release()
+	if message.CodeOf(told) == message.CodeOverloaded {
+		w.behind = true
+		w.v.wait(w)
+		return
+	}
 	w.seen, w.offset = nil, f.offset
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 // client is a connection that watches, or somebody in the process.
@@ -53,16 +54,33 @@ type viewer struct {
 	over    bool
 	watches []*watch // by the number of the topic
 	late    []*watch // are behind
+	params  int      // bytes of the parameters of all watches
 	helped  bool     // somebody waits until it takes more
 }
 
-// mayStill asks again whether the client may watch, for one that had to wait.
-func (v *viewer) mayStill(a message.Address) error {
+// mayStill asks again whether the client may watch, and is who it was, for one
+// that had to wait.
+func (v *viewer) mayStill(t *topic, a message.Address) error {
 	if err := v.client.MayWatch(a); err != nil {
 		return err // not a nil *message.Error in an error
 	}
+	c, ok := v.client.(interface{ Session() *session.Session })
+	if ok && t.who != nil && keyOf(t.to, t.params, c.Session()) != t.key {
+		return errOther(t.to)
+	}
 	return nil
 }
+
+// errOther is for those who are not any more whom a personal topic was opened for.
+func errOther(to string) *message.Error {
+	return &message.Error{
+		Code: message.CodeRevoked, Message: "what is seen at " + to + " depends on who looks, and that has changed",
+		Hint: "Subscribe again.", Retryable: true,
+	}
+}
+
+// maxParams bounds the parameters of all that a connection watches, in bytes.
+const maxParams = 8 << 20
 
 // watching returns the client's watch of a topic, which may be new.
 func (v *viewer) watching(t *topic) (*watch, error) {
@@ -80,7 +98,11 @@ func (v *viewer) watching(t *topic) (*watch, error) {
 	case len(v.watches) >= v.hub.cfg.MaxWatches:
 		return nil, message.NewError(message.CodeTooManyTopics, fmt.Sprintf("this connection watches %d topics already", len(v.watches)),
 			"Unsubscribe from what nobody looks at, watch a pattern, or raise limits.watches in the node's configuration.")
+	case len(t.params) > 0 && v.params+len(t.params) > maxParams:
+		return nil, message.NewError(message.CodeTooManyTopics, "the parameters of what this connection watches are longer than 8 MiB",
+			"Unsubscribe from what nobody looks at, or send smaller parameters.")
 	}
+	v.params += len(t.params)
 	w := &watch{t: t, v: v, at: -1}
 	v.watches = slices.Insert(v.watches, at, w)
 	return w, nil
@@ -100,6 +122,7 @@ func (v *viewer) drop(w *watch) {
 	defer v.mu.Unlock()
 	if at, known := v.place(w.t); known && v.watches[at] == w {
 		v.watches = slices.Delete(v.watches, at, at+1)
+		v.params -= len(w.t.params)
 	}
 }
 
