@@ -56,6 +56,8 @@ type Source struct {
 
 // Report tells what was read.
 type Report struct {
+	// File is the file that was read; "" if there was none.
+	File string
 	// Origins tells for each field that was given where its value comes from:
 	// "ropewalk.jsonc:3:5", "ROPEWALK_NAME" or what [Report.Set] was told. The
 	// keys are paths, such as "listeners.main.address".
@@ -72,7 +74,7 @@ func (s Source) Read(cfg any) (*Report, error) {
 	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Kind() != reflect.Struct {
 		panic(fmt.Sprintf("config: %T is not a pointer to a struct", cfg)) //nolint:forbidigo // the caller is wrong at every start
 	}
-	r := &Report{Origins: make(map[string]string)}
+	r := &Report{File: s.Path, Origins: make(map[string]string)}
 	var problems []Problem
 	if s.Path != "" || s.Text != nil {
 		problems = s.file(rv.Elem(), r)

@@ -10,12 +10,12 @@ import (
 )
 
 // serveContents has a node serve the files, queries and scripts that the
-// configuration names.
-func (n *runningNode) serveContents(cfg *standard.Config) error {
+// configuration names, which is read from file, or "".
+func (n *runningNode) serveContents(cfg *standard.Config, file string) error {
 	if !cfg.Content.On() {
 		return nil
 	}
-	c, err := standard.New(cfg.Content, standard.Env{Logger: n.Logger(), Registry: n.Registry(), Node: n.Node})
+	c, err := standard.New(cfg.Content, standard.Env{Logger: n.Logger(), Registry: n.Registry(), Node: n.Node, Config: file})
 	if err != nil {
 		e := *message.AsError(err)
 		e.Path = "content." + e.Path

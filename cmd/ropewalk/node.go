@@ -141,7 +141,7 @@ func newNode(ctx context.Context, w *world, cfg standard.Config, report *config.
 		return nil, placed(fmt.Errorf("mesh.%w", err), report)
 	}
 	var err error
-	if cfg.HTTP, err = standard.Pages(cfg.Content.Pages, cfg.HTTP); err != nil {
+	if cfg.HTTP, err = standard.Pages(cfg.Content.Pages, cfg.HTTP, cfg.Content.Lives(report.File)...); err != nil {
 		return nil, placed(err, report)
 	}
 	stop, err := trace(ctx, &cfg)
@@ -156,7 +156,7 @@ func newNode(ctx context.Context, w *world, cfg standard.Config, report *config.
 	if err := running.logIn(ctx, &cfg.Login); err != nil {
 		return nil, placed(errors.Join(err, running.Shutdown(ctx)), report)
 	}
-	if err := running.serveContents(&cfg); err != nil {
+	if err := running.serveContents(&cfg, report.File); err != nil {
 		return nil, placed(errors.Join(err, running.Shutdown(ctx)), report)
 	}
 	return running, nil

@@ -29,6 +29,8 @@ type listing struct {
 	Depth   int      `json:"depth"`
 	Content bool     `json:"content"`
 	Hidden  []string `json:"hidden"`
+
+	json bool // it is under json:
 }
 
 // listing reads the parameters of a listing.
@@ -281,7 +283,8 @@ func (l *lister) file(root *os.Root, p place, name, shown string) (*entry, error
 		Name: name, Path: shown + name, Type: "file", Size: &size,
 		Modified: p.info.ModTime().UTC().Format(time.RFC3339Nano),
 	}
-	if !l.opt.Content || size > maxShown || l.imprint != nil {
+	// Who may watch json: need not be one who may read all files.
+	if !l.opt.Content || size > maxShown || l.imprint != nil || l.opt.json && kind(name) == "" {
 		return e, nil
 	}
 	b, err := slurp(l.ctx, root, p, maxShown)

@@ -75,7 +75,7 @@ func TestListing(t *testing.T) {
 		{"/b/", `{"depth":1,"hidden":["c","l.txt"],"other":1}`, "b(1.json=2 2.txt=2 e up)"},
 		{"/b/", `{"hidden":["3"]}`, "b(1.json=2 2.txt=2 c(d()) e(d()) l.txt=2 up(Z=2 a.txt=2 b empty()))"},
 	} {
-		for _, p := range []content.Provider{tr.Files(true), tr.JSON()} {
+		for i, p := range []content.Provider{tr.Files(true), tr.JSON()} {
 			r := request(c.address)
 			if c.params != "" {
 				r.Params = []byte(c.params)
@@ -84,8 +84,12 @@ func TestListing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o := outline(t, got.Body); o != c.want {
-				t.Errorf("%s %s is\n%s, want\n%s", c.address, c.params, o, c.want)
+			want := c.want
+			if i == 1 {
+				want = strings.ReplaceAll(want, ":MTI=", "") // what is no JSON
+			}
+			if o := outline(t, got.Body); o != want {
+				t.Errorf("%s %s is\n%s, want\n%s", c.address, c.params, o, want)
 			}
 		}
 	}

@@ -60,7 +60,7 @@
 //	{"depth":1,"content":true,"hidden":["drafts"]}
 //
 // depth is how many levels are shown, all without it; content adds "base64" to
-// files of up to 64 KiB; hidden are names that are left out. What a listing
+// files of up to 64 KiB, under json: to those that it serves; hidden are names that are left out. What a listing
 // shows is not subject to the rules for the files in it.
 package file
 
@@ -277,6 +277,7 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 		if err != nil {
 			return nil, err
 		}
+		o.json = p.json
 		return &resource{tree: p.tree, target: g, list: o, key: o.key(g.path)}, nil
 	}
 	if g.mount == nil || len(g.names) == 0 {

@@ -170,6 +170,15 @@ func about(s *session.Session, how string) json.RawMessage {
 	return b
 }
 
+// known returns a session with no more than [about] tells: the content is shared by
+// all for whom that is the same, and a database is asked by it.
+func known(s *session.Session, how string) *session.Session {
+	if how == SessionSecret || len(s.Secret) == 0 {
+		return s
+	}
+	return &session.Session{ID: s.ID, Subject: s.Subject, Issuer: s.Issuer, Public: s.Public, Since: s.Since, Expires: s.Expires, Limit: s.Limit}
+}
+
 // order is what is to be run of a script.
 type order struct {
 	path    string
@@ -203,7 +212,7 @@ func (p *Provider) run(ctx context.Context, prog *program, o *order) (done, erro
 		Context: contextOf(o), Limits: p.settings.Limits.engine(),
 	}
 	if p.personal(prog, may) {
-		v.origin.Session = o.session
+		v.origin.Session = known(o.session, may.session)
 		job.Session = about(o.session, may.session)
 	}
 	result, err := p.engine.Run(ctx, job, v)

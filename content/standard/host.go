@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -63,8 +64,25 @@ func (h *host) call(ctx context.Context, o script.Origin, address string, body j
 }
 
 func (h *host) publish(ctx context.Context, o script.Origin, address string, c content.Content) (content.Content, error) {
+	if err := noCode(address); err != nil {
+		return content.Content{}, err
+	}
 	in, opts := bodyOf(c)
 	return answerOf(h.node.Publish(ctx, address, in, append(opts, about(o))...))
+}
+
+// noCode refuses files that are run: a script may let others say what it writes
+// where, and these need not have the right "code".
+func noCode(address string) error {
+	a, err := message.ParseAddress(address)
+	if err != nil {
+		return err
+	}
+	ext := strings.TrimPrefix(strings.ToLower(path.Ext(a.Path)), ".")
+	if (a.Name == schemeFile || a.Name == schemeJSON) && slices.Contains(code, ext) {
+		return message.NewError(message.CodeForbidden, "scripts write no code, such as "+address, "Have somebody publish it who has the right code.")
+	}
+	return nil
 }
 
 func answerOf(a *call.Answer, err error) (content.Content, error) {

@@ -40,12 +40,19 @@ func write(t *testing.T, dir, name, text string) {
 // start runs a node that serves the contents that settings name.
 func start(t *testing.T, s standard.Settings) *ropewalk.Node {
 	t.Helper()
+	return startWith(t, s, standard.Env{})
+}
+
+// startWith is start with more of what the contents need to know.
+func startWith(t *testing.T, s standard.Settings, env standard.Env) *ropewalk.Node {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	n, err := ropewalk.New(ropewalk.Config{Name: "test", Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := standard.New(s, standard.Env{Logger: log, Registry: n.Registry(), Node: n})
+	env.Logger, env.Registry, env.Node = log, n.Registry(), n
+	c, err := standard.New(s, env)
 	if err != nil {
 		t.Fatal(err)
 	}

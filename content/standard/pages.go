@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +22,9 @@ const clientPath = "/ropewalk.js"
 // the client as /ropewalk.js; dir may be "" for the client alone. What it does
 // not find is for otherwise, which may be nil. Hidden files do not exist for it,
 // nor does what symbolic links out of the directory point to; a directory shows
-// its index.html. The error says why dir cannot be read.
-func Pages(dir string, otherwise http.Handler) (http.Handler, error) {
+// its index.html. The files in never, and what SQLite keeps beside them, do not
+// exist either. The error says why dir cannot be read.
+func Pages(dir string, otherwise http.Handler, never ...string) (http.Handler, error) {
 	if otherwise == nil {
 		otherwise = http.NotFoundHandler()
 	}
@@ -34,6 +37,11 @@ func Pages(dir string, otherwise http.Handler) (http.Handler, error) {
 		return nil, in("pages", fmt.Errorf("open the directory of pages: %w", err))
 	}
 	p.root = root.FS()
+	for _, file := range never {
+		if inside(dir, file) {
+			p.never = append(p.never, filepath.Base(file))
+		}
+	}
 	p.files = http.FileServerFS(p.root)
 	return p, nil
 }
@@ -42,6 +50,7 @@ type pages struct {
 	root      fs.FS // nil: none
 	files     http.Handler
 	otherwise http.Handler
+	never     []string // names of files
 	built     time.Time
 }
 
@@ -69,7 +78,9 @@ func (p *pages) has(at string) bool {
 	}
 	name := strings.TrimPrefix(path.Clean("/"+at), "/")
 	for part := range strings.SplitSeq(name, "/") {
-		if strings.HasPrefix(part, ".") {
+		if strings.HasPrefix(part, ".") || slices.ContainsFunc(p.never, func(n string) bool {
+			return strings.EqualFold(part, n) || len(part) > len(n) && strings.EqualFold(part[:len(n)+1], n+"-")
+		}) {
 			return false
 		}
 	}

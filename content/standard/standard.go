@@ -52,6 +52,9 @@ type Env struct {
 	Registry prometheus.Registerer
 	// Node is for scripts. Default: they have none.
 	Node Node
+	// Config is the file that the settings are from. It is not served, wherever it
+	// is. Default: there is none.
+	Config string
 }
 
 // Contents are the services of one configuration. Make them with [New]; close
@@ -82,6 +85,7 @@ func New(s Settings, env Env) (*Contents, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	c := &Contents{log: env.Logger, metrics: metrics, settings: s.full()}
+	c.settings.Files.Hidden = append(slices.Clip(c.settings.Files.Hidden), c.settings.private(env.Config)...)
 	if err := c.open(&s, env.Node); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestConfigurationIsNoContent serves the directory that the configuration lies in.
+func TestConfigurationIsNoContent(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	putContent(t, dir, "score.json", `{"home": 1}`)
+	text := `{"permissions": {"preset": "dev"}, "content": {"root": ".", "pages": "."}}`
+	file := filepath.Join(dir, "site.jsonc")
+	putContent(t, dir, "site.jsonc", text)
+	p := launch(t, dir, nil, "serve", "--listen", "127.0.0.1:0", "--config", "site.jsonc")
+	url := p.serveURL()
+	wantCode(t, ask(t, url, "", "get", "json:/score.json"), exitOK)
+	for _, args := range [][]string{{"get", "json:/site.jsonc"}, {"get", "file:/site.jsonc"}, {"publish", "json:/site.jsonc", "{}"}, {"publish", "file:/site.jsonc", "--delete"}} {
+		if o := ask(t, url, "", args...); o.code == exitOK {
+			t.Errorf("%v: %s", args, o.out)
+		}
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != text {
+		t.Errorf("it is %s (%v)", b, err)
+	}
+	if o := ask(t, url, "", "ls", "file:/"); strings.Contains(o.out, "site.jsonc") {
+		t.Error(o.out)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("the exit code is %d\n%s", code, p.errs.all.String())
+	}
+}

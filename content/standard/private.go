@@ -1,0 +1,62 @@
+package standard
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// special are the characters that mean something in patterns of names.
+var special = regexp.MustCompile(`[\\*?\[\]]`)
+
+// private returns patterns for the names of what the node lives on, if it lies
+// among the files that are served: who may publish there would be its master, and
+// who may watch would read all of the databases.
+func (s *Settings) private(config string) []string {
+	dirs := []string{s.Files.Root}
+	for _, dir := range s.Files.Applications {
+		dirs = append(dirs, dir)
+	}
+	var out []string
+	for _, file := range s.Lives(config) {
+		if slices.ContainsFunc(dirs, func(dir string) bool { return dir != "" && inside(dir, file) }) {
+			name := special.ReplaceAllString(filepath.Base(file), `\$0`)
+			out = append(out, name, name+"-*") // those are of SQLite
+		}
+	}
+	return out
+}
+
+// Lives returns the files that the node lives on: config, which may be "", and
+// those of databases.
+func (s *Settings) Lives(config string) []string {
+	var out []string
+	if config != "" {
+		out = append(out, config)
+	}
+	for _, db := range s.full().Query.Databases {
+		if db.File != "" {
+			out = append(out, db.File)
+		}
+	}
+	return out
+}
+
+// inside reports whether a file, which need not be there, lies below a directory.
+func inside(dir, file string) bool {
+	rel, err := filepath.Rel(real(dir), filepath.Join(real(filepath.Dir(file)), filepath.Base(file)))
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// real is a path without links, as far as it is there.
+func real(p string) string {
+	abs, err := filepath.Abs(p)
+	if err != nil {
+		return p
+	}
+	if plain, err := filepath.EvalSymlinks(abs); err == nil {
+		return plain
+	}
+	return abs
+}
