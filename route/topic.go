@@ -33,7 +33,7 @@ type Topic struct {
 	// (mesh.store), so that they outlive nodes; for topics of the configuration.
 	// The history bounds what is kept: count of an address, bytes of all together.
 	Durable bool `json:"durable,omitempty"`
-	// Presence has the node keep who watches; see node:/topics.
+	// Presence has the nodes tell who watches NAME:/PATH, at node:/presence/NAME/PATH.
 	Presence bool `json:"presence,omitempty"`
 	// Publisher tells watchers who published an event.
 	Publisher bool `json:"publisher,omitempty"`
