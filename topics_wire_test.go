@@ -134,7 +134,7 @@ func TestTopicsRefuse(t *testing.T) {
 	c := dialRaw(t.Context(), t, url)
 	for frame, code := range map[string]message.Code{
 		`{"vrb":"subscribe","mid":"1","to":"nobody:/x"}`:                                                                     message.CodeNoService,
-		`{"vrb":"subscribe","mid":"1","to":"node:/info"}`:                                                                message.CodeUnimplemented,
+		`{"vrb":"subscribe","mid":"1","to":"node:/info"}`:                                                                    message.CodeUnimplemented,
 		`{"vrb":"subscribe","mid":"1","to":"state:/**"}`:                                                                     message.CodeBadAddress,
 		`{"vrb":"subscribe","mid":"1"}`:                                                                                      message.CodeBadMessage,
 		`{"vrb":"subscribe","mid":"1","to":"state:/x","bdy":[]}`:                                                             message.CodeBadMessage,
