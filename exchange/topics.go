@@ -103,7 +103,7 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 			"It can be called; node:/services tells what can be watched."))
 		return
 	}
-	if verb == message.VerbPublish && isCode(info.Topic, req.Address.Path) {
+	if verb == message.VerbPublish && isCode(&match, req.Address.Path) {
 		if err := x.permits(req, ActCode, req.Address); err != nil {
 			_ = res.Fail(err)
 			return
@@ -117,13 +117,18 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 	x.calls.Handle(ctx, req, res)
 }
 
-// isCode tells whether what is published at a path is run.
-func isCode(t *route.Topic, path string) bool {
-	if t == nil || len(t.Code) == 0 {
+// isCode tells whether what is published at a path is run, by any of the servers
+// that may be asked.
+func isCode(match *route.Match, path string) bool {
+	dot := strings.LastIndexByte(path, '.')
+	if dot < 0 {
 		return false
 	}
-	dot := strings.LastIndexByte(path, '.')
-	return dot >= 0 && slices.Contains(t.Code, strings.ToLower(path[dot+1:]))
+	end := strings.ToLower(path[dot+1:])
+	return slices.ContainsFunc(match.Endpoints, func(e route.Endpoint) bool {
+		t := match.Info(e).Topic
+		return t != nil && slices.Contains(t.Code, end)
+	})
 }
 
 // owned has a topic's one server asked: the same from all nodes. What begins with
