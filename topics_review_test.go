@@ -65,3 +65,22 @@ func TestReviewCodeAtAnyServer(t *testing.T) {
 		}
 	}
 }
+
+// A watch from inside ends with its node.
+func TestReviewInsideWatchEndsWithNode(t *testing.T) {
+	t.Parallel()
+	n, err := ropewalk.New(ropewalk.Config{Topics: topics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := n.Watch(t.Context(), "prices:/eur")
+	ready(t, w)
+	if err := n.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := w.Next(ctx); message.CodeOf(err) != message.CodeShuttingDown {
+		t.Errorf("it goes on: %v", err)
+	}
+}

@@ -91,14 +91,19 @@ func (h *Hub) Begin(x *exchange.Exchange) {
 	h.lane.Go("topics that have lost their owner", h.repair)
 }
 
-// Close ends everything and waits for the hub's goroutines. What is watched is
-// not told: its connections are closed before.
+// Close ends everything and waits for the hub's goroutines. Connections are not
+// told: they are closed before. Watches from inside the process end.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
-	topics, sources := h.topics, h.sources
-	h.topics, h.sources = map[string]*topic{}, map[sourceKey]*source{}
+	topics, sources, viewers := h.topics, h.sources, h.viewers
+	h.topics, h.sources, h.viewers = map[string]*topic{}, map[sourceKey]*source{}, map[client]*viewer{}
 	h.mu.Unlock()
+	for c := range viewers {
+		if i, inside := c.(*insider); inside {
+			i.feed.Finish(errClosed)
+		}
+	}
 	for _, t := range topics {
 		t.end(errClosed)
 	}
