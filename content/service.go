@@ -40,6 +40,8 @@ func NewService(name string, p Provider, o Options) *Service {
 			service.WithConcurrency(o.Concurrency, o.Queue)),
 		run: newRunner(name, p, o),
 	}
+	_, called := p.(Caller)
+	o.Topic.Reads = !called
 	serve := func(pattern string, t route.Topic) {
 		h := handler{s: s, personal: t.Personal}
 		s.Handle(pattern, &h, service.WithTopic(t), service.WithInline(message.VerbSubscribe))

@@ -72,6 +72,14 @@ func actOf(req *route.Request) string {
 	}
 }
 
+// permitsRead asks the guard once more for a call that is answered as a get is.
+func (x *Exchange) permitsRead(req *route.Request, a message.Address, t *route.Topic) *message.Error {
+	if t == nil || !t.Reads {
+		return nil
+	}
+	return x.permits(req, ActWatch, a)
+}
+
 // permitted returns those of targets that req's caller may call. When that is
 // none it returns an error.
 func (x *Exchange) permitted(req *route.Request, targets []route.Target) ([]route.Target, *message.Error) {
@@ -84,7 +92,11 @@ func (x *Exchange) permitted(req *route.Request, targets []route.Target) ([]rout
 	for _, t := range targets {
 		a := req.Address
 		a.Name, a.Path = t.Name, t.Path
-		if err := x.permits(req, act, a); err != nil {
+		err := x.permits(req, act, a)
+		if err == nil {
+			err = x.permitsRead(req, a, t.Info().Topic)
+		}
+		if err != nil {
 			if refused == nil {
 				refused = err
 			}

@@ -42,6 +42,9 @@ type Topic struct {
 	// Code are the ends of names, without the dot, of what is run: publishing to
 	// such a path needs the right "code".
 	Code []string `json:"code,omitempty"`
+	// Reads is set if a call is answered as a get is: then it needs the right to
+	// watch, too.
+	Reads bool `json:"reads,omitempty"`
 }
 
 // Check reports what makes no sense in it, naming the field. The error is a

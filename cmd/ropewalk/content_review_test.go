@@ -35,3 +35,28 @@ func TestConfigurationIsNoContent(t *testing.T) {
 		t.Errorf("the exit code is %d\n%s", code, p.errs.all.String())
 	}
 }
+
+// TestCallsOfContentsNeedTheRightToWatch: a call of a file is a get by another name.
+func TestCallsOfContentsNeedTheRightToWatch(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	putContent(t, dir, "open.json", `{"x": 1}`)
+	putContent(t, dir, "secret/s.json", `{"x": 2}`)
+	file := filepath.Join(t.TempDir(), "c.jsonc")
+	text := `{"permissions": {"rules": [{"name": "no", "effect": "deny", "verbs": ["watch"], "addresses": ["json:/secret/**"]}]}}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, t.TempDir(), nil, "serve", "--listen", "127.0.0.1:0", "--config", file, "--content", dir)
+	url := p.serveURL()
+	wantText(t, ask(t, url, "", "call", "json:/open.json").out, `{"x":1}`)
+	for _, args := range [][]string{{"get", "json:/secret/s.json"}, {"call", "json:/secret/s.json"}, {"gather", "json:/secret/s.json"}, {"call", "*:/secret/s.json"}} {
+		if o := ask(t, url, "", args...); o.code == exitOK || strings.Contains(o.out, `"x":2`) {
+			t.Errorf("%v: %s", args, o.out)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("the exit code is %d\n%s", code, p.errs.all.String())
+	}
+}
