@@ -46,7 +46,7 @@ test-vet: ## gofmt and go vet
 
 .PHONY: test-go
 test-go: ## the Go tests, with the race detector
-	$(GO) test -race -shuffle=on -timeout 10m ./...
+	$(GO) test -race -shuffle=on -timeout 20m ./...
 
 # The race detector allocates, and is ten times as slow: the tests that count
 # allocations skip themselves under it, the one with a million frames sends less.

@@ -18,7 +18,7 @@ import (
 // interleavings is how many random ones are tried of each kind.
 func interleavings() int {
 	if race.Enabled {
-		return 1500
+		return 300
 	}
 	return 10000
 }
