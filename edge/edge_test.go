@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what has to come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // recorder is a Handler that echoes and tells tests what it was told.
 type recorder struct {

@@ -44,8 +44,11 @@ try {
   const all = await board.locator("#count").textContent();
   await board.getByLabel("Late only").check();
   await board.locator("#count").filter({ hasNotText: all }).waitFor();
-  const some = Number(await board.locator("#count").textContent());
-  check(some > 0 && (await board.locator("#rows tr").count()) === some, `${some} late flights in the figures`);
+  // The figures and the rows are two topics, which come one after the other.
+  await board.waitForFunction(() => {
+    const some = Number(document.querySelector("#count").textContent);
+    return some > 0 && document.querySelectorAll("#rows tr").length === some;
+  });
   check((await board.locator("#rows tr:not(.late)").count()) === 0, "a flight that is not late");
   await board.getByPlaceholder("City or code").fill("nowhere at all");
   await board.locator("#empty").waitFor();
