@@ -75,7 +75,8 @@ func (l *lister) file(one *entry, h plumbing.Hash) error {
 		return err
 	}
 	one.Size = &size
-	if !l.opt.Content || size > maxShown {
+	// Who may watch json: need not be one who may read all files.
+	if !l.opt.Content || size > maxShown || l.opt.json && !isDocument(one.Name) {
 		return nil
 	}
 	if l.room -= size; l.room < 0 {

@@ -36,6 +36,8 @@ type options struct {
 	Depth     int      `json:"depth"`
 	Content   bool     `json:"content"`
 	Hidden    []string `json:"hidden"`
+
+	json bool // it is under json:
 }
 
 func parseOptions(r *content.Request) (*options, error) {
@@ -143,6 +145,7 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 		return nil, err
 	}
 	res := &resource{store: p.store, spot: follower{workspace: ws, path: at, dir: r.Dir || at == ""}}
+	o.json = p.json
 	switch {
 	case r.Dir || at == "":
 		res.key = fmt.Sprintf("list %q %q %d %t %q", ws, at, o.Depth, o.Content, o.Hidden)

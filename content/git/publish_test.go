@@ -255,6 +255,9 @@ func TestListing(t *testing.T) {
 	if want := `{"name":"app","path":"/app/","type":"dir","children":[{"name":"a.txt","path":"/app/a.txt","type":"file","size":0,"base64":""}]}`; got != want || err != nil {
 		t.Errorf("the listing is %s, %v", got, err)
 	}
+	if got, err := getBy(t, s.JSON(), r); strings.Contains(got, "base64") || err != nil { // it is no JSON
+		t.Errorf("under json: the listing is %s, %v", got, err)
+	}
 }
 
 func TestSettings(t *testing.T) {

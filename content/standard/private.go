@@ -1,6 +1,7 @@
 package standard
 
 import (
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,10 +15,7 @@ var special = regexp.MustCompile(`[\\*?\[\]]`)
 // among the files that are served: who may publish there would be its master, and
 // who may watch would read all of the databases.
 func (s *Settings) private(config string) []string {
-	dirs := []string{s.Files.Root}
-	for _, dir := range s.Files.Applications {
-		dirs = append(dirs, dir)
-	}
+	dirs := slices.AppendSeq([]string{s.Files.Root}, maps.Values(s.Files.Applications))
 	var out []string
 	for _, file := range s.Lives(config) {
 		if slices.ContainsFunc(dirs, func(dir string) bool { return dir != "" && inside(dir, file) }) {
@@ -45,18 +43,18 @@ func (s *Settings) Lives(config string) []string {
 
 // inside reports whether a file, which need not be there, lies below a directory.
 func inside(dir, file string) bool {
-	rel, err := filepath.Rel(real(dir), filepath.Join(real(filepath.Dir(file)), filepath.Base(file)))
+	rel, err := filepath.Rel(plain(dir), filepath.Join(plain(filepath.Dir(file)), filepath.Base(file)))
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// real is a path without links, as far as it is there.
-func real(p string) string {
+// plain is a path without links, as far as it is there.
+func plain(p string) string {
 	abs, err := filepath.Abs(p)
 	if err != nil {
 		return p
 	}
-	if plain, err := filepath.EvalSymlinks(abs); err == nil {
-		return plain
+	if found, err := filepath.EvalSymlinks(abs); err == nil {
+		return found
 	}
 	return abs
 }
