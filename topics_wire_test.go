@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/content"
+	"github.com/ropewalk/ropewalk/content/contenttest"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/route"
@@ -280,6 +282,58 @@ func TestCallablePathsAreNoTopics(t *testing.T) {
 			if m := c.hear(); m.Verb != message.VerbError || message.DecodeError(m.Body).Code != message.CodeUnimplemented {
 				t.Errorf("%s %s: %s %s", verb, to, m.Verb, m.Body)
 			}
+		}
+	}
+}
+
+// The sources of scripts and queries are for those who may write them.
+func TestSourcesNeedARight(t *testing.T) {
+	t.Parallel()
+	n, url := startNode(t, func(c *ropewalk.Config) { c.Allow, c.Permissions = nil, policy.Config{Preset: "editor"} })
+	p := contenttest.NewMemory()
+	svc := content.NewService("file", p, content.Options{Topic: route.Topic{Code: []string{"sql", "ts"}}})
+	defer func() { _ = svc.Close() }()
+	if err := n.Serve(svc.Service); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/a.sql", "/a.TS", "/a.json"} {
+		p.Set(path, `"text"`)
+	}
+	c := dialRaw(t.Context(), t, url)
+	try := func(may bool) {
+		t.Helper()
+		for _, verb := range []string{"get", "subscribe", "publish", "call"} {
+			for _, path := range []string{"/a.sql", "/a.TS", "/a.json"} {
+				c.say(`{"vrb":%q,"mid":"1","to":"file:%s","bdy":{}}`, verb, path)
+				m := c.hear()
+				for m.Verb == message.VerbUpdate || m.Verb == message.VerbUnsubscribe {
+					m = c.hear()
+				}
+				code := message.Code("")
+				if m.Verb == message.VerbError {
+					code = message.DecodeError(m.Body).Code
+				}
+				if forbidden := code == message.CodeForbidden; forbidden != (!may && path != "/a.json") {
+					t.Errorf("%s %s: %s %s", verb, path, m.Verb, m.Body)
+				}
+			}
+		}
+	}
+	try(false)
+	if err := n.SetPermissions(policy.Config{Preset: "admin"}); err != nil {
+		t.Fatal(err)
+	}
+	try(true)
+	if err := n.SetPermissions(policy.Config{Preset: "editor"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what was watched
+		m := c.hear()
+		for m.Verb == message.VerbUpdate {
+			m = c.hear()
+		}
+		if m.Verb != message.VerbUnsubscribe {
+			t.Errorf("%s %s", m.Verb, m.Body)
 		}
 	}
 }

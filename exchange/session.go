@@ -77,7 +77,11 @@ func (x *Exchange) permitsRead(req *route.Request, a message.Address, t *route.T
 	if t == nil || !t.Reads {
 		return nil
 	}
-	return x.permits(req, ActWatch, a)
+	p, ok := req.Peer.(*Peer)
+	if !ok {
+		return nil
+	}
+	return x.mayWatch(p, req.Session(), a)
 }
 
 // permitted returns those of targets that req's caller may call. When that is

@@ -18,7 +18,7 @@ const (
 	ActWatch = "watch"
 	// ActPublish is to give a topic a content or event.
 	ActPublish = "publish"
-	// ActCode is to publish what is run: scripts and queries.
+	// ActCode is to publish, or read the source of, what is run: scripts and queries.
 	ActCode = "code"
 )
 

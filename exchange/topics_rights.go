@@ -27,14 +27,17 @@ func (x *Exchange) permitsTopic(req *route.Request) *message.Error {
 
 // mayWatch tells whether a connection may watch an address. What the node tells
 // about itself is for those who may call it, too; who watches a topic, for all
-// who may watch that.
+// who may watch that. The sources of what is run are for those who may write them.
 func (x *Exchange) mayWatch(p *Peer, s *session.Session, a message.Address) *message.Error {
 	g := x.cfg.Guard
 	if a.Name != nodeScheme {
 		if g == nil {
 			return nil
 		}
-		return g.Permits(p, s, ActWatch, a)
+		if err := g.Permits(p, s, ActWatch, a); err != nil || !x.showsCode(a) {
+			return err
+		}
+		return g.Permits(p, s, ActCode, a)
 	}
 	if of, ok := PresenceOf(a); ok {
 		if g == nil {
@@ -56,6 +59,15 @@ func (x *Exchange) mayWatch(p *Peer, s *session.Session, a message.Address) *mes
 		return message.AsError(err)
 	}
 	return nil
+}
+
+// showsCode tells whether the content of an address is the source of what is run.
+func (x *Exchange) showsCode(a message.Address) bool {
+	if strings.LastIndexByte(a.Path, '.') < 0 {
+		return false
+	}
+	match, err := x.table.Lookup(a)
+	return err == nil && isCode(&match, a.Path)
 }
 
 // PresenceOf returns the topic of which an address of a node tells who watches

@@ -54,7 +54,7 @@ type Rule struct {
 	// Effect is "allow" or "deny". Default: allow.
 	Effect string `json:"effect,omitempty"`
 	// Verbs are those that it is about: call, send, serve, broadcast, watch,
-	// publish, code (besides publish, to publish what is run: scripts and queries),
+	// publish, code (besides publish and watch: scripts and queries, which are run),
 	// admin (to change the node, to tap messages and to see sessions of
 	// others), session (to see secret claims of callers and to change their
 	// sessions, for services on a connection), or "*" for all of them. "read-only"

@@ -23,7 +23,8 @@ const (
 	Watch
 	// Publish is to give a topic a new content, or an event.
 	Publish
-	// Code is to publish what is run: scripts and queries. Publish is needed, too.
+	// Code is to publish what is run, scripts and queries, and to read its source.
+	// Publish or Watch is needed, too.
 	Code
 	// Admin is to change the node, to tap messages, to see sessions of others.
 	Admin

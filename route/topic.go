@@ -40,7 +40,7 @@ type Topic struct {
 	// Personal is set if what is seen may depend on who looks.
 	Personal bool `json:"personal,omitempty"`
 	// Code are the ends of names, without the dot, of what is run: publishing to
-	// such a path needs the right "code".
+	// such a path, and watching its source, needs the right "code" besides.
 	Code []string `json:"code,omitempty"`
 	// Reads is set if a call is answered as a get is: then it needs the right to
 	// watch, too.

@@ -78,7 +78,7 @@ type Sharing struct {
 	// nothing in them knows who that is. Default: none.
 	Shared []string `json:"shared,omitempty"`
 	// Interval is how long after it was computed a content is computed again, at
-	// least, when it changes. Default: at once.
+	// least, when it changes. Default: at once for scripts, 25ms for queries.
 	Interval duration.Duration `json:"interval,omitzero"`
 }
 

@@ -208,6 +208,10 @@ func (c *Contents) git(s *Settings, node Node) error {
 	return nil
 }
 
+// queryInterval lets statements through while many change what is watched: the
+// first change is seen at once, and those that follow it a moment later.
+const queryInterval = 25 * time.Millisecond
+
 func (c *Contents) query() (*query.Provider, error) {
 	set := c.settings.Query.Settings
 	for name, db := range set.Databases {
@@ -225,7 +229,7 @@ func (c *Contents) query() (*query.Provider, error) {
 	c.shared = append(c.shared, closer(p.Close))
 	shared := c.settings.Query.Sharing
 	c.add(schemeQuery, p, content.Options{
-		Borrowed: true, Topic: route.Topic{Personal: true}, Shared: shared.Shared, Interval: time.Duration(shared.Interval),
+		Borrowed: true, Topic: route.Topic{Personal: true}, Shared: shared.Shared, Interval: shared.Interval.Or(queryInterval),
 		Description: "Queries of databases, by .sql files.", Timeout: set.MaxTimeout.Or(time.Minute) + grace, Workers: 4 * runtime.GOMAXPROCS(0),
 	})
 	return p, nil
