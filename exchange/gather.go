@@ -151,7 +151,10 @@ func (g *gathering) recheck(guard Guard, s *session.Session) *message.Error {
 	for i := range g.legs {
 		a := g.asked
 		a.Name, a.Path = g.targets[i].Name, g.targets[i].Path
-		if refused[i] = guard.Permits(g.peer, s, ActCall, a); refused[i] == nil {
+		if refused[i] = guard.Permits(g.peer, s, ActCall, a); refused[i] == nil && g.peer.x.reads(a) {
+			refused[i] = g.peer.x.mayWatch(g.peer, s, a)
+		}
+		if refused[i] == nil {
 			left++
 		}
 	}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -82,6 +83,16 @@ func (x *Exchange) permitsRead(req *route.Request, a message.Address, t *route.T
 		return nil
 	}
 	return x.mayWatch(p, req.Session(), a)
+}
+
+// reads tells whether a call of an address is answered as a get is, by any of its
+// servers.
+func (x *Exchange) reads(a message.Address) bool {
+	match, err := x.table.Lookup(x.meant(a))
+	return err == nil && slices.ContainsFunc(match.Endpoints, func(e route.Endpoint) bool {
+		t := match.Info(e).Topic
+		return t != nil && t.Reads
+	})
 }
 
 // permitted returns those of targets that req's caller may call. When that is
@@ -209,6 +220,9 @@ func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
 		a.Instance, a.Sub = leg.g.asked.Instance, leg.g.asked.Sub
 	}
 	err := g.Permits(p, s, act, a)
+	if err == nil && (act == ActWatch || act == ActCall && p.x.reads(a)) {
+		err = p.x.mayWatch(p, s, a)
+	}
 	if err == nil && granted {
 		err = g.Permits(p, s, ActAdmin, a)
 	}
