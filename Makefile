@@ -10,6 +10,9 @@ GO ?= go
 NPM ?= npm
 LINT := bin/golangci-lint
 FUZZTIME ?= 4s
+# CI stops to begin fuzz targets after so many seconds; the order is another one
+# each time, so that all have their turn.
+FUZZBUDGET ?= $(if $(CI),120)
 
 # Quick ones first; each can be run on its own.
 STAGES := test-vet test-go test-norace test-faults test-bench test-ts test-console test-docs test-e2e lint
@@ -98,8 +101,8 @@ $(LINT): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && $(GO) build -o ../../$(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME (4s)
-	scripts/fuzz $(FUZZTIME)
+fuzz: ## each fuzz target for FUZZTIME (4s), in random order, for FUZZBUDGET seconds if that is set
+	scripts/fuzz $(FUZZTIME) $(FUZZBUDGET)
 
 .PHONY: bench
 bench: ## measure against the floor and NATS; writes bench/RESULTS.md
