@@ -25,19 +25,24 @@ type bench struct {
 	out    string
 	tmp    string
 	env    []string // of the programs of the step in hand
-	report *report
+	origin origin
+	last   *report // what earlier runs found
+	found  *report // and this one
 }
 
-func newBench(ctx context.Context, o options, progs []program) (*bench, error) {
-	dir, err := goOutput(ctx, ".", "list", "-m", "-f", "{{.Dir}}")
+func newBench(ctx context.Context, o options) (*bench, error) {
+	dir, err := output(ctx, ".", "go", "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{o: o, dir: dir, out: o.out}
+	b := &bench{o: o, dir: dir, out: o.out, found: new(report)}
 	if b.out == "" {
 		b.out = dir
 	}
-	if b.report, err = newReport(ctx, o, progs); err != nil {
+	if b.origin, err = newOrigin(ctx, o, dir); err != nil {
+		return nil, err
+	}
+	if b.last, err = readReport(b.out); err != nil {
 		return nil, err
 	}
 	if b.tmp, err = os.MkdirTemp("", "ropewalk-bench-"); err != nil {
@@ -50,14 +55,14 @@ func (b *bench) clean() { _ = os.RemoveAll(b.tmp) }
 
 func (b *bench) bin(name string) string { return filepath.Join(b.tmp, name) }
 
-// goOutput runs the go command and returns what it prints.
-func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
+// output runs a command and returns what it prints.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // our own arguments
 	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("go %s: %w", args[0], err)
+		return "", fmt.Errorf("%s %s: %w", name, args[0], err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
@@ -65,7 +70,7 @@ func goOutput(ctx context.Context, dir string, args ...string) (string, error) {
 // build makes all programs, the node as it is released: stripped.
 func (b *bench) build(ctx context.Context, progs []program) error {
 	fmt.Println("building …")
-	if _, err := goOutput(ctx, b.dir, "build", "-o", b.tmp+"/", "./cmd/..."); err != nil {
+	if _, err := output(ctx, b.dir, "go", "build", "-o", b.tmp+"/", "./cmd/..."); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(progs, func(p program) bool { return strings.HasPrefix(p.name, ropewalkName) }) {
@@ -76,7 +81,7 @@ func (b *bench) build(ctx context.Context, progs []program) error {
 	if b.o.profile {
 		flags = "-ldflags=" // perf wants the symbols
 	}
-	_, err := goOutput(ctx, filepath.Dir(b.dir), "build", "-trimpath", flags, "-o", path, "./cmd/ropewalk")
+	_, err := output(ctx, filepath.Dir(b.dir), "go", "build", "-trimpath", flags, "-o", path, "./cmd/ropewalk")
 	if err != nil {
 		return err
 	}
@@ -84,7 +89,7 @@ func (b *bench) build(ctx context.Context, progs []program) error {
 	if err != nil {
 		return fmt.Errorf("stat node: %w", err)
 	}
-	b.report.Binary = info.Size()
+	b.origin.Binary = info.Size()
 	return nil
 }
 
@@ -107,7 +112,7 @@ func (b *bench) measure(ctx context.Context, round int, st step, p program) (err
 	if err != nil {
 		return err
 	}
-	b.report.Measures = append(b.report.Measures, m)
+	b.found.add(st.row, b.origin, m)
 	fmt.Println(m)
 	return nil
 }

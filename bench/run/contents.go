@@ -48,7 +48,7 @@ func (b *bench) runContents(ctx context.Context) (map[string]float64, error) {
 		only := "^Benchmark(" + strings.Join(names[pkg], "|") + ")$"
 		var out string
 		err := proc.OnCore(b.o.serverCore, func() (err error) {
-			out, err = goOutput(ctx, filepath.Dir(b.dir), "test", "-run", "^$", "-bench", only, "-benchtime", b.o.bench(), "./content/"+pkg)
+			out, err = output(ctx, filepath.Dir(b.dir), "go", "test", "-run", "^$", "-bench", only, "-benchtime", b.o.bench(), "./content/"+pkg)
 			return err
 		})
 		if err != nil {
@@ -91,7 +91,7 @@ func (r *report) contentsTable(b *bytes.Buffer) {
 	if !r.has(rowContents) {
 		return
 	}
-	heading(b, "Contents by themselves", "", "µs")
+	r.heading(b, rowContents, "Contents by themselves", "", "µs")
 	for _, o := range ofContents {
 		of := r.series(ropewalkName, at{mode: rowContents}, func(m measure) float64 { return m.Contents[o.pkg+" "+o.name] })
 		fmt.Fprintf(b, "| %s | %s |\n", o.what, cell(of, 1))

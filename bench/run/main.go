@@ -85,7 +85,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := newBench(ctx, o, progs)
+	b, err := newBench(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -112,5 +112,6 @@ func run(ctx context.Context) error {
 	if o.quick || failed != nil {
 		return failed
 	}
-	return b.report.write(b.out)
+	b.last.replace(b.found)
+	return b.last.write(b.out)
 }

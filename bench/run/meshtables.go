@@ -24,7 +24,8 @@ func (r *report) farTable(b *bytes.Buffer) {
 	if !r.measured(load.ModeCall, meshes...) {
 		return
 	}
-	heading(b, "Calls across two nodes", "in flight", "program", "CPU µs a call, both", "× one node", "× bare NATS", "calls/s", "p50 ms", "p99 ms")
+	r.heading(b, load.ModeCall, "Calls across two nodes",
+		"in flight", "program", "CPU µs a call, both", "× one node", "× bare NATS", "calls/s", "p50 ms", "p99 ms")
 	for _, n := range inFlights {
 		in := at{mode: load.ModeCall, inFlight: n}
 		for _, p := range meshes {
@@ -50,7 +51,8 @@ func (r *report) gatherTable(b *bytes.Buffer) {
 	if !r.has(load.ModeGather) {
 		return
 	}
-	heading(b, "Gathers", "servers", "in flight", "where they are", "CPU µs a gather, all nodes", "an answer", "× one node", "gathers/s", "p50 ms", "p99 ms")
+	r.heading(b, load.ModeGather, "Gathers",
+		"servers", "in flight", "where they are", "CPU µs a gather, all nodes", "an answer", "× one node", "gathers/s", "p50 ms", "p99 ms")
 	for _, size := range gatherSizes {
 		for _, n := range gatherInFlights {
 			in := at{mode: load.ModeGather, inFlight: n, size: size}
@@ -81,7 +83,8 @@ func (r *report) sendTable(b *bytes.Buffer) {
 	if !r.has(load.ModeSend) {
 		return
 	}
-	heading(b, "Sends to a client", "in flight", "sender and receiver", "CPU µs a send, all nodes", "× one node", "sends/s", "p50 ms", "p99 ms")
+	r.heading(b, load.ModeSend, "Sends to a client",
+		"in flight", "sender and receiver", "CPU µs a send, all nodes", "× one node", "sends/s", "p50 ms", "p99 ms")
 	for _, n := range inFlights {
 		in := at{mode: load.ModeSend, inFlight: n}
 		for _, p := range []string{ropewalkName, meshName} {
@@ -100,7 +103,7 @@ func (r *report) nodesTable(b *bytes.Buffer) {
 	if !r.has(rowNodes) {
 		return
 	}
-	heading(b, "A mesh at rest", "nodes", "CPU ms a second and node", "packets/s and node", "kB/s and node", "RSS MB a node",
+	r.heading(b, rowNodes, "A mesh at rest", "nodes", "CPU ms a second and node", "packets/s and node", "kB/s and node", "RSS MB a node",
 		"s until all know all", "s until all know that one was killed")
 	for _, n := range meshSizes {
 		of := func(value func(measure) float64) []float64 {
@@ -116,7 +119,7 @@ func (r *report) nodesTable(b *bytes.Buffer) {
 
 // measured says whether any of these programs was measured in a mode.
 func (r *report) measured(mode string, programs ...string) bool {
-	for _, m := range r.Measures {
+	for m := range r.measures() {
 		for _, p := range programs {
 			if m.Mode == mode && m.Program == p {
 				return true

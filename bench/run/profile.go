@@ -155,7 +155,8 @@ func place(stack []string) string {
 const least = 0.005
 
 func profileTable(b *bytes.Buffer, name string, res load.Result, shares map[string]float64) {
-	heading(b, fmt.Sprintf("%s, %d in flight: %.1f µs a call", name, res.InFlight, res.Server), "where", "%", "µs a call")
+	fmt.Fprintf(b, "\n### %s, %d in flight: %.1f µs a call\n", name, res.InFlight, res.Server)
+	columns(b, "where", "%", "µs a call")
 	places := make([]string, 0, len(shares))
 	rest := shares["other"]
 	for p, s := range shares {

@@ -98,7 +98,8 @@ func (r *report) queryTable(b *bytes.Buffer) {
 	if !r.has(load.ModeQuery) {
 		return
 	}
-	heading(b, fmt.Sprintf("Live queries: %d watchers of %d contents of a table of %d rows in SQLite", queryConns, queryGroups, load.QueryRows),
+	r.heading(b, load.ModeQuery,
+		fmt.Sprintf("Live queries: %d watchers of %d contents of a table of %d rows in SQLite", queryConns, queryGroups, load.QueryRows),
 		"writes", "from the write to the last delivery, p50 ms", "p99 ms", "server CPU ms a write", "contents computed a write",
 		"a second", "server CPU µs a content", "writes/s")
 	for _, t := range []struct {

@@ -4,17 +4,14 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ropewalk/ropewalk/bench/internal/load"
 )
@@ -64,51 +61,6 @@ func (m measure) each(rss int64) float64 { return float64(rss-m.Base) / float64(
 
 func mb(n int64) float64 { return float64(n) / (1 << 20) }
 
-// report is everything that was found; results.json is this.
-type report struct {
-	Date     string    `json:"date"`
-	Cores    int       `json:"cores"`
-	CPU      string    `json:"cpu"`
-	Kernel   string    `json:"kernel"`
-	Go       string    `json:"go"`
-	Rounds   int       `json:"rounds"`
-	For      string    `json:"for"`
-	Idle     string    `json:"idle"`
-	Binary   int64     `json:"binary,omitempty"`
-	Programs []string  `json:"programs"`
-	Measures []measure `json:"measures"`
-}
-
-func newReport(ctx context.Context, o options, progs []program) (*report, error) {
-	r := &report{
-		Date: time.Now().UTC().Format("2006-01-02 15:04 UTC"), Cores: runtime.NumCPU(),
-		Rounds: o.rounds, For: o.span.String(), Idle: o.idle.String(),
-	}
-	for _, p := range progs {
-		r.Programs = append(r.Programs, p.name)
-	}
-	var err error
-	if r.Go, err = goOutput(ctx, ".", "env", "GOVERSION"); err != nil {
-		return nil, err
-	}
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return nil, fmt.Errorf("read kernel: %w", err)
-	}
-	r.Kernel = strings.TrimSpace(string(kernel))
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return nil, fmt.Errorf("read cpuinfo: %w", err)
-	}
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			r.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
-	return r, nil
-}
-
 // at is one step in the tables: what was done, how many at a time, and the size
 // of what it was done with.
 type at struct {
@@ -120,7 +72,7 @@ type at struct {
 // series are the values of one program in one step, round by round.
 func (r *report) series(program string, in at, value func(measure) float64) []float64 {
 	var got []float64
-	for _, m := range r.Measures {
+	for m := range r.measures() {
 		if m.Program == program && m.Mode == in.mode && m.InFlight == in.inFlight && m.Size == in.size && m.Stalled == in.stalled {
 			got = append(got, value(m))
 		}
@@ -144,7 +96,7 @@ func (r *report) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, resultsName), append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
 	var b bytes.Buffer

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -82,24 +84,33 @@ func TestPickAndPlan(t *testing.T) {
 	}
 }
 
+var sampleOrigin = origin{Date: "2026-01-02 15:04 UTC", Commit: "abc", Rounds: 2, For: "3s", Idle: "1m0s", Binary: 20 << 20}
+
+// rowOf is the row that a measure is of.
+func rowOf(m measure) string {
+	if m.Stalled > 0 {
+		return rowStalled
+	}
+	return m.Mode
+}
+
 // sample is a report in which the node misses one target.
 func sample() *report {
-	r := &report{Rounds: 2, Programs: []string{floorName, ropewalkName, meshName, natsWSName, natsMeshName}, Binary: 20 << 20}
+	r := new(report)
+	add := func(m measure) { r.add(rowOf(m), sampleOrigin, m) }
 	for round := range 2 {
 		for name, cpu := range map[string]float64{floorName: 10, ropewalkName: 14, natsWSName: 20} {
-			r.Measures = append(r.Measures,
-				measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeCall, InFlight: 64, Server: cpu, Rate: 60_000, P99: cpu * 100}},
-				measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeIdle, Conns: 1024, Base: 10 << 20, Full: 12 << 20}})
+			add(measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeCall, InFlight: 64, Server: cpu, Rate: 60_000, P99: cpu * 100}})
+			add(measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeIdle, Conns: 1024, Base: 10 << 20, Full: 12 << 20}})
 		}
 		for name, cpu := range map[string]float64{meshName: 28, natsMeshName: 30} {
-			r.Measures = append(r.Measures, measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeCall, InFlight: 64, Server: cpu}})
+			add(measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeCall, InFlight: 64, Server: cpu}})
 		}
 		for name, cpu := range map[string]float64{ropewalkName: 40, meshName: 60} {
-			r.Measures = append(r.Measures,
-				measure{Round: round, Program: name, Size: 8, Result: load.Result{Mode: load.ModeGather, InFlight: 64, Server: cpu}},
-				measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeSend, InFlight: 1, Server: cpu}})
+			add(measure{Round: round, Program: name, Size: 8, Result: load.Result{Mode: load.ModeGather, InFlight: 64, Server: cpu}})
+			add(measure{Round: round, Program: name, Result: load.Result{Mode: load.ModeSend, InFlight: 1, Server: cpu}})
 		}
-		r.Measures = append(r.Measures, measure{
+		add(measure{
 			Round: round, Program: meshName, Size: 20, Result: load.Result{Mode: rowNodes},
 			Members: &members{CPU: 2.5, Packets: 24, Bytes: 9000, RSS: 25 << 20, Known: 1, Lost: 2.75},
 		})
@@ -111,7 +122,8 @@ func sample() *report {
 // topics adds measures of topics to a report.
 func topics(r *report) {
 	add := func(program string, size int, res load.Result) {
-		r.Measures = append(r.Measures, measure{Program: program, Size: size, Result: res})
+		m := measure{Program: program, Size: size, Result: res}
+		r.add(rowOf(m), sampleOrigin, m)
 	}
 	for name, cpu := range map[string]float64{floorName: 1, ropewalkName: 2, natsWSName: 4} {
 		add(name, 0, load.Result{Mode: load.ModeFanout, InFlight: fanoutInFlight, Server: cpu, P99: 10_000, Rate: 450_000})
@@ -125,7 +137,7 @@ func topics(r *report) {
 	add(ropewalkName, 0, load.Result{Mode: load.ModeFanout, InFlight: fanoutInFlight, Stalled: 1, Server: 2, P99: 12_000})
 	add(meshName, 0, load.Result{Mode: load.ModeStorm, Server: 120, Seconds: 0.5})
 	add(ropewalkName, queryGroups, load.Result{Mode: load.ModeQuery, Count: 10, Runs: 1000, Seconds: 1, Server: 10_000, P50: 12_000, P99: 15_000, Rate: 10})
-	r.Measures = append(r.Measures, measure{
+	r.add(rowContents, sampleOrigin, measure{
 		Program: ropewalkName, Result: load.Result{Mode: rowContents}, Contents: map[string]float64{"file Get": 4.25},
 	})
 }
@@ -191,6 +203,70 @@ func TestWrite(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "results.json")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A run that measures one row leaves the others as they were, with their dates.
+func TestRowsAreKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := sample().write(dir); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readReport(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := sampleOrigin
+	later.Date, later.Commit, later.Binary = "2026-01-03 15:04 UTC", "def", 10<<20
+	found := new(report)
+	for _, name := range []string{load.ModeFanout, load.ModeConnect} {
+		found.add(name, later, measure{Program: ropewalkName, Result: load.Result{
+			Mode: name, Conns: 1000, InFlight: fanoutInFlight, Server: 7, P99: 5000, Others: 0.25,
+		}})
+	}
+	r.replace(found)
+	if err := r.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	for _, want := range []string{
+		"| 2026-01-02 15:04 UTC | abc | call, idle, gather, send, nodes, stalled, topics, watches, storm, query, contents | 2 |",
+		"| 2026-01-03 15:04 UTC | def | connect, fanout | 2 | 3s each | 1m0s each | 0.25 [0.25–0.25] |",
+		"### Calls, 64 in flight\n\n2026-01-02 15:04 UTC, commit abc, others 0.00 [0.00–0.00] cores\n\n| program |",
+		"| call, 64 in flight: calls/s | ≥ 50000 | 60000 [60000–60000] | met |",
+		"one watcher does not read\n\n2026-01-02",
+		"### Events of one topic to 1000 watchers, 4 under way\n\n2026-01-03 15:04 UTC, commit def, others 0.25 cores\n",
+		"| ropewalk | 7.00 | – | – |",
+		"| stripped binary MB | ≤ 30 | 10.0 | met |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "p99 × none stalled") || strings.Contains(text, "one each 50ms") {
+		t.Errorf("of two runs, or of a step that was not measured again:\n%s", text)
+	}
+	if again, err := readReport(dir); err != nil || !reflect.DeepEqual(again, r) {
+		t.Errorf("read %+v, %v; want %+v", again, err, r)
+	}
+}
+
+func TestOldResults(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if r, err := readReport(dir); err != nil || len(r.Rows) != 0 {
+		t.Errorf("no results: %v, %v", r, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, resultsName), []byte(`{"date":"x","measures":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReport(dir); !errors.Is(err, errOldResults) {
+		t.Errorf("an older file: %v; it would be overwritten", err)
 	}
 }
 

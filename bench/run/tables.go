@@ -35,16 +35,7 @@ func cell(values []float64, digits int) string {
 }
 
 func (r *report) tables(b *bytes.Buffer) {
-	others := make([]float64, 0, len(r.Measures))
-	for _, m := range r.Measures {
-		if m.Mode != rowContents {
-			others = append(others, m.Others)
-		}
-	}
-	fmt.Fprintf(b, "\n%s, %s, %d cores (server, or all nodes, on one; load generator and services on another), Linux %s, %s.\n",
-		r.Date, r.CPU, r.Cores, r.Kernel, r.Go)
-	fmt.Fprintf(b, "%d rounds, the programs in turn; calls %s each, idle %s each; median [lowest–highest]; ratios are taken round by\nround. "+
-		"Other programs of the machine used %s cores meanwhile.\n", r.Rounds, r.For, r.Idle, cell(others, 2))
+	r.runs(b)
 	for _, n := range inFlights {
 		r.callTable(b, n)
 	}
@@ -66,7 +57,7 @@ func (r *report) tables(b *bytes.Buffer) {
 
 // has says whether anything was measured in a mode.
 func (r *report) has(mode string) bool {
-	for _, m := range r.Measures {
+	for m := range r.measures() {
 		if m.Mode == mode {
 			return true
 		}
@@ -74,18 +65,52 @@ func (r *report) has(mode string) bool {
 	return false
 }
 
-func heading(b *bytes.Buffer, title string, columns ...string) {
-	fmt.Fprintf(b, "\n### %s\n\n| %s |\n|%s\n", title, strings.Join(columns, " | "), strings.Repeat(" --- |", len(columns)))
+// runs tells when the rows were measured, and where. Rows of one run stand
+// together.
+func (r *report) runs(b *bytes.Buffer) {
+	b.WriteString("\nThe server, or all nodes, had one core, load generator and services another. The programs took turns; cells are\n" +
+		"median [lowest–highest], and ratios are taken round by round.\n")
+	columns(b, "measured", "commit", "rows", "rounds", "calls", "idle", "cores that other programs used", "machine")
+	from := map[origin][]row{}
+	var order []origin
+	for _, w := range r.Rows {
+		if from[w.origin] == nil {
+			order = append(order, w.origin)
+		}
+		from[w.origin] = append(from[w.origin], w)
+	}
+	for _, of := range order {
+		var rows []string
+		var others []float64
+		for _, w := range from[of] {
+			rows = append(rows, w.Name)
+			others = append(others, w.others()...)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %d | %s each | %s each | %s | %s, %d cores, Linux %s, %s |\n", of.Date, of.Commit, strings.Join(rows, ", "),
+			of.Rounds, of.For, of.Idle, cell(others, 2), of.CPU, of.Cores, of.Kernel, of.Go)
+	}
+}
+
+// heading begins a table with when its row was measured.
+func (r *report) heading(b *bytes.Buffer, name, title string, names ...string) {
+	at := slices.IndexFunc(r.Rows, func(w row) bool { return w.Name == name })
+	w := r.Rows[at]
+	fmt.Fprintf(b, "\n### %s\n\n%s, commit %s, others %s cores\n", title, w.Date, w.Commit, cell(w.others(), 2))
+	columns(b, names...)
+}
+
+func columns(b *bytes.Buffer, names ...string) {
+	fmt.Fprintf(b, "\n| %s |\n|%s\n", strings.Join(names, " | "), strings.Repeat(" --- |", len(names)))
 }
 
 func (r *report) callTable(b *bytes.Buffer, n int) {
 	if !r.has(load.ModeCall) {
 		return
 	}
-	heading(b, fmt.Sprintf("Calls, %d in flight", n), "program", "server CPU µs a call", "× floor", "× NATS over WebSocket",
+	r.heading(b, load.ModeCall, fmt.Sprintf("Calls, %d in flight", n), "program", "server CPU µs a call", "× floor", "× NATS over WebSocket",
 		"calls/s", "p50 ms", "p99 ms", "service CPU µs")
 	in := at{mode: load.ModeCall, inFlight: n}
-	for _, p := range r.Programs {
+	for _, p := range names() {
 		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		cpu := of(server)
 		if len(cpu) == 0 || slices.Contains(meshes, p) {
@@ -102,9 +127,9 @@ func (r *report) connectTable(b *bytes.Buffer) {
 	if !r.has(load.ModeConnect) {
 		return
 	}
-	heading(b, "Connecting", "program", "server CPU µs each", "× NATS over WebSocket", "connects/s", "p50 ms", "p99 ms")
+	r.heading(b, load.ModeConnect, "Connecting", "program", "server CPU µs each", "× NATS over WebSocket", "connects/s", "p50 ms", "p99 ms")
 	in := at{mode: load.ModeConnect}
-	for _, p := range r.Programs {
+	for _, p := range names() {
 		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		cpu := of(server)
 		if len(cpu) == 0 {
@@ -120,9 +145,9 @@ func (r *report) idleTable(b *bytes.Buffer) {
 	if !r.has(load.ModeIdle) {
 		return
 	}
-	heading(b, "Idle connections", "program", "RSS KB each", "at the end", "CPU % of a core", "base RSS MB")
+	r.heading(b, load.ModeIdle, "Idle connections", "program", "RSS KB each", "at the end", "CPU % of a core", "base RSS MB")
 	in := at{mode: load.ModeIdle}
-	for _, p := range r.Programs {
+	for _, p := range names() {
 		of := func(value func(measure) float64) []float64 { return r.series(p, in, value) }
 		if len(of(full)) == 0 {
 			continue

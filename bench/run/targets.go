@@ -46,8 +46,8 @@ func (r *report) targets() []target {
 	most("idle, goroutines: RSS KB each", 9, 2, r.series(goroutineName, idle, full))
 	most("idle, poller: CPU % of a core", 1.5, 2, r.series(ropewalkName, idle, share))
 	most("base RSS MB", 40, 1, r.series(ropewalkName, idle, base))
-	if r.Binary > 0 {
-		most("stripped binary MB", 30, 1, []float64{mb(r.Binary)})
+	if last := r.newest(); last.Binary > 0 {
+		most("stripped binary MB", 30, 1, []float64{mb(last.Binary)})
 	}
 	return slices.Concat(all, r.meshTargets(), r.topicTargets())
 }
@@ -74,7 +74,8 @@ func (r *report) meshTargets() []target {
 }
 
 func (r *report) targetTable(b *bytes.Buffer) {
-	heading(b, "Targets", "target", "wanted", "found", "")
+	b.WriteString("\n### Targets\n")
+	columns(b, "target", "wanted", "found", "")
 	for _, t := range r.targets() {
 		s, ok := sum(t.values)
 		if !ok {
