@@ -140,7 +140,7 @@ func TestTopicsRefuse(t *testing.T) {
 		`{"vrb":"subscribe","mid":"1","to":"state:/**"}`:                                                                     message.CodeBadAddress,
 		`{"vrb":"subscribe","mid":"1"}`:                                                                                      message.CodeBadMessage,
 		`{"vrb":"subscribe","mid":"1","to":"state:/x","bdy":[]}`:                                                             message.CodeBadMessage,
-		`{"vrb":"subscribe","mid":"1","to":"state:/x","bdy":{"params":[1]}}`:                                                 message.CodeBadMessage,
+		`{"vrb":"subscribe","mid":"1","to":"state:/x","bdy":{"params":[1]}}`:                                                 message.CodeInvalidInput,
 		`{"vrb":"subscribe","mid":"1","to":"state:/x","bdy":{"params":{"a":"` + strings.Repeat("x", 70_000) + `"}}}`:         message.CodeTooLarge,
 		`{"vrb":"publish","mid":"1","to":"prices:/**","bdy":1}`:                                                              message.CodeBadAddress,
 		`{"vrb":"publish","mid":"1","to":"prices:/x"}`:                                                                       message.CodeInvalidInput,

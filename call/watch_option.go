@@ -1,10 +1,8 @@
 package call
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -116,50 +114,12 @@ func canonicalParams(params any) (json.RawMessage, error) {
 		return nil, err
 	}
 	if body.ContentType != "" {
-		return nil, badParams(fmt.Sprintf("%T is not written as JSON", params))
+		e := message.NewError(message.CodeInvalidInput, fmt.Sprintf("the params of a topic are wrong: %T is not written as JSON", params),
+			"Give a struct, a map or raw JSON.")
+		e.Path = "params"
+		return nil, e
 	}
-	return CanonicalParams(body.Bytes)
-}
-
-// CanonicalParams returns the canonical form of a JSON object: keys sorted, no
-// blanks; nil for none, null and an empty one. Errors have CodeInvalidInput.
-func CanonicalParams(raw []byte) (json.RawMessage, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	var v any
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		return nil, badParams(err.Error())
-	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // that very value
-		return nil, badParams("something follows them")
-	}
-	if v == nil {
-		return nil, nil
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return nil, badParams("they are not an object")
-	}
-	if len(object) == 0 {
-		return nil, nil
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(object); err != nil {
-		return nil, badParams(err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-func badParams(why string) *message.Error {
-	e := message.NewError(message.CodeInvalidInput, "the params of a topic are wrong: "+why,
-		`Give an object, such as {"symbol":"ACME"}.`)
-	e.Path = "params"
-	return e
+	return message.CanonicalParams(body.Bytes)
 }
 
 var (

@@ -200,42 +200,6 @@ func TestWatchOptions(t *testing.T) {
 	}
 }
 
-func TestCanonicalParams(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"": "", "null": "", "{}": "", ` { } `: "",
-		`{"b":[1 , 2.50],"a":{"z":null,"y":"é"}}`:    `{"a":{"y":"é","z":null},"b":[1,2.50]}`,
-		`{"n":12345678901234567890,"n":1e400,"s":1}`: `{"n":1e400,"s":1}`,
-	} {
-		got, err := call.CanonicalParams([]byte(in))
-		if err != nil || string(got) != want {
-			t.Errorf("%s: %s, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{`{`, `[]`, `1`, `{} x`, `{}{}`, ` `} {
-		_, err := call.CanonicalParams([]byte(in))
-		code(t, err, message.CodeInvalidInput)
-	}
-}
-
-func FuzzCanonicalParams(f *testing.F) {
-	f.Add([]byte(`{"b":[1,2.50],"a":{"z":null}}`))
-	f.Add([]byte(`{"a":"\u003c\ud800"}`))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		got, err := call.CanonicalParams(in)
-		if err != nil {
-			if message.CodeOf(err) != message.CodeInvalidInput {
-				t.Fatal(err)
-			}
-			return
-		}
-		again, err := call.CanonicalParams(got)
-		if err != nil || string(again) != string(got) {
-			t.Fatalf("%s became %s, %v", got, again, err)
-		}
-	})
-}
-
 // oneTopic is a Watcher of one topic that has what it was given.
 type oneTopic struct {
 	watch  *call.Watch

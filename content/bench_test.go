@@ -135,13 +135,3 @@ func BenchmarkGet(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkCanonical(b *testing.B) {
-	params := []byte(`{"order":"name","dept":"toys","limit":20,"filter":{"to":17,"from":3}}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := content.Canonical(params); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -1,7 +1,6 @@
 package content_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -232,10 +231,4 @@ func TestModel(t *testing.T) {
 			m.check()
 		})
 	})
-}
-
-func ExampleCanonical() {
-	params, err := content.Canonical([]byte(` { "b": [1.50, "\u0041\n"], "a": null, "b": 2e3 } `))
-	fmt.Println(string(params), err)
-	// Output: {"a":null,"b":2e3} <nil>
 }

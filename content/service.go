@@ -195,19 +195,7 @@ func asParams(c Content) (json.RawMessage, error) {
 	if c.ContentType != "" {
 		return nil, errNoParams(c.ContentType)
 	}
-	if len(c.Body) == 0 {
-		return nil, nil
-	}
-	params, err := Canonical(c.Body)
-	switch {
-	case err != nil:
-		return nil, err
-	case string(params) == "null", string(params) == "{}":
-		return nil, nil
-	case params[0] != '{':
-		return nil, errNoParams("another value")
-	}
-	return params, nil
+	return message.CanonicalParams(c.Body)
 }
 
 func errNoParams(what string) *message.Error {

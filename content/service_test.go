@@ -81,7 +81,7 @@ func TestParams(t *testing.T) {
 		`{"params":[1]}`:     "invalid_input",
 		`{"params":"x"}`:     "invalid_input",
 		`[]`:                 "invalid_input",
-		`{"params":{"a":"` + strings.Repeat("x", content.MaxParams) + `"}}`: "too_large",
+		`{"params":{"a":"` + strings.Repeat("x", message.MaxParams) + `"}}`: "too_large",
 	} {
 		if got := w.do(message.VerbGet, "mem:/a", body); got != want {
 			t.Errorf("get %.60s: %s, want %s", body, got, want)

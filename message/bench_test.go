@@ -93,3 +93,13 @@ func BenchmarkUpdate(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkCanonicalParams(b *testing.B) {
+	params := []byte(`{"order":"name","dept":"toys","limit":20,"filter":{"to":17,"from":3}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := message.CanonicalParams(params); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

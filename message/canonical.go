@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
@@ -11,41 +12,96 @@ import (
 	"unsafe"
 )
 
-// The signatures of Hydra are made over what JavaScript's JSON.stringify makes
-// of what its JSON.parse made of the frame. This file does both, byte for byte;
-// see https://tc39.es/ecma262/#sec-json-object for the rules.
+// MaxParams is how long the params of a topic may be in canonical form, in
+// bytes. They are part of the key of each topic, and kept as long as it is
+// watched.
+const MaxParams = 64 << 10
+
+// CanonicalParams returns the one way of writing the params of a topic on which
+// all agree who mean the same: an object without blanks, its members sorted by
+// name, of members with the same name only the last, strings with as few escapes
+// as possible. Numbers stay as they are written, so that none loses digits. None,
+// null and an empty object are all nil. The error is an [*Error] with the path
+// "params" and CodeInvalidInput, or CodeTooLarge for more than [MaxParams] bytes.
+func CanonicalParams(raw []byte) (json.RawMessage, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if len(raw) > 4*MaxParams { // with blanks and escapes
+		return nil, errLongParams()
+	}
+	if !ValidJSON(raw) {
+		return nil, badParams("they are not JSON")
+	}
+	switch raw[skipSpace(raw, 0)] {
+	case 'n':
+		return nil, nil
+	case '{':
+	default:
+		return nil, badParams("they are not an object")
+	}
+	w := canonicalWriter{b: raw, dst: make([]byte, 0, len(raw)), number: appendAsIs, compare: bytes.Compare}
+	w.value()
+	switch {
+	case len(w.dst) == len("{}"):
+		return nil, nil
+	case len(w.dst) > MaxParams:
+		return nil, errLongParams()
+	}
+	return w.dst, nil
+}
+
+func badParams(why string) *Error {
+	e := NewError(CodeInvalidInput, "the params of a topic are wrong: "+why, `Give an object, such as {"symbol":"ACME"}.`)
+	e.Path = "params"
+	return e
+}
+
+func errLongParams() *Error {
+	e := NewError(CodeTooLarge, "the params of a topic are longer than "+strconv.Itoa(MaxParams)+" bytes",
+		"Filter by less, or publish what is that large and name it.")
+	e.Path = "params"
+	return e
+}
+
+func appendAsIs(dst, word []byte) []byte { return append(dst, word...) }
 
 // appendCanonical appends the checked JSON value raw as JavaScript would write
-// it again.
+// it again: the signatures of Hydra are made over what its JSON.stringify makes
+// of what its JSON.parse made of the frame. This is both, byte for byte; see
+// https://tc39.es/ecma262/#sec-json-object for the rules.
 func appendCanonical(dst, raw []byte) []byte {
-	w := jsWriter{b: raw, dst: dst}
+	w := canonicalWriter{b: raw, dst: dst, number: appendNumber, compare: compareKeys}
 	w.value()
 	return w.dst
 }
 
-// jsWriter reads JSON that is known to be right and writes it as it goes. An
-// object whose members JavaScript would keep in another order is put in order
-// when it ends. The depth of its recursion was limited by the scan before.
-type jsWriter struct {
+// canonicalWriter reads JSON that is known to be right and writes it as it goes.
+// An object whose members are to be in another order is put in order when it
+// ends. The depth of its recursion was limited by the scan before.
+type canonicalWriter struct {
 	b   []byte // what is read
 	i   int
 	dst []byte
 
-	members []jsMember // of all objects that are open, the innermost last
-	scratch []byte     // of one call of order
+	number  func(dst, word []byte) []byte
+	compare func(a, b []byte) int // keys as they are written, without quotes
+
+	members []member // of all objects that are open, the innermost last
+	scratch []byte   // of one call of order
 }
 
-// jsMember is the place of a member in what was written. Equal keys have equal
+// member is the place of a member in what was written. Equal keys have equal
 // bytes there.
-type jsMember struct{ start, keyEnd, end int }
+type member struct{ start, keyEnd, end int }
 
 // next skips blanks and returns what follows.
-func (w *jsWriter) next() byte {
+func (w *canonicalWriter) next() byte {
 	w.i = skipSpace(w.b, w.i)
 	return w.b[w.i]
 }
 
-func (w *jsWriter) value() {
+func (w *canonicalWriter) value() {
 	switch c := w.next(); c {
 	case '{':
 		w.object()
@@ -57,20 +113,20 @@ func (w *jsWriter) value() {
 		start := w.i
 		w.i, _ = scanScalar(w.b, start)
 		if word := w.b[start:w.i]; kindOf(c) == kindNumber {
-			w.dst = appendNumber(w.dst, word)
+			w.dst = w.number(w.dst, word)
 		} else {
 			w.dst = append(w.dst, word...)
 		}
 	}
 }
 
-func (w *jsWriter) text() {
+func (w *canonicalWriter) text() {
 	start := w.i
 	w.i, _, _ = scanString(w.b, start)
 	w.dst = appendJSString(w.dst, w.b[start+1:w.i-1])
 }
 
-func (w *jsWriter) array() {
+func (w *canonicalWriter) array() {
 	w.dst = append(w.dst, '[')
 	w.i++
 	for w.next() != ']' {
@@ -84,13 +140,13 @@ func (w *jsWriter) array() {
 	w.dst = append(w.dst, ']')
 }
 
-func (w *jsWriter) object() {
+func (w *canonicalWriter) object() {
 	first := len(w.members)
 	w.dst = append(w.dst, '{')
 	start := len(w.dst)
 	w.i++
 	for w.next() != '}' {
-		m := jsMember{start: len(w.dst)}
+		m := member{start: len(w.dst)}
 		w.text()
 		m.keyEnd = len(w.dst)
 		w.next() // the colon
@@ -110,14 +166,15 @@ func (w *jsWriter) object() {
 	w.dst = append(w.dst, '}')
 }
 
-func (w *jsWriter) key(m jsMember) []byte { return w.dst[m.start:m.keyEnd] }
+// key is that of a member as it is written, without quotes.
+func (w *canonicalWriter) key(m member) []byte { return w.dst[m.start+1 : m.keyEnd-1] }
 
 // order puts the members of one object, which are written from start on, in
-// JavaScript's order: array indexes first, ascending, then the others as they
-// came; a repeated key keeps its first place and takes its last value.
-func (w *jsWriter) order(start int, members []jsMember) {
+// order; those that compare equal stay as they came. A repeated key keeps its
+// first place and takes its last value.
+func (w *canonicalWriter) order(start int, members []member) {
 	kept := w.distinct(members)
-	compare := func(a, b jsMember) int { return compareKeys(w.key(a), w.key(b)) }
+	compare := func(a, b member) int { return w.compare(w.key(a), w.key(b)) }
 	if len(kept) == len(members) && slices.IsSortedFunc(kept, compare) {
 		return
 	}
@@ -137,7 +194,7 @@ func (w *jsWriter) order(start int, members []jsMember) {
 const fewMembers = 8
 
 // distinct removes repeated keys, in place.
-func (w *jsWriter) distinct(members []jsMember) []jsMember {
+func (w *canonicalWriter) distinct(members []member) []member {
 	kept := members[:0]
 	var places map[string]int
 	if len(members) > fewMembers {
@@ -147,7 +204,7 @@ func (w *jsWriter) distinct(members []jsMember) []jsMember {
 		key := w.key(m)
 		at, again := places[string(key)]
 		if places == nil {
-			at = slices.IndexFunc(kept, func(k jsMember) bool { return bytes.Equal(w.key(k), key) })
+			at = slices.IndexFunc(kept, func(k member) bool { return bytes.Equal(w.key(k), key) })
 			again = at >= 0
 		}
 		if again {
@@ -162,8 +219,8 @@ func (w *jsWriter) distinct(members []jsMember) []jsMember {
 	return kept
 }
 
-// compareKeys compares two written keys by JavaScript's order; all that are no
-// array indexes are equal.
+// compareKeys compares two written keys by JavaScript's order: array indexes
+// first, ascending; all others are equal.
 func compareKeys(a, b []byte) int {
 	x, isX := arrayIndex(a)
 	y, isY := arrayIndex(b)
@@ -181,8 +238,7 @@ func compareKeys(a, b []byte) int {
 
 // arrayIndex tells whether a written key is a canonical array index: 0 to
 // 4294967294 without leading zeros.
-func arrayIndex(key []byte) (uint64, bool) {
-	digits := key[1 : len(key)-1]
+func arrayIndex(digits []byte) (uint64, bool) {
 	if len(digits) > 10 || len(digits) > 1 && digits[0] == '0' {
 		return 0, false
 	}

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,34 +46,8 @@ func parseOptions(body []byte) (options, error) {
 		o.History = 0
 	}
 	var err error
-	o.Params, err = canonical(o.Params)
+	o.Params, err = message.CanonicalParams(o.Params)
 	return o, err
-}
-
-// canonical writes parameters in the one form in which they are compared. None,
-// null and {} are the same.
-func canonical(raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) == 0 || string(raw) == "null" || string(raw) == "{}" {
-		return nil, nil
-	}
-	var m map[string]any
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if d.Decode(&m) != nil {
-		e := message.NewError(message.CodeBadMessage, "the parameters are not an object", `Send an object such as {"dept":"food"}.`)
-		e.Path = "params"
-		return nil, e
-	}
-	if len(m) == 0 {
-		return nil, nil
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(m); err != nil {
-		return nil, message.AsError(err) // it is made of JSON
-	}
-	return bytes.TrimSpace(b.Bytes()), nil
 }
 
 // body is that of the subscribe for the parameters, which a server gets.

@@ -169,12 +169,9 @@ func (v *invocation) get(ctx context.Context, address string, params json.RawMes
 	if v.host.Get == nil || !within(v.may.get, address) {
 		return nil, denied("content of "+address, v.origin.Path)
 	}
-	if params != nil {
-		canonical, err := content.Canonical(params)
-		if err != nil {
-			return nil, err
-		}
-		params = canonical
+	params, err := message.CanonicalParams(params)
+	if err != nil {
+		return nil, err
 	}
 	c, d, err := v.host.Get(ctx, v.origin, address, params)
 	v.depend(d)
