@@ -167,13 +167,15 @@ func (l Local) Get(ctx context.Context, address string, opts ...call.Option) (*c
 	return l.ask(ctx, message.VerbGet, address, body, s).Answer()
 }
 
-// Ask sends what the node itself wants of somebody, and does not wait.
-func (l Local) Ask(m *message.Message) {
+// Ask sends what the node itself wants of somebody, and does not wait. sink is
+// told how it ends; its Done may be called before Ask returns.
+func (l Local) Ask(m *message.Message, sink Sink) {
 	if !l.x.oneMore() {
+		sink.Done(errShuttingDown)
 		return
 	}
 	m.From, m.Mid = l.x.address, []byte(message.NewMid())
-	l.x.newCall(m, nobody{}, l, time.Now()).start(l.x.inbound)
+	l.x.newCall(m, sinkAsker{sink: sink}, l, time.Now()).start(l.x.inbound)
 }
 
 // Publish makes body the content of a topic, or an event of it; nil deletes the

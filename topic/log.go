@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +34,8 @@ type Log struct {
 	offset uint64
 	forgot uint64 // offset of the newest event of an address that is not remembered any more
 	rings  map[string]*ring
-	recent *list.List           // of *ring that something was published to, the last ones in front
+	recent *list.List           // of *ring that have or had events, those that were published to last in front
+	graves *list.List           // of *ring whose content was deleted, the last ones in front
 	wild   map[*reader]struct{} // of patterns
 }
 
@@ -41,7 +43,8 @@ type Log struct {
 type ring struct {
 	to      string
 	past    history[*event]
-	place   *list.Element // nil: nothing was published there
+	place   *list.Element // in recent, or in graves; nil: nothing was published there
+	deleted bool          // it is in graves
 	readers []*reader
 }
 
@@ -65,7 +68,7 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 	}
 	return &Log{
 		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
-		rings: make(map[string]*ring), recent: list.New(), wild: make(map[*reader]struct{}),
+		rings: make(map[string]*ring), recent: list.New(), graves: list.New(), wild: make(map[*reader]struct{}),
 	}
 }
 
@@ -107,7 +110,7 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 			"Raise history.bytes of the topic, or send less."))
 		return
 	}
-	if !l.append(e, string(req.Message.Epoch) == seed) {
+	if !l.append(e, string(req.Message.Epoch)) {
 		_ = res.Reply(route.Body{})
 		return
 	}
@@ -124,14 +127,17 @@ func (l *Log) publisher(req *route.Request) []byte {
 }
 
 // append gives an event its place and those who watch the event. It reports
-// whether that was done: with ifEmpty, only if there is no content.
-func (l *Log) append(e *event, ifEmpty bool) bool {
+// whether that was done: epoch may say that it is only if there is no content, see
+// [seed].
+func (l *Log) append(e *event, epoch string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.ring(e.to)
-	if ifEmpty && r.past.len() > 0 {
-		return false
+	if of, ok := strings.CutPrefix(epoch, seed); ok {
+		if r := l.rings[e.to]; of != l.epoch || r != nil && (r.deleted || r.past.len() > 0) {
+			return false
+		}
 	}
+	r := l.ring(e.to)
 	l.offset++
 	e.offset = l.offset
 	if e.body == nil { // the content of a state topic is deleted
@@ -157,21 +163,53 @@ func (l *Log) append(e *event, ifEmpty bool) bool {
 	return true
 }
 
-// mark tells that there is no content any more.
+// mark tells that there is no content any more, and remembers that: a node that
+// was not told has the content still, and must not bring it back.
 func (l *Log) mark(r *ring, e *event) {
 	r.past.begin(e.offset)
+	l.unlist(r)
+	r.deleted = true
+	r.place = l.graves.PushFront(r)
 	for _, w := range r.readers {
-		_ = w.res.Part(l.nothing(r.to))
+		_ = w.res.Part(l.nothing(r))
 	}
-	if len(r.readers) == 0 {
-		l.forget(r)
+	if l.graves.Len() > maxGraves {
+		old := l.graves.Back().Value.(*ring) //nolint:forcetypeassert // nothing else is put
+		l.unlist(old)
+		if len(old.readers) == 0 {
+			l.forget(old)
+		}
 	}
 }
 
-func (l *Log) nothing(to string) route.Body {
-	b := message.AppendError(nil, message.NewError(message.CodeNotFound, "nothing was published to "+to+" yet",
-		"Wait: the content comes when somebody publishes it."))
-	return route.Body{Bytes: b, Fault: true, Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset, Topic: markEmpty}}
+// maxGraves is of how many addresses of one route it is remembered that their
+// content was deleted: of many more than are deleted while an owner changes.
+const maxGraves = 10000
+
+// unlist takes a ring out of the list that it is in.
+func (l *Log) unlist(r *ring) {
+	switch {
+	case r.place == nil:
+	case r.deleted:
+		l.graves.Remove(r.place)
+	default:
+		l.recent.Remove(r.place)
+	}
+	r.place, r.deleted = nil, false
+}
+
+// nothing tells that there is no content, and by markEmpty that there never was.
+func (l *Log) nothing(r *ring) route.Body {
+	b := message.AppendError(nil, errNothing(r.to))
+	s := &route.Stamp{Epoch: l.epoch, Offset: l.offset}
+	if !r.deleted {
+		s.Topic = markEmpty
+	}
+	return route.Body{Bytes: b, Fault: true, Stamp: s}
+}
+
+func errNothing(to string) *message.Error {
+	return message.NewError(message.CodeNotFound, "nothing is published at "+to+" now", "Wait: the content comes when somebody publishes it.")
 }
 
 // ring returns that of an address.
@@ -190,6 +228,9 @@ func (l *Log) ring(to string) *ring {
 // touch notes that something was published to an address, and forgets what is too
 // much. Those that are only watched do not count: they go with their readers.
 func (l *Log) touch(r *ring) {
+	if r.deleted {
+		l.unlist(r)
+	}
 	if r.place != nil {
 		l.recent.MoveToFront(r.place)
 		return
@@ -214,9 +255,7 @@ const maxForget = 16
 // forget drops what is known of an address.
 func (l *Log) forget(r *ring) {
 	l.forgot = max(l.forgot, r.past.last)
-	if r.place != nil {
-		l.recent.Remove(r.place)
-	}
+	l.unlist(r)
 	delete(l.rings, r.to)
 }
 
@@ -233,7 +272,7 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 			return
 		}
 	}
-	_ = res.Fail(message.DecodeError(l.nothing(to).Bytes))
+	_ = res.Fail(errNothing(to))
 }
 
 func (l *Log) subscribe(req *route.Request, res route.Responder) {
@@ -266,7 +305,7 @@ func (l *Log) tellOne(w *reader, r *ring) {
 	r.past.expire(time.Now())
 	if !l.topic.Events {
 		if r.past.len() == 0 {
-			_ = w.res.Part(l.nothing(r.to))
+			_ = w.res.Part(l.nothing(r))
 		} else {
 			_ = w.res.Part(r.past.all()[0].part())
 		}
@@ -320,7 +359,7 @@ func (w *reader) Finished(route.Outcome) {
 		return
 	}
 	r.readers = slices.DeleteFunc(r.readers, func(o *reader) bool { return o == w })
-	if len(r.readers) == 0 && r.past.len() == 0 {
+	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted {
 		l.forget(r)
 	}
 }

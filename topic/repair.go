@@ -95,8 +95,7 @@ func (t *topic) lose(err *message.Error, turn int) {
 	}
 	t.fails++
 	if !t.info.Events && t.state == broken && t.fails == patience {
-		t.changed(faultEvent(t.epoch, err))
-		t.state, t.fails = broken, patience // it is not what the owner says
+		t.show(faultEvent(t.epoch, err))
 	}
 	wait := min(firstRetry<<min(t.fails, 10), lastRetry)
 	if t.fails == 1 && time.Since(t.began) > firstRetry {
@@ -136,6 +135,7 @@ func (h *Hub) repair(ctx context.Context) {
 	defer timer.Stop()
 	defer settled.Stop()
 	_, changed := h.x.Table().Version()
+	var since time.Time // of the first change of routes that was not followed
 	for {
 		due, next := h.due(time.Now(), false)
 		for _, t := range due {
@@ -155,8 +155,12 @@ func (h *Hub) repair(ctx context.Context) {
 			for _, t := range due {
 				t.reopen(false)
 			}
-			settled.Reset(settle)
+			if since.IsZero() {
+				since = time.Now()
+			}
+			settled.Reset(min(settle, time.Until(since.Add(maxSettle))))
 		case <-settled.C:
+			since = time.Time{}
 			h.follow()
 		}
 	}
@@ -166,6 +170,10 @@ func (h *Hub) repair(ctx context.Context) {
 // have now: until then somebody may publish at the ones before, and what is
 // published at the new ones is told from their history.
 const settle = 500 * time.Millisecond
+
+// maxSettle is how long topics stay where they are at most while routes change
+// again and again.
+const maxSettle = 3 * time.Second
 
 // follow opens those topics anew that have another owner now, because a server
 // has come. What is published goes there from now on.

@@ -111,7 +111,7 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 	if h.closed {
 		return nil, false
 	}
-	if s = h.sources[key]; s != nil {
+	if s = h.sources[key]; s != nil && !s.ended() { // one that has is forgotten soon
 		return s, false
 	}
 	s = &source{
@@ -122,6 +122,13 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 	}
 	h.sources[key] = s
 	return s, true
+}
+
+// ended tells whether the server gives nothing more.
+func (s *source) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
 }
 
 // admit takes a visitor in and gives it what it has missed. It reports whether

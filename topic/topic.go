@@ -36,9 +36,11 @@ type topic struct {
 	watchers []*watch
 	epoch    string
 	newest   *frame // of state: what is there now
+	content  *event // of state: what an owner had last, though that may be lost since; nil if there is none
 	past     history[*frame]
 	before   map[string]uint64 // last offsets of epochs that are over
 	told     string            // of state: epoch of what the owner has told last
+	seeds    int               // how often an owner did not take the content of the one before, since one did
 	moving   bool              // from an owner that is still there
 	began    time.Time         // when it was opened last
 	fails    int               // how often that failed since it was live
@@ -143,20 +145,6 @@ func (t *topic) admit(e *entrant) {
 	}
 }
 
-func (t *topic) admitToContent(e *entrant, w *watch) {
-	f := t.newest
-	if f == nil { // it was lost before there was anything
-		f = newFrame(faultEvent(t.epoch, errLost), t.id)
-	}
-	w.seen = f.event
-	b := f.part()
-	b.Stamp.Topic = string(t.id)
-	if r := e.opts.Recover; r != nil && r.Epoch == f.epoch && r.Offset == f.offset && !f.fault {
-		b.Bytes, b.ContentType = nil, ""
-	}
-	t.answer(e, w, b)
-}
-
 func (t *topic) admitToEvents(e *entrant, w *watch) {
 	after := t.past.last
 	var missed []*frame
@@ -222,41 +210,6 @@ func (t *topic) part(b route.Body, turn int) {
 	} else {
 		t.changed(e)
 	}
-}
-
-// changed takes a new content. t.mu is held.
-func (t *topic) changed(e *event) {
-	old, told := t.newest, t.told
-	t.told = e.epoch
-	if old != nil && old.same(e) { // a new owner begins with what there is
-		t.arrived()
-		return
-	}
-	if e.empty && old != nil && !old.fault && e.epoch != told {
-		t.seed(old.event)
-		t.arrived()
-		return
-	}
-	t.epoch = e.epoch
-	t.updates++
-	t.newest = newFrame(e, t.id)
-	t.spread(t.newest, old)
-	if old != nil {
-		old.release()
-	}
-	t.arrived()
-}
-
-// seed is the epoch of a publish that counts only where there is no content.
-const seed = "seed"
-
-// seed gives an owner that knows nothing yet what the one before it had. t.mu is
-// held.
-func (t *topic) seed(e *event) {
-	m := &message.Message{
-		Verb: message.VerbPublish, To: []byte(t.to), Epoch: []byte(seed), Body: e.body, ContentType: []byte(e.contentType),
-	}
-	t.hub.later(func() { t.hub.x.Local().Ask(m) })
 }
 
 // happened takes an event, or what a source says about its history. t.mu is
@@ -386,10 +339,16 @@ func (t *topic) give(w *watch, g, f *frame) bool {
 	return false
 }
 
+// unseen is the epoch of what a watcher is told in place of a content.
+const unseen = "unseen"
+
 // tellFault tells a watcher that it cannot be given a content, in place of it.
 func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 	e := *f.event
 	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
+	if !t.info.Events { // who recovers has not seen the content
+		e.epoch = unseen
+	}
 	g := newFrame(&e, t.id)
 	told := w.v.client.Update(g.message(), &g.shared)
 	g.release()
