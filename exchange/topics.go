@@ -274,24 +274,27 @@ func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
 	return match, nil
 }
 
-// Owner is the server that [Exchange.Open] would choose now.
-func (x *Exchange) Owner(to string) (route.Endpoint, error) {
+// Owner is the server that [Exchange.Open] would choose now, and how its route can
+// be watched.
+func (x *Exchange) Owner(to string) (route.Endpoint, *route.Topic, error) {
 	req := &route.Request{Message: message.Message{Verb: message.VerbSubscribe, To: []byte(to)}, Peer: x.Local()}
 	addr, match, err := x.findTopic(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	info := match.Info(nil).Topic
 	if len(match.Endpoints) == 1 {
-		return match.Endpoints[0], nil
+		return match.Endpoints[0], info, nil
 	}
 	req.Address = addr
 	owned(req, &match)
 	req.Matched(match)
 	sel, err := req.Selection()
 	if err != nil {
-		return nil, err
+		return nil, info, err
 	}
-	return x.strategies.Choose(sel, match, req.Peer.ID())
+	owner, err := x.strategies.Choose(sel, match, req.Peer.ID())
+	return owner, info, err
 }
 
 // chooseOwner picks the server of a topic, and has its node visited.

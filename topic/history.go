@@ -57,6 +57,12 @@ func (h *history[E]) begin(floor uint64) {
 	h.floor, h.last = floor, floor
 }
 
+// rebound gives it other bounds, and drops what is too much.
+func (h *history[E]) rebound(bound route.History) {
+	h.bound = bound
+	h.trim()
+}
+
 func (h *history[E]) len() int { return len(h.list) - h.head }
 
 // all are the events that are kept. It must not be changed, nor kept.
@@ -72,10 +78,15 @@ func (h *history[E]) push(e E) {
 	h.list = append(h.list, e)
 	h.bytes += e.size()
 	h.last = e.number()
+	h.trim()
+	h.expire(e.when())
+}
+
+// trim drops what is too much, but the newest.
+func (h *history[E]) trim() {
 	for h.len() > 1 && (h.len() > h.bound.Count || h.bytes > h.bound.Bytes) {
 		h.pop()
 	}
-	h.expire(e.when())
 }
 
 // expire drops what is too old.

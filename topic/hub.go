@@ -267,12 +267,7 @@ func (h *Hub) release(t *topic) {
 		h.mu.Unlock()
 		return
 	}
-	t.state = over
-	if h.topics[t.key] == t {
-		delete(h.topics, t.key)
-		h.metrics.topics.Dec()
-	}
-	delete(h.lost, t)
+	h.drop(t)
 	up, open := t.up, t.open
 	t.free()
 	t.mu.Unlock()
@@ -280,6 +275,17 @@ func (h *Hub) release(t *topic) {
 	if open {
 		up.Close(errUnwatched)
 	}
+}
+
+// drop has a topic be over; who subscribes gets another one. h.mu and t.mu are
+// held.
+func (h *Hub) drop(t *topic) {
+	t.state = over
+	if h.topics[t.key] == t {
+		delete(h.topics, t.key)
+		h.metrics.topics.Dec()
+	}
+	delete(h.lost, t)
 }
 
 // Gone implements exchange.Topics.

@@ -31,6 +31,10 @@ func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.t
 // reopen asks the owner of the topic, whoever that is now. moving tells that the
 // one before is still there.
 func (t *topic) reopen(moving bool) {
+	owner, info, err := t.hub.x.Owner(t.to)
+	if !t.hub.conform(t, info, err) {
+		return
+	}
 	t.mu.Lock()
 	if t.state == over {
 		t.mu.Unlock()
@@ -50,7 +54,6 @@ func (t *topic) reopen(moving bool) {
 	if had { // it has moved
 		old.Close(errUnwatched)
 	}
-	owner, _ := t.hub.x.Owner(t.to)
 	up := t.hub.x.Open(t.to, o.body(), t.who, tap{t, turn})
 	t.mu.Lock()
 	stays := t.state != over && t.turn == turn
@@ -176,7 +179,8 @@ const settle = 500 * time.Millisecond
 const maxSettle = 3 * time.Second
 
 // follow opens those topics anew that have another owner now, because a server
-// has come. What is published goes there from now on.
+// has come. What is published goes there from now on. Routes may also say
+// something else of their topics.
 func (h *Hub) follow() {
 	h.mu.Lock()
 	list := make([]*topic, 0, len(h.topics))
@@ -185,8 +189,8 @@ func (h *Hub) follow() {
 	}
 	h.mu.Unlock()
 	for _, t := range list {
-		owner, err := h.x.Owner(t.to)
-		if err != nil {
+		owner, info, err := h.x.Owner(t.to)
+		if !h.conform(t, info, err) || err != nil {
 			continue
 		}
 		t.mu.Lock()

@@ -111,8 +111,16 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 	if h.closed {
 		return nil, false
 	}
-	if s = h.sources[key]; s != nil && !s.ended() { // one that has is forgotten soon
-		return s, false
+	if s = h.sources[key]; s != nil {
+		s.mu.Lock()
+		stays := s.conform(info)
+		s.mu.Unlock()
+		if stays {
+			return s, false
+		}
+		// One that is over is forgotten soon; those who visit one of another kind come
+		// here when that has ended.
+		h.later(s.end)
 	}
 	s = &source{
 		hub: h, key: key, events: info.Events, counted: info.Durable, to: to, params: params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
@@ -122,13 +130,6 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 	}
 	h.sources[key] = s
 	return s, true
-}
-
-// ended tells whether the server gives nothing more.
-func (s *source) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.over
 }
 
 // admit takes a visitor in and gives it what it has missed. It reports whether
@@ -238,6 +239,8 @@ func (s *source) arm() {
 	}
 }
 
+var errEnded = message.NewError(message.CodeServiceDown, "the server of the topic has ended it", "It is asked again; watchers need to do nothing.")
+
 // Done implements exchange.Sink: the server gives nothing more.
 func (s *source) Done(err *message.Error) {
 	s.mu.Lock()
@@ -253,7 +256,7 @@ func (s *source) Done(err *message.Error) {
 		return
 	}
 	if err == nil {
-		err = message.NewError(message.CodeServiceDown, "the server of the topic has ended it", "It is asked again; watchers need to do nothing.")
+		err = errEnded
 	}
 	// The call's lock is held, and the visitors' topics open it anew.
 	s.hub.later(func() {
@@ -303,6 +306,20 @@ func (s *source) close() {
 	h.mu.Unlock()
 	if !stays {
 		up.Close(errUnwatched)
+	}
+}
+
+// end ends a source whatever its server has.
+func (s *source) end() {
+	s.mu.Lock()
+	up, open, over := s.up, s.open, s.over
+	s.mu.Unlock()
+	switch {
+	case over:
+	case open:
+		up.Close(errEnded)
+	default: // closed as soon as it is opened
+		s.Done(errEnded)
 	}
 }
 
