@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ropewalk/ropewalk/content/query/sqldb"
@@ -24,8 +23,7 @@ type DB struct {
 	d    sqldb.Database
 	set  *Settings
 
-	mu    sync.Mutex
-	texts map[string]*sqlfile.File
+	texts sqldb.Cache[*sqlfile.File]
 }
 
 // Reads says what a query has read, and when.
@@ -129,25 +127,15 @@ func (r Reads) Add(o Reads) Reads {
 	return Reads{Tables: slices.Compact(all), Blind: r.Blind || o.Blind, mark: min(r.mark, o.mark)}
 }
 
-// maxTexts bounds the statements that are kept read.
-const maxTexts = 1000
-
 // prepare reads the SQL of a program.
 func (b *DB) prepare(sql string, p json.RawMessage, s *session.Session) (*sqlfile.File, params, error) {
-	b.mu.Lock()
-	f := b.texts[sql]
-	b.mu.Unlock()
-	if f == nil {
+	f, ok := b.texts.Get(sql)
+	if !ok {
 		var err error
 		if f, err = sqlfile.Parse(sql, func(string) (*sqlfile.Dialect, error) { return b.d.Dialect(), nil }); err != nil {
 			return nil, nil, badFile("", err)
 		}
-		b.mu.Lock()
-		if len(b.texts) >= maxTexts {
-			clear(b.texts)
-		}
-		b.texts[sql] = f
-		b.mu.Unlock()
+		b.texts.Put(sql, f)
 	}
 	values, err := readParams(p)
 	if err != nil {
@@ -190,7 +178,8 @@ func (b *DB) statement(f *sqlfile.File, s *sqlfile.Statement, p params) (sqldb.S
 		return sqldb.Statement{}, nil, err
 	}
 	args, err := p.args(&f.Options, r.Values)
-	return sqldb.Statement{SQL: r.SQL, Args: args}, r, err
+	gives := s.Returning || !s.Writes && slices.Contains(reading, s.Verb)
+	return sqldb.Statement{SQL: r.SQL, Args: args, Gives: gives, Writes: s.Writes}, r, err
 }
 
 // read runs the query of a file and returns the content.
@@ -235,7 +224,7 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 }
 
 // reading are the words that queries begin with.
-var reading = []string{"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "PRAGMA"}
+var reading = []string{"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "PRAGMA"}
 
 // cut returns what has to be appended to a query so that it gives the rows that
 // are wanted, and no more than one over the limit.
@@ -328,8 +317,11 @@ type located struct {
 
 func (l *located) Unwrap() error { return l.error }
 
-// bounds are the words of statements that begin or end transactions.
-var bounds = []string{"BEGIN", "START", "COMMIT", "ROLLBACK", "END", "ABORT", "SAVEPOINT", "RELEASE"}
+// bounds are the words of statements that begin or end transactions, or leave
+// statements behind that others could use.
+var bounds = []string{
+	"BEGIN", "START", "COMMIT", "ROLLBACK", "END", "ABORT", "SAVEPOINT", "RELEASE", "XA", "PREPARE", "DEALLOCATE", "DISCARD",
+}
 
 func (b *DB) runAll(ctx context.Context, tx sqldb.Tx, f *sqlfile.File, sets []params, r *Result) error {
 	var all []json.RawMessage

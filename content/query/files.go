@@ -30,8 +30,10 @@ const (
 	// fresh is how young a file may be that the next change could leave it with
 	// the same time.
 	fresh = 100 * time.Millisecond
-	// maxCached bounds the files that are kept.
-	maxCached = 10_000
+	// maxCached bounds the files that are kept, and maxCachedBytes how long they are
+	// together.
+	maxCached      = 10_000
+	maxCachedBytes = 32 << 20
 )
 
 // files reads .sql files and tells when they change.
@@ -45,6 +47,7 @@ type files struct {
 
 	mu      sync.Mutex
 	cache   map[string]*loaded
+	bytes   int64               // of what is in cache
 	watched map[string]*watched // by path
 	dirs    map[string]int      // how many watched paths are in a directory
 }
@@ -195,8 +198,12 @@ func (f *files) load(path string) (*sqlfile.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(now.mod) > fresh {
-		if len(f.cache) >= maxCached {
+		if old := f.cache[path]; old != nil {
+			f.bytes -= old.stamp.size
+		}
+		if f.bytes += now.size; len(f.cache) >= maxCached || f.bytes > maxCachedBytes {
 			clear(f.cache)
+			f.bytes = now.size
 		}
 		f.cache[path] = l
 	}

@@ -67,7 +67,7 @@ func New(s Settings, log *slog.Logger) (*Provider, error) {
 			field = "databases." + name + "." + field
 			return nil, &message.Error{Code: message.CodeInvalidInput, Path: field, Message: field + ": " + text}
 		}
-		p.dbs[name] = &DB{name: name, d: d, set: &p.set, texts: map[string]*sqlfile.File{}}
+		p.dbs[name] = &DB{name: name, d: d, set: &p.set}
 	}
 	p.files = newFiles(p.set, log, p.dialect)
 	return p, nil

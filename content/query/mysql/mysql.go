@@ -166,8 +166,9 @@ func (d *database) Follow(context.Context, []sqldb.Statement, []string) (sqldb.R
 // Read implements sqldb.Database.
 func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sqldb.Rows) (sqldb.Reads, error) {
 	opts := &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
-	err := d.inTx(ctx, d.readers, opts, func(ctx context.Context, tx *sql.Tx) error {
+	err := d.inTx(ctx, d.readers, opts, func(ctx context.Context, tx *sql.Tx, u *use) error {
 		for i, s := range list {
+			u.note(s.SQL)
 			if err := query(ctx, tx, s, rows[i]); err != nil {
 				return err
 			}
@@ -185,7 +186,9 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 			Hint: "Its settings say so: readOnly.",
 		}
 	}
-	err := d.inTx(ctx, d.writers, nil, func(_ context.Context, tx *sql.Tx) error { return f(&transaction{tx: tx, stop: ctx}) })
+	err := d.inTx(ctx, d.writers, nil, func(_ context.Context, tx *sql.Tx, u *use) error {
+		return f(&transaction{tx: tx, use: u, stop: ctx})
+	})
 	if err == nil {
 		d.tracker.All()
 	}
@@ -195,12 +198,15 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 // inTx runs f in a transaction. If ctx ends, the server is told to end what it
 // is doing: a canceled context of the driver would only drop the connection,
 // and the query would go on.
-func (d *database) inTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, f func(ctx context.Context, tx *sql.Tx) error) error {
+func (d *database) inTx(
+	ctx context.Context, db *sql.DB, opts *sql.TxOptions, f func(ctx context.Context, tx *sql.Tx, u *use) error,
+) error {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return fault(ctx, err, "")
 	}
-	defer func() { _ = c.Close() }()
+	u := &use{}
+	defer func() { u.release(c) }()
 	var id int64
 	if err := c.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 		return fault(ctx, err, "")
@@ -212,7 +218,7 @@ func (d *database) inTx(ctx context.Context, db *sql.DB, opts *sql.TxOptions, f 
 	if err != nil {
 		return fault(ctx, err, "")
 	}
-	if err := f(hard, tx); err != nil {
+	if err := f(hard, tx, u); err != nil {
 		_ = tx.Rollback()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -253,6 +259,7 @@ func (d *database) killer(ctx context.Context, id int64, giveUp func()) (stop fu
 // that of the caller makes the server end them.
 type transaction struct {
 	tx   *sql.Tx
+	use  *use
 	stop context.Context //nolint:containedctx // the transaction is the call itself
 }
 
@@ -262,10 +269,11 @@ func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Ro
 	if err := t.stop.Err(); err != nil {
 		return sqldb.Outcome{}, err
 	}
-	if gives(s.SQL) {
+	t.use.note(s.SQL)
+	if s.Gives {
 		err := query(ctx, t.tx, s, rows)
 		out := sqldb.Outcome{}
-		if err == nil && returning(s.SQL) {
+		if err == nil && s.Writes {
 			out.Affected = int64(rows.Count())
 		}
 		return out, err
@@ -282,19 +290,6 @@ func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Ro
 	out.HasKey = err == nil && out.Key > 0 && out.Affected > 0
 	return out, nil
 }
-
-// gives tells whether a statement gives rows.
-func gives(text string) bool {
-	word := strings.ToUpper(text[:min(len(text), 8)])
-	for _, w := range []string{"SELECT", "(SELECT", "WITH", "SHOW", "VALUES", "EXPLAIN", "DESC"} {
-		if strings.HasPrefix(word, w) {
-			return true
-		}
-	}
-	return returning(text)
-}
-
-func returning(text string) bool { return strings.Contains(strings.ToUpper(text), "RETURNING") }
 
 // arguments makes values of the driver. Decimals and dates are texts, which
 // the database reads with all their digits.

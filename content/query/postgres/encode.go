@@ -11,13 +11,6 @@ import (
 	"github.com/ropewalk/ropewalk/content/query/sqlfile"
 )
 
-// changes tells whether a statement changes rows.
-func changes(text string) bool {
-	word, _, _ := strings.Cut(strings.ToUpper(text[:min(len(text), 10)]), " ")
-	word, _, _ = strings.Cut(word, "\n")
-	return word != "SELECT" && word != "VALUES" && word != "TABLE" && word != "SHOW"
-}
-
 // encoder makes JSON of values in text form.
 type encoder struct {
 	columns []sqldb.Column

@@ -28,11 +28,8 @@ type table struct {
 	plain bool
 }
 
-const (
-	// keepPlan is how long a plan is believed: a view may become another.
-	keepPlan = 30 * time.Second
-	maxPlans = 1000
-)
+// keepPlan is how long a plan is believed: a view may become another.
+const keepPlan = 30 * time.Second
 
 // Follow implements sqldb.Database.
 func (d *database) Follow(ctx context.Context, list []sqldb.Statement, more []string) (sqldb.Reads, error) {
@@ -63,14 +60,12 @@ func (d *database) Follow(ctx context.Context, list []sqldb.Statement, more []st
 func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (plan, error) {
 	key := s.SQL + "\x00" + strings.Join(more, ",")
 	now := time.Now()
-	d.planMu.Lock()
-	p, ok := d.plans[key]
-	d.planMu.Unlock()
+	p, ok := d.plans.Get(key)
 	if ok && now.Before(p.until) {
 		return p, nil
 	}
 	p = plan{until: now.Add(keepPlan)}
-	err := d.inTx(ctx, d.readers, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := d.inTx(ctx, d.readers, reading, func(tx pgx.Tx) error {
 		names, err := explain(ctx, tx, s)
 		if err == nil {
 			p.tables, err = resolve(ctx, tx, append(names, more...))
@@ -80,12 +75,7 @@ func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (
 	if err != nil {
 		return p, err
 	}
-	d.planMu.Lock()
-	defer d.planMu.Unlock()
-	if len(d.plans) >= maxPlans {
-		clear(d.plans)
-	}
-	d.plans[key] = p
+	d.plans.Put(key, p)
 	return p, nil
 }
 

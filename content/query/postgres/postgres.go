@@ -56,13 +56,16 @@ func (driver) Check(cfg sqldb.Config) error {
 // maxWriters bounds the connections that write.
 const maxWriters = 4
 
+// maxPrepared bounds the prepared statements of a connection.
+const maxPrepared = 200
+
 // afterCancel is how long a canceled statement has to end before its
 // connection is given up.
 const afterCancel = 2 * time.Second
 
 func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 	d := &database{
-		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger), plans: map[string]plan{},
+		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger),
 		followed: map[string]*followed{}, waiting: map[string]chan struct{}{}, wake: func() {},
 		up: make(chan struct{}),
 	}
@@ -71,10 +74,10 @@ func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 		read = cfg.URL
 	}
 	var err error
-	if d.readers, err = pool(read, cfg.MaxOpen); err != nil {
+	if d.readers, err = pool(read, cfg.MaxOpen, ""); err != nil {
 		return nil, errors.New("url: it cannot be read")
 	}
-	if d.writers, err = pool(cfg.URL, maxWriters); err != nil {
+	if d.writers, err = pool(cfg.URL, maxWriters, reset); err != nil {
 		d.readers.Close()
 		return nil, errors.New("url: it cannot be read")
 	}
@@ -84,16 +87,21 @@ func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 	return d, nil
 }
 
-// pool opens connections as they are needed.
-func pool(url string, n int) (*pgxpool.Pool, error) {
+// pool opens connections as they are needed. The one who has used one runs
+// cleanup, which may be "", on it before somebody else gets it.
+func pool(url string, n int, cleanup string) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	c.MaxConns, c.MinConns = int32(n), 0
 	settings(&c.ConnConfig.Config)
+	c.ConnConfig.StatementCacheCapacity = maxPrepared
 	c.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: afterCancel}
+	}
+	if cleanup != "" {
+		c.AfterRelease = func(conn *pgx.Conn) bool { return clean(conn, cleanup) }
 	}
 	return pgxpool.NewWithConfig(context.Background(), c)
 }
@@ -118,8 +126,7 @@ type database struct {
 	writers *pgxpool.Pool
 	closed  sync.Once
 
-	planMu sync.Mutex
-	plans  map[string]plan // by SQL
+	plans sqldb.Cache[plan] // by SQL
 
 	// Of the listener.
 	mu       sync.Mutex
@@ -151,7 +158,7 @@ func (d *database) Close() error {
 
 // Read implements sqldb.Database.
 func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sqldb.Rows) (sqldb.Reads, error) {
-	opts := pgx.TxOptions{AccessMode: pgx.ReadOnly}
+	opts := reading
 	if len(list) > 1 {
 		opts.IsoLevel = pgx.RepeatableRead
 	}
@@ -166,14 +173,40 @@ func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sql
 	return sqldb.Reads{}, err
 }
 
+// unlock gives back the locks that outlive a transaction, which a query can take.
+const unlock = "SELECT pg_advisory_unlock_all()"
+
+// reset is DISCARD ALL but for the prepared statements, of which only the driver
+// makes any, and which it counts on.
+const reset = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; " + unlock + "; DISCARD TEMP; DISCARD SEQUENCES"
+
+// reading are the options of what only reads. It is never committed: with it goes
+// what the query has set for the session, by set_config for instance.
+var reading = pgx.TxOptions{AccessMode: pgx.ReadOnly, CommitQuery: "ROLLBACK; " + unlock}
+
+// clean runs SQL on a connection between two who use it. It reports false if the
+// connection has to go.
+func clean(c *pgx.Conn, text string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), afterCancel)
+	defer cancel()
+	_, err := c.Exec(ctx, text)
+	return err == nil
+}
+
 // inTx runs f in a transaction, once more if only a plan was out of date. An
 // error of f is returned as it is.
 func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions, f func(tx pgx.Tx) error) error {
 	var own error
 	run := func() error {
-		return pgx.BeginTxFunc(ctx, p, opts, func(tx pgx.Tx) error {
-			own = f(tx)
-			return own
+		return p.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+			err := pgx.BeginTxFunc(ctx, c, opts, func(tx pgx.Tx) error {
+				own = f(tx)
+				return own
+			})
+			if err != nil && opts.AccessMode == pgx.ReadOnly && !c.Conn().IsClosed() && !clean(c.Conn(), unlock) {
+				_ = c.Conn().Close(context.WithoutCancel(ctx))
+			}
+			return err
 		})
 	}
 	err := run()
@@ -187,39 +220,42 @@ func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions
 }
 
 // query runs a statement and encodes its rows.
-func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (affected int64, err error) {
-	args := append(make([]any, 0, len(s.Args)+1), pgx.QueryResultFormats{pgx.TextFormatCode})
+func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (did pgconn.CommandTag, err error) {
+	args := append(make([]any, 0, len(s.Args)+2), pgx.QueryResultFormats{pgx.TextFormatCode})
+	if len(s.SQL) > sqldb.MaxKept {
+		args = append(args, pgx.QueryExecModeDescribeExec)
+	}
 	for _, a := range s.Args {
 		args = append(args, argument(a))
 	}
 	to.Reset()
 	rows, err := tx.Query(ctx, s.SQL, args...)
 	if err != nil {
-		return 0, faultIn(ctx, err, s.SQL)
+		return did, faultIn(ctx, err, s.SQL)
 	}
 	defer rows.Close()
 	e := newEncoder(tx.Conn().TypeMap(), rows.FieldDescriptions())
 	if len(e.columns) > 0 {
 		if err := to.SetColumns(e.columns); err != nil {
-			return 0, err
+			return did, err
 		}
 	}
 	for rows.Next() {
 		if err := to.Begin(); err != nil {
 			if errors.Is(err, sqldb.ErrStop) {
-				return 0, nil
+				return did, nil
 			}
-			return 0, err
+			return did, err
 		}
 		for i, v := range rows.RawValues() {
 			e.value(to, i, v)
 		}
 		if err := to.End(); err != nil {
-			return 0, err
+			return did, err
 		}
 	}
 	rows.Close()
-	return rows.CommandTag().RowsAffected(), faultIn(ctx, rows.Err(), s.SQL)
+	return rows.CommandTag(), faultIn(ctx, rows.Err(), s.SQL)
 }
 
 // argument makes a text of a value, which PostgreSQL reads as what the place
@@ -292,12 +328,9 @@ type transaction struct{ tx pgx.Tx }
 
 // Run implements sqldb.Tx.
 func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Rows) (sqldb.Outcome, error) {
-	n, err := query(ctx, t.tx, s, rows)
-	if err != nil {
+	did, err := query(ctx, t.tx, s, rows)
+	if err != nil || did.Select() && rows.Columns() != nil { // PostgreSQL counts what a SELECT gives
 		return sqldb.Outcome{}, err
 	}
-	if rows.Columns() != nil && rows.Count() > 0 && !changes(s.SQL) {
-		n = 0 // PostgreSQL counts what a SELECT gives
-	}
-	return sqldb.Outcome{Affected: n}, nil
+	return sqldb.Outcome{Affected: did.RowsAffected()}, nil
 }

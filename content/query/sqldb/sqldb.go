@@ -47,6 +47,8 @@ type Config struct {
 type Statement struct {
 	SQL  string
 	Args []any
+	// Gives is true if its words say that it gives rows, and Writes that it writes.
+	Gives, Writes bool
 }
 
 // Date is a parameter of type date.

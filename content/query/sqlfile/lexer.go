@@ -146,6 +146,9 @@ func (l *lexer) line() {
 
 func (l *lexer) comment() error {
 	start, depth := l.pos, 0
+	if l.d.runs && (l.peek(2) == '!' || l.peek(2)|0x20 == 'm' && l.peek(3) == '!') {
+		return at(l.src, start, "what stands in a comment that begins with /*! or /*M! is run", "Write it without the comment, or leave it out.")
+	}
 	for l.pos < len(l.src) {
 		switch {
 		case l.peek(0) == '/' && l.peek(1) == '*' && (depth == 0 || l.d.nested):
@@ -226,14 +229,15 @@ func (l *lexer) word() {
 	if l.stmt.Verb == "CREATE" {
 		l.trigger(w)
 	}
+	l.stmt.Into = l.stmt.Into || w == "INTO" // in brackets, too: (SELECT … INTO OUTFILE …)
 	if l.depth != 0 {
 		return
 	}
 	l.writes(w)
+	l.stmt.Returning = l.stmt.Returning || w == "RETURNING"
 	switch w {
 	case "LIMIT", "FETCH", "OFFSET", "FOR", "INTO", "PROCEDURE", "LOCK":
 		l.stmt.Limited = true
-		l.stmt.Into = l.stmt.Into || w == "INTO"
 	}
 }
 

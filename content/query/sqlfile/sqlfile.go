@@ -35,6 +35,7 @@ type Dialect struct {
 	nested    bool // comments can be nested
 	casts     bool // ::type is a cast
 	dashBlank bool // -- begins a comment only before a blank
+	runs      bool // what stands in /*! */ is run
 	signs     string
 }
 
@@ -42,7 +43,7 @@ type Dialect struct {
 var (
 	SQLite   = &Dialect{brackets: true, backticks: true, signs: "?@$#"}
 	Postgres = &Dialect{dollars: true, nested: true, casts: true, signs: "$"}
-	MySQL    = &Dialect{backticks: true, hashes: true, backslash: true, dashBlank: true, signs: "?"}
+	MySQL    = &Dialect{backticks: true, hashes: true, backslash: true, dashBlank: true, runs: true, signs: "?"}
 )
 
 // Kind tells the parts of a statement apart.
@@ -72,11 +73,13 @@ type Statement struct {
 	// Limited is true if the statement itself says how many rows it wants, or
 	// ends in something that nothing may follow.
 	Limited bool
-	// Into is true if INTO stands outside brackets, as in SELECT … INTO.
+	// Into is true if INTO stands in it, as in SELECT … INTO.
 	Into bool
 	// Writes is true if its words say that it writes. If they do not, it may
 	// write all the same: by a function, say.
 	Writes bool
+	// Returning is true if RETURNING stands outside brackets.
+	Returning bool
 }
 
 // File is a .sql file that was read. It must not be changed.

@@ -23,9 +23,6 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 )
 
-// maxStatements bounds the prepared statements of a connection.
-const maxStatements = 200
-
 // conn is one connection, used by one goroutine at a time. It goes around
 // database/sql, whose rows cannot be interrupted between the first and the last.
 type conn struct {
@@ -36,7 +33,8 @@ type conn struct {
 	broken   bool
 
 	stmts map[string]*stmt
-	order []string // of stmts, oldest first
+	order []string // of stmts, the one that was used last at the end
+	texts int      // bytes of order
 
 	// What the authorizer and the hooks saw.
 	ours   bool // the statement is of this package, such as BEGIN
@@ -46,13 +44,6 @@ type conn struct {
 	denied string
 	wrote  map[string]struct{} // in the transaction
 	schema bool                // the transaction changed the schema
-}
-
-// stmt is a prepared statement and what it reads and writes.
-type stmt struct {
-	s             sqldriver.Stmt
-	reads, writes map[string]struct{}
-	ddl           bool
 }
 
 func dsn(cfg sqldb.Config, readOnly bool) string {
@@ -210,31 +201,6 @@ func (c *conn) guard(ctx context.Context) (stop func()) {
 			<-ended
 		}
 	}
-}
-
-// prepare returns a prepared statement.
-func (c *conn) prepare(text string) (*stmt, error) {
-	key := text
-	if c.ours {
-		key = "\x00" + text // what is allowed to this package is to nobody else
-	}
-	if s := c.stmts[key]; s != nil {
-		return s, nil
-	}
-	c.clear()
-	p, err := c.c.Prepare(text)
-	if err != nil {
-		return nil, c.fault(err)
-	}
-	s := &stmt{s: p, reads: c.reads, writes: c.writes, ddl: c.ddl}
-	if len(c.order) == maxStatements {
-		_ = c.stmts[c.order[0]].s.Close()
-		delete(c.stmts, c.order[0])
-		c.order = c.order[1:]
-	}
-	c.stmts[key] = s
-	c.order = append(c.order, key)
-	return s, nil
 }
 
 // do runs a statement of this package.
