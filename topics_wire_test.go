@@ -337,3 +337,45 @@ func TestSourcesNeedARight(t *testing.T) {
 		}
 	}
 }
+
+// Of several servers of one path, each may say something else about it.
+func TestServersOfOnePathDiffer(t *testing.T) {
+	t.Parallel()
+	for _, serve := range [][]string{{``, `"bdy":{"topic":{"reads":true}},`}, {`"bdy":{"topic":{"reads":true}},`, ``}} {
+		_, url := startNode(t, func(c *ropewalk.Config) {
+			c.Allow = nil
+			c.Permissions = policy.Config{Preset: "closed", Rules: []policy.Rule{
+				{Verbs: []string{"serve"}, Addresses: []string{"mix:/**"}},
+				{Verbs: []string{"call"}, Addresses: []string{"mix:/called/**"}},
+				{Verbs: []string{"watch"}, Addresses: []string{"mix:/watched/**"}},
+			}}
+		})
+		for _, said := range serve {
+			s := dialRaw(t.Context(), t, url)
+			s.say(`{"vrb":"serve","mid":"1",%s"to":"mix:/**"}`, said)
+			if m := s.hear(); m.Verb != message.VerbReply {
+				t.Fatalf("%s %s", m.Verb, m.Body)
+			}
+			go func() {
+				for {
+					m, err := s.next()
+					if err != nil {
+						return
+					}
+					s.say(`{"vrb":"reply","rmid":%q,"bdy":%t}`, m.Mid, said == ``)
+				}
+			}()
+		}
+		c := dialRaw(t.Context(), t, url)
+		for i := range 20 {
+			c.say(`{"vrb":"call","mid":"1","to":"mix:/called/%d"}`, i)
+			if m := c.hear(); m.Verb != message.VerbError || message.DecodeError(m.Body).Code != message.CodeForbidden {
+				t.Fatalf("%s %s", m.Verb, m.Body)
+			}
+			c.say(`{"vrb":"get","mid":"1","to":"mix:/watched/%d"}`, i)
+			if m := c.hear(); m.Verb != message.VerbReply || string(m.Body) != "false" {
+				t.Fatalf("who may watch, may call: %s %s", m.Verb, m.Body)
+			}
+		}
+	}
+}

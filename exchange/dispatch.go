@@ -78,9 +78,11 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 		_ = res.Fail(x.missing(addr, err))
 		return
 	}
-	if err := x.permitsRead(req, addr, match.Info(nil).Topic); err != nil {
-		_ = res.Fail(err)
-		return
+	if reads(&match) {
+		if err := x.permitsRead(req, addr); err != nil {
+			_ = res.Fail(err)
+			return
+		}
 	}
 	req.Matched(match)
 	x.calls.Handle(ctx, req, res)

@@ -74,10 +74,7 @@ func actOf(req *route.Request) string {
 }
 
 // permitsRead asks the guard once more for a call that is answered as a get is.
-func (x *Exchange) permitsRead(req *route.Request, a message.Address, t *route.Topic) *message.Error {
-	if t == nil || !t.Reads {
-		return nil
-	}
+func (x *Exchange) permitsRead(req *route.Request, a message.Address) *message.Error {
 	p, ok := req.Peer.(*Peer)
 	if !ok {
 		return nil
@@ -85,14 +82,19 @@ func (x *Exchange) permitsRead(req *route.Request, a message.Address, t *route.T
 	return x.mayWatch(p, req.Session(), a)
 }
 
-// reads tells whether a call of an address is answered as a get is, by any of its
-// servers.
-func (x *Exchange) reads(a message.Address) bool {
-	match, err := x.table.Lookup(x.meant(a))
-	return err == nil && slices.ContainsFunc(match.Endpoints, func(e route.Endpoint) bool {
+// reads tells whether a call is answered as a get is, by any of the servers that
+// may be asked.
+func reads(match *route.Match) bool {
+	return slices.ContainsFunc(match.Endpoints, func(e route.Endpoint) bool {
 		t := match.Info(e).Topic
 		return t != nil && t.Reads
 	})
+}
+
+// reads tells whether a call of an address is answered as a get is.
+func (x *Exchange) reads(a message.Address) bool {
+	match, err := x.table.Lookup(x.meant(a))
+	return err == nil && reads(&match)
 }
 
 // permitted returns those of targets that req's caller may call. When that is
@@ -108,8 +110,8 @@ func (x *Exchange) permitted(req *route.Request, targets []route.Target) ([]rout
 		a := req.Address
 		a.Name, a.Path = t.Name, t.Path
 		err := x.permits(req, act, a)
-		if err == nil {
-			err = x.permitsRead(req, a, t.Info().Topic)
+		if topic := t.Info().Topic; err == nil && topic != nil && topic.Reads {
+			err = x.permitsRead(req, a)
 		}
 		if err != nil {
 			if refused == nil {

@@ -259,6 +259,7 @@ func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
 	if err != nil {
 		return match, x.missing(addr, err)
 	}
+	match = withTopic(match)
 	if !x.resigned.Load() || addr.Name == nodeScheme {
 		return match, nil
 	}
@@ -295,6 +296,23 @@ func (x *Exchange) Owner(to string) (route.Endpoint, *route.Topic, error) {
 	}
 	owner, err := x.strategies.Choose(sel, match, req.Peer.ID())
 	return owner, info, err
+}
+
+// withTopic leaves out the servers for which an address is no topic: their
+// handlers are for those who may call. If it is none for all, they all stay.
+func withTopic(match route.Match) route.Match {
+	var others []route.Endpoint
+	for _, e := range match.Endpoints {
+		if match.Info(e).Topic == nil {
+			others = append(others, e)
+		}
+	}
+	if len(others) > 0 {
+		if rest, ok := match.Without(others); ok {
+			return rest
+		}
+	}
+	return match
 }
 
 // chooseOwner picks the server of a topic, and has its node visited.
