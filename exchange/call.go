@@ -83,7 +83,7 @@ type Call struct {
 
 	mu      sync.Mutex
 	over    *message.Error // nil while open; why answers are refused, after
-	settled bool           // the request's address and route do not change any more
+	settled bool           // state.address is known
 	route   string         // the pattern that matched
 	parts   uint64
 	state   *callState // not to be touched any more when the call is over
@@ -103,8 +103,9 @@ type callState struct {
 	origin  origin // of a call that came from another node
 
 	// Guarded by Call.mu.
-	gathering *gathering     // nil: it asks one server
-	server    route.Endpoint // who was chosen; nil: nobody yet
+	address   message.Address // that is asked, and was permitted; middleware may ask several
+	gathering *gathering      // nil: it asks one server
+	server    route.Endpoint  // who was chosen; nil: nobody yet
 	try       try
 	backlog   *backlog // parts from another node that wait; nil: none
 	from      []byte   // address of the server, made when first needed
@@ -191,7 +192,7 @@ func (c *Call) gathers(g *gathering) *message.Error {
 		c.mu.Unlock()
 		return nil
 	}
-	c.settled, c.state.gathering = true, g
+	c.settled, c.state.address, c.state.gathering = true, g.asked, g
 	checked := c.state.checked
 	c.mu.Unlock()
 	return c.checkedAgain(g.peer, checked)
@@ -395,10 +396,18 @@ func (c *Call) OnFinish(f route.Finisher) {
 	c.tell([]route.Finisher{f}, out)
 }
 
-// note keeps what routing found out, where answers from any goroutine may read
-// it. It returns an error if the caller has lost the permission meanwhile, as
-// when the call has waited in a queue: then nobody may be asked.
-func (c *Call) note(pattern string, server route.Endpoint) *message.Error {
+// note keeps what routing found out: the address that is called, and who was
+// chosen, nil if nobody was yet. Answers from any goroutine may read it. It
+// returns an error if the caller has lost the permission meanwhile, as when the
+// call has waited in a queue: then nobody may be asked.
+func (c *Call) note(req *route.Request, server route.Endpoint) *message.Error {
+	return c.learn(func(s *callState) {
+		s.address, c.route, s.server, s.from = req.Address, req.Route, server, nil
+	})
+}
+
+// learn has f change what is known of the call, and is otherwise as note.
+func (c *Call) learn(f func(s *callState)) *message.Error {
 	c.mu.Lock()
 	switch over := c.over; {
 	case refusal(over):
@@ -408,7 +417,8 @@ func (c *Call) note(pattern string, server route.Endpoint) *message.Error {
 		c.mu.Unlock()
 		return nil //nolint:nilerr // see above
 	}
-	c.settled, c.route, c.state.server, c.state.from = true, pattern, server, nil
+	c.settled = true
+	f(c.state)
 	checked := c.state.checked
 	c.mu.Unlock()
 	switch a := c.asker.(type) {

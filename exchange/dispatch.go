@@ -84,7 +84,20 @@ func (x *Exchange) dispatch(ctx context.Context, req *route.Request, res route.R
 			return
 		}
 	}
+	x.called(ctx, req, res, match)
+}
+
+// called passes a request on to the stage call: its address is known, and
+// permitted. From here on it is asked again whenever the caller's session changes.
+func (x *Exchange) called(ctx context.Context, req *route.Request, res route.Responder, match route.Match) {
 	req.Matched(match)
+	if c := callOf(res); c != nil {
+		if err := c.note(req, nil); err != nil {
+			x.metrics.refused(err.Code)
+			_ = res.Fail(err)
+			return
+		}
+	}
 	x.calls.Handle(ctx, req, res)
 }
 
@@ -107,8 +120,7 @@ func (x *Exchange) chooseTarget(ctx context.Context, req *route.Request, res rou
 		return
 	}
 	readdress(req, t.Name, t.Path)
-	req.Matched(t.Match())
-	x.calls.Handle(ctx, req, res)
+	x.called(ctx, req, res, t.Match())
 }
 
 // expand finds all targets of an address. Where the name is any service, node:
@@ -147,7 +159,7 @@ func (x *Exchange) give(ctx context.Context, req *route.Request, res route.Respo
 		return
 	}
 	if c := callOf(res); c != nil {
-		if err := c.note(req.Route, server); err != nil {
+		if err := c.note(req, server); err != nil {
 			x.metrics.refused(err.Code)
 			_ = res.Fail(err)
 			return

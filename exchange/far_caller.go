@@ -144,7 +144,7 @@ func (x *Exchange) arrive(ctx context.Context, req *route.Request, res route.Res
 	req.Matched(match)
 	req.Chosen(match.Endpoints[0])
 	if c := callOf(res); c != nil {
-		_ = c.note(req.Route, req.Server) // its caller's node checks it
+		_ = c.note(req, req.Server) // its caller's node checks it
 	}
 	if endless(req.Message.Verb) {
 		x.visit(req, res)

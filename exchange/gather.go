@@ -140,6 +140,7 @@ func (x *Exchange) newLeg(req *route.Request, t *route.Target, from legAsker) *C
 	readdress(to, t.Name, t.Path)
 	to.Deadline = req.Deadline
 	to.Matched(t.Match())
+	c.settled, c.route, c.state.address = true, to.Route, to.Address
 	return c
 }
 

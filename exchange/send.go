@@ -143,7 +143,7 @@ func (x *Exchange) outbound(p *Peer, c *Call, m *message.Message) (err error) {
 	}()
 	req := &route.Request{Message: *m, Peer: p, Server: p, Received: c.received}
 	if c.settled {
-		req.Address, req.Route = c.state.req.Address, c.route
+		req.Address, req.Route = c.state.address, c.route
 	}
 	out := passage{x: x, req: req}
 	x.outgoing.Handle(x.ctx, req, &out)

@@ -213,7 +213,7 @@ func (c *Call) recheck(g Guard, p *Peer, s *session.Session) *message.Error {
 		c.mu.Unlock()
 		return nil // over, or it will be asked for with the new session
 	}
-	a, all, granted, act := c.state.req.Address, c.state.gathering, c.state.granted, actOf(&c.state.req)
+	a, all, granted, act := c.state.address, c.state.gathering, c.state.granted, actOf(&c.state.req)
 	c.mu.Unlock()
 	if all != nil {
 		return all.recheck(g, s)

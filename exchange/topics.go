@@ -113,8 +113,7 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 		return
 	}
 	owned(req, &match)
-	req.Matched(match)
-	x.calls.Handle(ctx, req, res)
+	x.called(ctx, req, res, match)
 }
 
 // isCode tells whether what is published at a path is run, by any of the servers
@@ -204,7 +203,7 @@ func (x *Exchange) OpenAt(server route.Endpoint, to string, body []byte, s *sess
 		req.Matched(match)
 		req.Chosen(server)
 		if c := callOf(res); c != nil {
-			_ = c.note(req.Route, server)
+			_ = c.note(req, server)
 		}
 		x.serve.Handle(ctx, req, res)
 	}))

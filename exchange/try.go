@@ -164,7 +164,7 @@ func (x *Exchange) pick(sel route.Selection, req *route.Request, res route.Respo
 
 // Settle implements route.Settler.
 func (c *Call) Settle(pattern string, server route.Endpoint) {
-	if err := c.note(pattern, server); err != nil {
+	if err := c.learn(func(s *callState) { c.route, s.server, s.from = pattern, server, nil }); err != nil {
 		_ = c.Fail(err)
 	}
 }

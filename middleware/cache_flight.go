@@ -185,8 +185,9 @@ func (f *flight) join(ctx context.Context, next route.Handler, req *route.Reques
 	return got
 }
 
-// Finished implements route.Finisher: the call of the rider is over.
-func (r *rider) Finished(route.Outcome) {
+// Finished implements route.Finisher: the call of the rider is over. Nothing goes
+// on for somebody who may not have it any more.
+func (r *rider) Finished(o route.Outcome) {
 	f := r.f
 	f.mu.Lock()
 	if r.gone {
@@ -197,9 +198,15 @@ func (r *rider) Finished(route.Outcome) {
 	f.live--
 	left := f.live == 0 && f.over == nil
 	f.mu.Unlock()
-	if left && !f.to.deserted() {
+	if left && (refused(o.Err) || !f.to.deserted()) {
 		_ = f.Fail(message.NewError(message.CodeCanceled, "nobody waits for the answer any more", ""))
 	}
+}
+
+// refused reports whether an error means that the caller may not have what it
+// asked for.
+func refused(e *message.Error) bool {
+	return e != nil && (e.Code == message.CodeForbidden || e.Code == message.CodeUnauthenticated)
 }
 
 // Part implements route.Responder.

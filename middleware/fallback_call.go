@@ -160,12 +160,7 @@ func (c *rescue) passing(e *message.Error) bool {
 
 // unasked reports whether an error means that nobody was asked.
 func unasked(e *message.Error) bool {
-	switch e.Code { //nolint:exhaustive // all others are answers, or are retryable if they are refusals
-	case message.CodeForbidden, message.CodeUnauthenticated, message.CodeNoService:
-		return true
-	default:
-		return false
-	}
+	return refused(e) || e.Code == message.CodeNoService // all others are answers, or are retryable if they are refusals
 }
 
 // late is called when the answer has taken too long.
