@@ -170,7 +170,8 @@ func (m *FallbackMetrics) count(by string) {
 // this middleware again, but not this: there are no loops.
 //
 // It fits the stage inbound. To calls of other services it costs a look-up; to
-// those of its routes a copy of the request and its body. A panic is written to
+// those of its routes a copy of the request and its body, and an allocation for
+// each middleware that is told of the end. A panic is written to
 // log ([slog.Default] if nil). An invalid configuration panics; see
 // [FallbackConfig.Validate].
 func Fallback(log *slog.Logger, m *FallbackMetrics, cfg FallbackConfig) route.Middleware {
@@ -263,8 +264,10 @@ func (f *fallback) rule(req *route.Request) (*fallbackRule, message.Address) {
 
 func (f *fallback) handle(ctx context.Context, next route.Handler, req *route.Request, res route.Responder, rule *fallbackRule, a message.Address) {
 	req.Keep()
+	req.Session() // is read now: later several goroutines may ask for it
 	c := &rescue{f: f, rule: rule, ctx: ctx, next: next, base: req.Again(), address: a, res: res}
 	c.repeater, _ = repeaterOf(res)
+	res.OnFinish(c)
 	if rule.after > 0 {
 		res.OnFinish(stopping{time.AfterFunc(rule.after, c.late)})
 	}

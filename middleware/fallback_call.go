@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -30,13 +31,40 @@ type rescue struct {
 	over   bool
 }
 
+// Finished implements route.Finisher: the call is over, and nobody is asked any more.
+func (c *rescue) Finished(route.Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+}
+
 // attempt is the Responder of what one address is asked. As a Repeater it lets
-// retry do its work first.
+// retry do its work first. What stands around the address is told how the attempt
+// ends, which may not be how the call does.
 type attempt struct {
 	*rescue
 
-	req    *route.Request
-	trying bool // a failure is to be told to who tries again; guarded by rescue.mu
+	req *route.Request
+
+	// Guarded by rescue.mu.
+	trying    bool // a failure is to be told to who tries again
+	finishers []*onceTold
+	pattern   string
+	ended     *message.Error // the attempt is over; nil: it is not, or ends with the call
+}
+
+// onceTold tells a Finisher of the end of an attempt, or of one of its tries, or
+// of the call: of what comes first.
+type onceTold struct {
+	to   route.Finisher
+	told atomic.Bool
+}
+
+// Finished implements route.Finisher.
+func (t *onceTold) Finished(o route.Outcome) {
+	if !t.told.Swap(true) {
+		t.to.Finished(o)
+	}
 }
 
 // plainAttempt is an attempt where nothing can be tried again.
@@ -61,7 +89,33 @@ func (c *rescue) begin(req *route.Request) route.Responder {
 func (a *attempt) Unwrap() route.Responder { return a.res }
 
 // OnFinish implements route.Responder.
-func (a *attempt) OnFinish(f route.Finisher) { a.res.OnFinish(f) }
+func (a *attempt) OnFinish(f route.Finisher) {
+	t := &onceTold{to: f}
+	a.mu.Lock()
+	if e := a.ended; e != nil {
+		a.mu.Unlock()
+		t.Finished(a.outcome(e))
+		return
+	}
+	a.finishers, a.pattern = append(a.finishers, t), a.req.Route
+	a.mu.Unlock()
+	a.res.OnFinish(t)
+}
+
+// end tells what stands around the address that it has failed.
+func (a *attempt) end(e *message.Error) {
+	a.mu.Lock()
+	told := a.finishers
+	a.finishers, a.ended = nil, e
+	a.mu.Unlock()
+	for _, t := range told {
+		t.Finished(a.outcome(e))
+	}
+}
+
+func (a *attempt) outcome(e *message.Error) route.Outcome {
+	return route.Outcome{Route: a.pattern, Err: e, Took: time.Since(a.base.Received)}
+}
 
 // Part implements route.Responder.
 func (a *attempt) Part(b route.Body) error {
@@ -141,11 +195,13 @@ func (a *attempt) fail(e *message.Error) error {
 		return errFlightOver
 	}
 	a.over = true
+	answer := e
 	if a.first != nil && a.passing(e) {
-		e = a.first
+		answer = a.first
 	}
 	a.mu.Unlock()
-	return a.res.Fail(e)
+	a.end(e)
+	return a.res.Fail(answer)
 }
 
 // passing reports whether an error is a reason to go on to the next that may
@@ -204,24 +260,25 @@ func (a *attempt) take(e *message.Error, idempotent bool) bool {
 		c.mu.Unlock()
 		return false
 	}
-	if c.first == nil {
-		c.first = e
-	}
 	if again && c.asked < len(c.rule.to) {
 		to := c.rule.to[c.asked]
 		c.asked++
+		if c.first == nil {
+			c.first = e
+		}
 		c.now = nil
 		c.mu.Unlock()
+		a.end(e) // the next may need what it holds
 		c.f.metrics.count("address")
 		c.ask(to)
 		return true
 	}
 	c.mu.Unlock()
-	return a.give()
+	return a.give(e)
 }
 
-// give answers with what is kept.
-func (a *attempt) give() bool {
+// give answers with what is kept, after an error.
+func (a *attempt) give(e *message.Error) bool {
 	by, answer := "value", route.Body{Bytes: a.rule.value}
 	if rec := a.lastGood(); rec != nil {
 		by, answer = "last", rec.reply
@@ -235,6 +292,7 @@ func (a *attempt) give() bool {
 	}
 	a.over = true
 	a.mu.Unlock()
+	a.end(e)
 	a.f.metrics.count(by)
 	_ = a.res.Reply(answer)
 	return true
@@ -305,6 +363,8 @@ func (t *retrying) Failed(ctx context.Context, req *route.Request, _ route.Repea
 }
 
 var (
+	_ route.Finisher  = (*rescue)(nil)
+	_ route.Finisher  = (*onceTold)(nil)
 	_ route.Repeater  = (*attempt)(nil)
 	_ route.Patient   = (*attempt)(nil)
 	_ route.Responder = plainAttempt{}
