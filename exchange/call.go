@@ -222,7 +222,7 @@ func (c *Call) Expire() {
 func (c *Call) Part(b route.Body) error {
 	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault}
 	crowded, err := c.tryPart(a)
-	if crowded && !c.stash(a) {
+	if crowded && !c.stash(a, b.Window) {
 		err = errSlowCaller
 		_ = c.Fail(err)
 	}

@@ -32,7 +32,10 @@ type leg struct {
 	trusted bool   // with the session of the caller: it is another node
 	to      []byte // the address that was asked, if it is a connection
 
-	got, credited uint64 // of the costs of its parts; guarded by desk.mu
+	// Of its parts; guarded by desk.mu.
+	got, credited uint64 // of their costs
+	window        *legWindow
+	held          bool // there are no credits for now
 }
 
 // Finished implements route.Finisher: the call is over. Unless the server

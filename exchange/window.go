@@ -38,7 +38,6 @@ type backlog struct {
 	bytes int
 	final *answer        // of the server; it comes after them
 	after *message.Error // of end
-	leg   uint64         // what credits are for; 0 if none is owed
 	over  chan struct{}  // closed at the end of the call
 }
 
@@ -46,16 +45,15 @@ type backlog struct {
 func (b *backlog) Finished(route.Outcome) { close(b.over) }
 
 // stash keeps a part that the asker had no room for, if it came from another
-// node and not too much waits already.
-func (c *Call) stash(a answer) bool {
+// node, by a window, and not too much waits already.
+func (c *Call) stash(a answer, w route.Window) bool {
 	c.mu.Lock()
 	if c.over != nil {
 		c.mu.Unlock()
 		return true // and nobody wants it
 	}
-	far, ok := c.state.server.(*farServer)
 	have := c.state.backlog
-	if !ok || (have != nil && have.bytes > maxBacklog) {
+	if w == nil || (have != nil && have.bytes > maxBacklog) {
 		c.mu.Unlock()
 		return false
 	}
@@ -68,10 +66,11 @@ func (c *Call) stash(a answer) bool {
 	a.seq = c.parts
 	have.parts = append(have.parts, a.own())
 	have.bytes += a.cost()
+	w.Hold()
 	c.mu.Unlock()
 	if first {
 		c.OnFinish(have)
-		c.x.lane.Do(func(ctx context.Context) { c.catchUp(ctx, have, far.node) })
+		c.x.lane.Do(func(ctx context.Context) { c.catchUp(ctx, have, w) })
 	}
 	return true
 }
@@ -87,20 +86,10 @@ func (a answer) own() answer {
 // cost is what a part takes of a window.
 func (a answer) cost() int { return len(a.body) + partCost }
 
-// stashed reports whether parts are waiting for the asker; then the leg gets
-// its credit when they are not any more.
-func (c *Call) stashed(leg uint64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over != nil || c.state.backlog == nil {
-		return false
-	}
-	c.state.backlog.leg = leg
-	return true
-}
-
-// catchUp passes on what waits, when there is room for it.
-func (c *Call) catchUp(ctx context.Context, b *backlog, f *FarNode) {
+// catchUp passes on what waits, when there is room for it. The server goes on
+// also when the call is over: others may wait for its answer.
+func (c *Call) catchUp(ctx context.Context, b *backlog, w route.Window) {
+	defer w.Release()
 	for {
 		select {
 		case <-c.asker.relief(c):
@@ -109,7 +98,7 @@ func (c *Call) catchUp(ctx context.Context, b *backlog, f *FarNode) {
 		case <-ctx.Done():
 			return
 		}
-		if c.passOn(b, f) {
+		if c.passOn(b) {
 			return
 		}
 	}
@@ -117,7 +106,7 @@ func (c *Call) catchUp(ctx context.Context, b *backlog, f *FarNode) {
 
 // passOn passes on as much of a backlog as there is room for, and reports
 // whether that was all.
-func (c *Call) passOn(b *backlog, f *FarNode) bool {
+func (c *Call) passOn(b *backlog) bool {
 	c.mu.Lock()
 	for c.over == nil && len(b.parts) > 0 {
 		a := b.parts[0]
@@ -141,11 +130,8 @@ func (c *Call) passOn(b *backlog, f *FarNode) bool {
 	}
 	c.state.backlog = nil
 	c.mu.Unlock() // b is ours alone now
-	switch {
-	case b.final != nil:
+	if b.final != nil {
 		_ = c.end(*b.final, b.after)
-	case b.leg != 0:
-		f.credit(b.leg)
 	}
 	return true
 }
@@ -157,49 +143,75 @@ func (f *FarNode) receivePart(m *message.Message) {
 		f.x.metrics.farStray.Inc()
 		return
 	}
-	res, owed := f.asks.part(id, len(m.Body)+partCost)
+	res, w := f.asks.part(f, id, len(m.Body)+partCost)
 	if res == nil {
 		f.x.metrics.lateAnswers.Inc()
 		return
 	}
-	_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Stamp: f.asks.stampOf(m), Fault: m.Fault})
-	if c := callOf(res); c != nil && c.stashed(id) {
-		return
-	}
-	if owed {
-		f.credit(id)
+	_ = res.Part(route.Body{
+		Bytes: m.Body, ContentType: string(m.ContentType), Stamp: f.asks.stampOf(m), Fault: m.Fault, Window: w,
+	})
+	f.credit(id, creditEvery)
+}
+
+// legWindow is the window of one leg.
+type legWindow struct {
+	node *FarNode
+	leg  uint64
+}
+
+// Hold implements route.Window.
+func (w *legWindow) Hold() { w.node.asks.hold(w.leg, true) }
+
+// Release implements route.Window.
+func (w *legWindow) Release() {
+	w.node.asks.hold(w.leg, false)
+	w.node.credit(w.leg, 0)
+}
+
+// hold has a leg get no credits, or get them again.
+func (d *desk) hold(id uint64, held bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.open[id]; l != nil {
+		l.held = held
 	}
 }
 
 // part counts a part of a leg in. It returns who waits for it, nil if nobody
-// does, and whether a credit is due.
-func (d *desk) part(id uint64, cost int) (res route.Responder, owed bool) {
+// does, and the window of the leg.
+func (d *desk) part(f *FarNode, id uint64, cost int) (route.Responder, route.Window) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.open[id]
 	if l == nil {
-		return nil, false
+		return nil, nil
 	}
 	l.got += uint64(cost) //nolint:gosec // not negative
-	return l.res, l.got-l.credited >= creditEvery
+	if l.window == nil {
+		l.window = &legWindow{f, id}
+	}
+	return l.res, l.window
 }
 
-// credited returns what was got of a leg, to be told to the other node.
-func (d *desk) credited(id uint64) (got uint64, open bool) {
+// credited returns what was got of a leg, to be told to the other node: not yet
+// if that is less than so much, or the leg is on hold.
+func (d *desk) credited(id, least uint64) (got uint64, due bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.open[id]
-	if l == nil {
+	if l == nil || l.held || l.got-l.credited < least {
 		return 0, false
 	}
 	l.credited = l.got
 	return l.got, true
 }
 
-// credit tells the other node that the parts of a leg were passed on.
-func (f *FarNode) credit(leg uint64) {
-	got, open := f.asks.credited(leg)
-	if !open {
+// credit tells the other node that the parts of a leg were passed on, if they
+// cost at least so much.
+func (f *FarNode) credit(leg, least uint64) {
+	got, due := f.asks.credited(leg, least)
+	if !due {
 		return
 	}
 	m := f.x.borrow()
@@ -211,7 +223,7 @@ func (f *FarNode) credit(leg uint64) {
 		f.x.lane.Do(func(ctx context.Context) { // its handler may be waiting for it
 			select {
 			case <-f.link.Relief():
-				f.credit(leg)
+				f.credit(leg, 0)
 			case <-ctx.Done():
 			}
 		})

@@ -9,7 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/service"
 )
 
@@ -212,4 +215,67 @@ func TestFarCreditLater(t *testing.T) {
 	}
 	c.want(message.VerbReply, "1", `"done"`)
 	w.still()
+}
+
+// Middleware that has several callers share an answer does not hide that one of
+// them is slow: the handler on the other node waits, and goes on when nobody
+// takes its parts any more.
+func TestFarHandlerWaitsBehindMiddleware(t *testing.T) {
+	t.Parallel()
+	const parts, most = 3000, 400
+	for name, mw := range map[string]route.Middleware{
+		"idempotency": middleware.Idempotency(nil, nil, middleware.IdempotencyConfig{}),
+		"cache": middleware.NewCache(nil, nil, middleware.CacheConfig{
+			Routes: map[string]middleware.CacheRoute{"flood:/": {}},
+		}).Middleware(),
+		"hedge": middleware.Hedge(nil, nil, middleware.HedgeConfig{}),
+		"fallback": middleware.Fallback(nil, nil, middleware.FallbackConfig{
+			Routes: map[string]middleware.FallbackRoute{"flood:/": {Value: []byte("0")}},
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var sent atomic.Int64
+			w := newMesh(t, 2, false, func(c *exchange.Config) {
+				c.Stack = route.NewStack()
+				stage := route.StageCall
+				if name == "fallback" {
+					stage = route.StageInbound
+				}
+				insert(t, c.Stack, stage, name, mw)
+			})
+			w.nodes[1].local(flood(parts, &sent))
+			w.announce()
+			c, l := w.slow()
+			c.send(`{"to":"flood:/","mid":"1","hdr":{"idempotency-key":"1"},"bdy":{}}`)
+			for i := range int64(parts) {
+				m := l.take(t)
+				if m.Verb != message.VerbPart || m.Seq != uint64(i+1) || string(m.Body) != fmt.Sprintf(`"%01022d"`, i) {
+					t.Fatalf("message %d is %s %d: %.80s", i, m.Verb, m.Seq, m.Body)
+				}
+				if n := sent.Load() - i; n > most {
+					t.Fatalf("%d parts are under way, want at most %d", n, most)
+				}
+			}
+			if m := l.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
+				t.Fatalf("%s %s", m.Verb, m.Body)
+			}
+			w.still()
+			sent.Store(0)
+			c.send(`{"to":"flood:/","mid":"2","hdr":{"idempotency-key":"2"},"bdy":{}}`)
+			for len(l.got) < l.most || sent.Load() < 100 {
+				runtime.Gosched()
+			}
+			c.Gone()
+			if name == "idempotency" { // for who comes back
+				for sent.Load() < parts {
+					runtime.Gosched()
+				}
+			}
+			w.still()
+			if n := sent.Load(); name != "idempotency" && n > most {
+				t.Errorf("%d parts were sent to nobody", n)
+			}
+		})
+	}
 }

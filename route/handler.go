@@ -46,6 +46,17 @@ type Body struct {
 	// Session is what is to become of the caller's session, in a reply; nil
 	// leaves it as it is. The reply is given when that is done.
 	Session *session.Patch
+	// Window is, in a part that comes from another node, what holds its server
+	// back while the caller takes no parts; else nil. Middleware passes it on.
+	Window Window
+}
+
+// Window is how much a server on another node may send. Whoever cannot pass a
+// part on and keeps it calls Hold, and when all that was kept is gone, Release.
+// Neither blocks; both may be called from any goroutine.
+type Window interface {
+	Hold()
+	Release()
 }
 
 // JSON returns a body of bytes that are already JSON.
