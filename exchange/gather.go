@@ -138,7 +138,7 @@ func (x *Exchange) newLeg(req *route.Request, t *route.Target, from legAsker) *C
 	to.Address = req.Address
 	to.Address.Instance, to.Address.Sub = "", ""
 	readdress(to, t.Name, t.Path)
-	to.Deadline = req.Deadline
+	to.Deadline, to.Leg = req.Deadline, t.Endpoint.ID()
 	to.Matched(t.Match())
 	c.settled, c.route, c.state.address = true, to.Route, to.Address
 	return c

@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/middleware"
+	"github.com/ropewalk/ropewalk/route"
 )
 
 // servers connects n servers of a path, s0, s1 …
@@ -205,4 +208,36 @@ func TestLeastBusySpreads(t *testing.T) {
 			t.Errorf("%s has %d of 40 calls", s.id, n)
 		}
 	}
+}
+
+// Each server of a gather executes a call with a key, once.
+func TestGatherWithKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *exchange.Config) {
+		c.Stack = route.NewStack()
+		insert(t, c.Stack, route.StageCall, "idempotency", middleware.Idempotency(nil, nil, middleware.IdempotencyConfig{}))
+	})
+	a, b := w.two(`{}`)
+	client := w.connect("c1")
+	for range 2 {
+		client.send(`{"to":"x:/","mid":"1","str":"all","hdr":{"idempotency-key":"k"}}`)
+		for _, s := range []end{a, b} {
+			if len(s.got) == 0 {
+				continue
+			}
+			m := s.next(t)
+			s.send(`{"vrb":"reply","rmid":%q,"bdy":%q}`, m.Mid, s.id)
+		}
+		g := client.gathered("1")
+		if len(g.Answers) != 2 {
+			t.Fatalf("%+v", g)
+		}
+		for _, got := range g.Answers {
+			if string(got.Body) != `"`+got.Server.ID+`"` {
+				t.Errorf("%s is said to have answered %s", got.Server, got.Body)
+			}
+		}
+	}
+	a.none(t)
+	b.none(t)
 }

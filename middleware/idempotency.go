@@ -114,12 +114,12 @@ func (m *IdempotencyMetrics) count(result string) {
 // node alone.
 //
 // It fits the stage call, inside of retry, and the stage serve, where also
-// those have the same answers who call by way of another node. A gather that
-// has a key asks one server only, and a server on another node is not slowed
-// down for a caller that takes its parts slowly. A call without a key costs
-// nothing; one with a key a copy of its body, a timer, two hashes and a mutex. A
-// panic is written to log ([slog.Default] if nil). An invalid configuration
-// panics; see [IdempotencyConfig.Validate].
+// those have the same answers who call by way of another node. Each server of a
+// gather has the key of its own; at the stage serve the gather of another node
+// has one of this node's servers execute it. A call without a key costs nothing;
+// one with a key a copy of its body, a timer, two hashes and a mutex. A panic is
+// written to log ([slog.Default] if nil). An invalid configuration panics; see
+// [IdempotencyConfig.Validate].
 func Idempotency(log *slog.Logger, m *IdempotencyMetrics, cfg IdempotencyConfig) route.Middleware {
 	must(cfg.Validate())
 	k := &keyring{
@@ -222,7 +222,7 @@ func (k *keyring) handle(ctx context.Context, next route.Handler, req *route.Req
 		return
 	}
 	of, m := callerOf(req), &req.Message
-	id := digestOf(of[:], []byte(key))
+	id := digestOf(of[:], []byte(key), []byte(req.Leg)) // each server of a gather executes it
 	sum := digestOf(m.To, m.ContentType, m.Body)
 	e, begun, err := k.find(id, of, sum, req)
 	switch {
@@ -343,7 +343,7 @@ func (e *keyed) landed(f *flight) share {
 		return shareAll
 	}
 	e.size = recordCost
-	if !f.large && f.rec.size <= k.answer {
+	if !f.large && f.rec.size <= k.answer && f.rec.size+recordCost <= k.room { // else it would drive itself out
 		e.rec, e.size = f.rec, f.rec.size+recordCost
 	}
 	o := k.owners[e.of]

@@ -441,3 +441,17 @@ func TestIdempotencyConcurrently(t *testing.T) {
 		t.Errorf("it was executed %d times", n.calls())
 	}
 }
+
+// An answer that is larger than all answers may be does not have its call
+// executed again.
+func TestIdempotencyAnswerLargerThanAll(t *testing.T) {
+	t.Parallel()
+	var in taken
+	h := middleware.Idempotency(nil, nil, middleware.IdempotencyConfig{Bytes: 1000})(&in)
+	first := keyed("anna", "a:/x", "1", "1").to(h)
+	reply1(in.calls[0], strings.Repeat("x", 2000))
+	again := keyed("anna", "a:/x", "1", "1").to(h)
+	if len(first.got()) != 2000 || in.len() != 1 || again.got() != "!conflict" {
+		t.Errorf("%d bytes, then %s; executed %d times", len(first.got()), again.got(), in.len())
+	}
+}

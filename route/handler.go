@@ -135,6 +135,8 @@ type Request struct {
 	Server Endpoint
 	// Peer is who asks.
 	Peer Peer
+	// Leg is, where a gather asks one of its servers, the id of that; else "".
+	Leg string
 	// Received is when the node read the message.
 	Received time.Time
 	// Deadline is when the caller stops waiting; never zero for a call.
