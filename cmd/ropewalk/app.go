@@ -118,8 +118,11 @@ func run(ctx context.Context, args []string, w *world) int {
 	if err != nil {
 		panic(err) //nolint:forbidigo // the grammar is wrong, which any test finds
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // what people try who know other programs
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	kctx, err := k.Parse(args)
 	if helped {

@@ -219,6 +219,63 @@ func showAll[T any](ctx context.Context, w *world, t *nodesTarget, path string, 
 	return failedNodes(list)
 }
 
+// told is one of a list, and the name of the node that tells of it, if several
+// were asked.
+type told[T any] struct {
+	of   T
+	node string
+}
+
+// lists asks for a list, one node or all, and prints those that are kept: as they
+// came for programs, else with output.
+func lists[T any](ctx context.Context, w *world, t *nodesTarget, path string, keep func(*T) bool, output func([]told[T]) error) error {
+	var answers []nodeAnswer
+	if t.All {
+		var err error
+		if answers, err = t.askAll(ctx, path, nil); err != nil {
+			return err
+		}
+	} else {
+		a, err := t.ask(ctx, path, nil)
+		if err != nil {
+			return err
+		}
+		answers = []nodeAnswer{{Body: a.Body}}
+	}
+	var all []told[T]
+	for i := range answers {
+		a := &answers[i]
+		if a.err != nil {
+			continue
+		}
+		var list []T
+		err := json.Unmarshal(a.Body, &list)
+		if err == nil && keep != nil {
+			list = slices.DeleteFunc(list, func(v T) bool { return !keep(&v) })
+			a.Body, err = json.Marshal(list)
+		}
+		if err != nil {
+			return err
+		}
+		for _, v := range list {
+			all = append(all, told[T]{v, a.Node})
+		}
+	}
+	var err error
+	switch {
+	case w.json && t.All:
+		err = w.line(answers)
+	case w.json:
+		err = w.line(answers[0].Body)
+	default:
+		err = output(all)
+	}
+	if err != nil {
+		return err
+	}
+	return failedNodes(answers)
+}
+
 // failedNodes says which nodes answered with an error, and with which.
 func failedNodes(list []nodeAnswer) error {
 	var failed []string

@@ -137,6 +137,9 @@ func (f *fanOut) run(w *world, clients []*client.Client) (time.Duration, error) 
 		if err := watch.Ready(ctx); err != nil {
 			return 0, err
 		}
+		if !watch.Events() {
+			return 0, usage(printable(f.address)+" is a state topic: the events would overwrite its content", "Name an event topic, or none.")
+		}
 		wg.Go(func() {
 			if err := f.watch(watch, &f.seen[i]); err != nil && ctx.Err() == nil {
 				failed <- err

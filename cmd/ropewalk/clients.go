@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -24,63 +23,23 @@ func (*clientsCmd) Help() string {
   ropewalk clients --all`
 }
 
-// clientAt is a client and the name of its node.
-type clientAt struct {
-	exchange.ClientInfo
-	node string
-}
-
 // Run lists.
 func (c *clientsCmd) Run(ctx context.Context, w *world) error {
-	if !c.All {
-		return show(ctx, w, &c.nodeTarget, "/clients", nil, func(list []exchange.ClientInfo) error {
-			return printClients(w, clientsAt("", list), time.Now())
-		})
-	}
-	answers, err := c.askAll(ctx, "/clients", nil)
-	if err != nil {
-		return err
-	}
-	if w.json {
-		if err := w.line(answers); err != nil {
-			return err
-		}
-		return failedNodes(answers)
-	}
-	var all []clientAt
-	for _, a := range answers {
-		if a.err != nil {
-			continue
-		}
-		var list []exchange.ClientInfo
-		if err := json.Unmarshal(a.Body, &list); err != nil {
-			return err
-		}
-		all = append(all, clientsAt(a.Node, list)...)
-	}
-	if err := printClients(w, all, time.Now()); err != nil {
-		return err
-	}
-	return failedNodes(answers)
-}
-
-func clientsAt(node string, list []exchange.ClientInfo) []clientAt {
-	out := make([]clientAt, len(list))
-	for i, c := range list {
-		out[i] = clientAt{c, node}
-	}
-	return out
+	return lists(ctx, w, &c.nodesTarget, "/clients", nil, func(list []told[exchange.ClientInfo]) error {
+		return printClients(w, list, time.Now())
+	})
 }
 
 // printClients prints a table, with the nodes if these are known.
-func printClients(w *world, list []clientAt, now time.Time) error {
+func printClients(w *world, list []told[exchange.ClientInfo], now time.Time) error {
 	heads := []string{"CLIENT", "LISTENER", "TRANSPORT", "ADDRESS", "SINCE", "CALLING", "ANSWERING", "SERVES", "STATE"}
-	nodes := slices.ContainsFunc(list, func(c clientAt) bool { return c.node != "" })
+	nodes := slices.ContainsFunc(list, func(c told[exchange.ClientInfo]) bool { return c.node != "" })
 	if nodes {
 		heads = slices.Insert(heads, 1, "NODE")
 	}
 	t := newTable(heads...)
-	for _, c := range list {
+	for _, one := range list {
+		c := &one.of
 		state := "open"
 		if c.Draining {
 			state = "draining"
@@ -90,7 +49,7 @@ func printClients(w *world, list []clientAt, now time.Time) error {
 			strconv.Itoa(c.Calling), strconv.Itoa(c.Answering), strconv.Itoa(c.Serves), state,
 		}
 		if nodes {
-			cells = slices.Insert(cells, 1, c.node)
+			cells = slices.Insert(cells, 1, one.node)
 		}
 		t.add(cells...)
 	}

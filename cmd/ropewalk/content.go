@@ -200,6 +200,14 @@ type contentLogCmd struct {
 	Workspace string `short:"w" placeholder:"NAME" help:"Begin with the drafts of this workspace."`
 }
 
+// Help is printed below the flags.
+func (*contentLogCmd) Help() string {
+	return `Examples:
+
+  ropewalk content log
+  ropewalk content log shop/prices.json -n 5`
+}
+
 // Run lists.
 func (c *contentLogCmd) Run(ctx context.Context, w *world) error {
 	in := gitInput{Limit: c.Limit, Skip: c.Skip, Revision: c.Revision, Workspace: c.Workspace}
@@ -227,6 +235,17 @@ type contentDiffCmd struct {
 	From      string `placeholder:"HASH" help:"The older commit. Default: the one before --to."`
 	To        string `placeholder:"HASH" help:"The newer commit. Default: the newest."`
 	Workspace string `short:"w" placeholder:"NAME" help:"Compare the drafts of this workspace with the content."`
+}
+
+// Help is printed below the flags.
+func (*contentDiffCmd) Help() string {
+	return `Without flags it is what the newest commit has changed.
+
+Examples:
+
+  ropewalk content diff
+  ropewalk content diff shop --from 3f2a91c
+  ropewalk content diff --workspace drafts`
 }
 
 // Run compares.
@@ -281,6 +300,16 @@ type contentRestoreCmd struct {
 	Revision  string `arg:"" help:"To what it was after this commit."`
 	Message   string `short:"m" placeholder:"TEXT" help:"What the commit says."`
 	Workspace string `short:"w" placeholder:"NAME" help:"Only as a draft in this workspace."`
+}
+
+// Help is printed below the flags.
+func (*contentRestoreCmd) Help() string {
+	return `A commit is made that has the old contents; nothing is lost. "ropewalk content log" shows the revisions.
+
+Examples:
+
+  ropewalk content restore shop/prices.json 3f2a91c
+  ropewalk content restore / 3f2a91c -m "As it was on Monday"`
 }
 
 // Run restores.

@@ -124,6 +124,9 @@ func TestContentUsage(t *testing.T) {
 	o := ask(t, url, "", "content", "log")
 	wantCode(t, o, exitFailed)
 	wantText(t, o.err, "no contents in a Git repository", "repository")
+	o = ask(t, url, "", "content", "publish", "file:/shop/", filepath.Join(dir, "shop"))
+	wantCode(t, o, exitFailed)
+	wantText(t, o.err, "Only contents in Git take several files at once")
 	for _, args := range [][]string{
 		{"content"}, {"content", "show"}, {"content", "publish", "file:/x"}, {"content", "publish", "x", "y"},
 		{"content", "publish", "file:/x", filepath.Join(dir, "nothing")}, {"content", "merge", "w", "--prefer", "mine"},

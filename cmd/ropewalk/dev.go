@@ -163,7 +163,10 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *s
 		{"Call:", self() + " call" + flag + ` math:/decimal/mul '{"a":2,"b":5}'`},
 		{"Serve the same again:", another() + " --url " + ws},
 		{"Then ask all servers:", self() + " gather" + flag + ` 'math:/decimal/*' '{"a":8,"b":2}'`},
-		{"Watch:", self() + " tap" + flag},
+		{"See messages pass:", self() + " tap" + flag},
+	}
+	if slices.ContainsFunc(list, func(s route.ServiceInfo) bool { return s.Name == "json" }) {
+		tries = append(tries, [2]string{"List what is live:", self() + " ls" + flag + " json:/ --depth 0"})
 	}
 	if at := clusterAddress(n); at != "" {
 		tries = append(tries, [2]string{"Other nodes:", self() + " serve --join " + at})

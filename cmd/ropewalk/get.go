@@ -19,7 +19,7 @@ type getCmd struct {
 // Help is printed below the flags.
 func (*getCmd) Help() string {
 	return `Prints the content as it is: JSON with a line break after it, anything else byte by byte. With --json it is a line of JSON that
-says more:
+says more, epoch and offset if somebody watches the topic:
 
   {"type":"content","contentType":…,"body":…,"address":…,"epoch":…,"offset":…}
 

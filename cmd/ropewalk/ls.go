@@ -44,6 +44,9 @@ func (c *lsCmd) Run(ctx context.Context, w *world) error {
 	if c.Depth < 0 {
 		return usage("--depth is negative", "Write 0 for all levels.")
 	}
+	if err := checkAddress(c.Address); err != nil {
+		return err
+	}
 	address := c.Address
 	if path, query, ok := strings.Cut(address, "?"); !strings.HasSuffix(path, "/") {
 		if address = path + "/"; ok {

@@ -55,9 +55,9 @@ func TestListsGolden(t *testing.T) {
 	}
 	section("services", func() error { return printServices(w, services, "", now) })
 	section("clients", func() error {
-		return printClients(w, clientsAt("", clients), now)
+		return printClients(w, toldBy("", clients), now)
 	})
-	section("clients --all", func() error { return printClients(w, clientsAt("shop-1", clients), now) })
+	section("clients --all", func() error { return printClients(w, toldBy("shop-1", clients), now) })
 	section("nodes", func() error { return printNodes(w, nodes, now) })
 	section("versions", func() error {
 		return printVersions(w, nodeapi.Versions{"math": {"^1": 95, "^2.0.0-0": 5}, "text": {"*": 1}})
@@ -157,4 +157,12 @@ func TestHistogram(t *testing.T) {
 			t.Errorf("%d is in bucket %d, which begins with %d", v, b, floor(b))
 		}
 	}
+}
+
+func toldBy[T any](node string, list []T) []told[T] {
+	out := make([]told[T], len(list))
+	for i, v := range list {
+		out[i] = told[T]{v, node}
+	}
+	return out
 }

@@ -67,7 +67,10 @@ func (c *publishCmd) content(w *world) (any, error) {
 		return c.read(w)
 	}
 	b, err := os.ReadFile(name)
-	if err != nil || len(b) == 0 || message.ValidJSON(b) {
+	switch {
+	case err == nil && len(b) == 0:
+		return nil, usage(name+" is empty, and an empty content cannot be published", "To have no content any more write --delete.")
+	case err != nil || message.ValidJSON(b):
 		return c.read(w) // which says what is wrong
 	}
 	return b, nil

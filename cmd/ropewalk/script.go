@@ -48,6 +48,8 @@ func (c *scriptRunCmd) Run(ctx context.Context, w *world) error {
 	switch {
 	case err != nil:
 		return err
+	case c.Body != "" && c.Export != "call" && c.Export != "publish":
+		return usage("--body is for --export call and publish", "The export default is given params: -p item=rope.")
 	case params != nil && c.Body != "":
 		return usage("--body and --param are given both", "The export default has params, call and publish have a body.")
 	case c.Body != "" && !message.ValidJSON([]byte(c.Body)):
@@ -63,7 +65,7 @@ func (c *scriptRunCmd) Run(ctx context.Context, w *world) error {
 	set.Limits.CPU, set.Limits.Wall = duration.Duration(c.CPU), duration.Duration(c.Wall)
 	ran, err := script.RunOnce(ctx, set, script.Host{}, filepath.Base(c.File), once, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return err
+		return aloneHint(err)
 	}
 	if w.json {
 		return unwritable(w.line(struct {
@@ -73,6 +75,16 @@ func (c *scriptRunCmd) Run(ctx context.Context, w *world) error {
 		}{ran.Result, ran.Took.Seconds(), ran.Files}))
 	}
 	return unwritable(w.printf("%s\n", ran.Result))
+}
+
+// aloneHint says what a script has not without a node.
+func aloneHint(err error) error {
+	if message.CodeOf(err) != message.CodeScriptFailed {
+		return err
+	}
+	e := *message.AsError(err)
+	e.Hint = `Correct the script; if it needs db, call, publish, content or fetch, try it at a node with "ropewalk get script:/…".`
+	return &e
 }
 
 // scriptTypesCmd prints declarations.

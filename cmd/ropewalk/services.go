@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,25 +32,20 @@ Examples:
 
 // Run lists.
 func (s *servicesCmd) Run(ctx context.Context, w *world) error {
-	a, err := s.ask(ctx, "/services", nil)
-	if err != nil {
-		return err
+	var keep func(*route.ServiceInfo) bool
+	if s.Filter != "" {
+		keep = func(i *route.ServiceInfo) bool { return strings.HasPrefix(i.Name+":"+i.Path, s.Filter) }
 	}
-	if w.json && s.Filter == "" {
-		return w.line(json.RawMessage(a.Body))
-	}
-	var list []route.ServiceInfo
-	if err := a.Decode(&list); err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(i route.ServiceInfo) bool { return !strings.HasPrefix(i.Name+":"+i.Path, s.Filter) })
-	if w.json {
-		return w.line(list)
-	}
-	if !strings.HasPrefix(s.Filter, nodeapi.Name+":") {
-		hideOtherNodes(list)
-	}
-	return printServices(w, list, s.Filter, time.Now())
+	return lists(ctx, w, &nodesTarget{nodeTarget: s.nodeTarget}, "/services", keep, func(told []told[route.ServiceInfo]) error {
+		list := make([]route.ServiceInfo, len(told))
+		for i, one := range told {
+			list[i] = one.of
+		}
+		if !strings.HasPrefix(s.Filter, nodeapi.Name+":") {
+			hideOtherNodes(list)
+		}
+		return printServices(w, list, s.Filter, time.Now())
+	})
 }
 
 // hideOtherNodes takes out that each node answers for itself.

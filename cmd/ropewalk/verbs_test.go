@@ -337,6 +337,18 @@ func TestDevDirectories(t *testing.T) {
 	}
 }
 
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{}, {"help"}, {"--help"}, {"help", "content", "log"}, {"bench", "topic", "--help"}} {
+		o := try(t, nil, "", args...)
+		wantCode(t, o, exitOK)
+		wantText(t, o.out, "Usage: ropewalk ")
+	}
+	wantText(t, try(t, nil, "", "help", "watch").out, "Usage: ropewalk watch <address>")
+	o := try(t, nil, "", "help", "nothing")
+	wantCode(t, o, exitUsage)
+}
+
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	wantText(t, try(t, nil, "", "version").out, "ropewalk ", ", go1.")

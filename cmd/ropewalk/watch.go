@@ -177,12 +177,15 @@ type watched struct {
 
 	Address   string          `json:"address"`
 	Epoch     string          `json:"epoch,omitempty"`
-	Offset    uint64          `json:"offset"`
+	Offset    *uint64         `json:"offset,omitempty"` // with the epoch
 	Publisher json.RawMessage `json:"publisher,omitempty"`
 }
 
 func newWatched(kind string, u *call.Update) watched {
-	o := watched{item: newItem(kind, u.Body, u.ContentType), Address: u.Address, Epoch: u.Epoch, Offset: u.Offset}
+	o := watched{item: newItem(kind, u.Body, u.ContentType), Address: u.Address}
+	if u.Epoch != "" {
+		o.Epoch, o.Offset = u.Epoch, &u.Offset
+	}
 	if message.ValidJSON(u.Publisher) {
 		o.Publisher = u.Publisher
 	}

@@ -95,6 +95,14 @@ func TestGetPublishLs(t *testing.T) {
 	o = ask(t, url, "", "get", "json:/shop/prices.json", "--json")
 	wantCode(t, o, exitOK)
 	wantText(t, o.out, `{"type":"content","body":{"rope":`, `"address":"json:/shop/prices.json"`)
+	if strings.Contains(o.out, "offset") {
+		t.Errorf("nobody watches, and there is an offset: %s", o.out)
+	}
+	empty := filepath.Join(t.TempDir(), "empty.txt")
+	put(t, filepath.Dir(empty), "empty.txt", "")
+	o = ask(t, url, "", "publish", "file:/shop/empty.txt", "@"+empty)
+	wantCode(t, o, exitUsage)
+	wantText(t, o.err, "an empty content cannot be published", "--delete")
 
 	o = ask(t, url, "", "publish", "json:/shop/prices.json", `{"rope":4}`)
 	wantCode(t, o, exitOK)
@@ -148,6 +156,7 @@ func TestGetPublishLs(t *testing.T) {
 		{[]string{"publish", "json:/x", "1", "--delete"}, exitUsage, "there is a body, and --delete"},
 		{[]string{"publish", "json:/x", "nonsense"}, exitUsage, "the body is not JSON"},
 		{[]string{"publish", "json:/../x", "1"}, exitFailed, "(bad_address)"},
+		{[]string{"ls", "shop"}, exitUsage, `"shop" is not an address`},
 		{[]string{"ls", "json:/nowhere"}, exitFailed, "(not_found)"},
 		{[]string{"ls", "json:/", "--depth", "-1"}, exitUsage, "--depth"},
 		{[]string{"watch", "json:/x", "--since", "5"}, exitUsage, "--since is not EPOCH:OFFSET"},
@@ -245,6 +254,10 @@ func TestBenchTopic(t *testing.T) {
 	wantCode(t, o, exitFailed)
 	wantText(t, o.err, "(no_service)")
 	wantCode(t, ask(t, url, "", "bench", "topic", "-c", "0"), exitUsage)
+	o = ask(t, url, "", "bench", "topic", "json:/shop/prices.json", "-c", "2", "--for", "100ms")
+	wantCode(t, o, exitUsage)
+	wantText(t, o.err, "is a state topic")
+	wantText(t, ask(t, url, "", "get", "json:/shop/prices.json").out, "rope")
 }
 
 func TestBenchEvent(t *testing.T) {

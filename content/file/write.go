@@ -123,7 +123,7 @@ func dirChange(address string, in content.Content) error {
 		return nil
 	}
 	return invalid(address, "body", "only an empty object can be published to a directory",
-		"Publish {} to make it, nothing to delete it, or leave out the slash at the end of the address.")
+		"Publish {} to make it, nothing to delete it, or leave out the slash at the end of the address. Only contents in Git take several files at once.")
 }
 
 // lockKey is the same for all paths that may be one file.

@@ -48,7 +48,7 @@ func (j *publication) batch(w *work, c content.Content) error {
 		in.Message = j.Message
 	}
 	var err error
-	if w.text, err = commitText(in.Message, fmt.Sprintf("Update %d files", len(in.Files))); err != nil {
+	if w.text, err = commitText(in.Message, updateText(len(in.Files))); err != nil {
 		return err
 	}
 	files := map[string][]byte{} // nil: deleted
@@ -185,4 +185,12 @@ func (s *Store) ask(who *session.Session, scheme, at string) error {
 		}
 	}
 	return s.opt.Allow(who, scheme+"/"+at, isCode(at))
+}
+
+// updateText is what a commit says for which nobody said anything.
+func updateText(files int) string {
+	if files == 1 {
+		return "Update 1 file"
+	}
+	return fmt.Sprintf("Update %d files", files)
 }

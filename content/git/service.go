@@ -161,7 +161,7 @@ func (h *history) do(ctx context.Context, verb string, q *query) (*Result, error
 func (s *Store) sync(ctx context.Context, verb string, q *query) (*Result, error) {
 	switch {
 	case s.remote == nil:
-		return nil, message.NewError(message.CodeNotFound, "there is no remote", "Set remote.url in the settings of the server.")
+		return nil, message.NewError(message.CodeNotFound, "there is no remote", "Set content.git.remote.url in the configuration of the node.")
 	case q.Prefer != "" && q.Prefer != preferOurs && q.Prefer != preferTheirs:
 		return nil, invalid("prefer", "prefer is neither ours nor theirs", "ours is the branch here, theirs the remote.")
 	case verb == "pull":

@@ -291,7 +291,7 @@ func (s *Store) workspace(who *session.Session, name string) (string, error) {
 	case name == "":
 		return "", nil
 	case !s.set.Workspaces.Enabled:
-		return "", invalid(field, "there are no workspaces here", "Leave it out, or set workspaces.enabled in the settings of the server.")
+		return "", invalid(field, "there are no workspaces here", "Leave it out, or set content.git.workspaces.enabled in the configuration of the node.")
 	case !who.Authenticated():
 		return "", message.NewError(message.CodeUnauthenticated, "a workspace belongs to somebody", "Log in, and try again.")
 	case !isWorkspaceName(name):

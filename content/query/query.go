@@ -112,7 +112,8 @@ func (p *Provider) dialect(name string) (*sqlfile.Dialect, error) {
 // Open implements content.Provider.
 func (p *Provider) Open(_ context.Context, r *content.Request) (content.Resource, error) {
 	if r.Dir {
-		return nil, content.NotFound("query:"+r.Path+"/", "Directories are listed by file:"+r.Path+"/.")
+		dir := strings.TrimSuffix(r.Path, "/") + "/"
+		return nil, content.NotFound("query:"+dir, "Directories are listed by file:"+dir+".")
 	}
 	if _, _, err := p.files.place(r.Path); err != nil {
 		return nil, err
