@@ -48,6 +48,7 @@ type answer struct {
 	patch       []byte         // of the caller's session, to another node
 	stamp       *route.Stamp   // of a content or event
 	fault       bool           // body is that of an error, in place of a content
+	stable      bool           // body and stamp are never written to again
 	patient     bool           // whoever gives this part can wait
 }
 
@@ -218,9 +219,15 @@ func (c *Call) Expire() {
 	})
 }
 
+func partOf(b *route.Body) answer {
+	return answer{
+		verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault, stable: b.Stable,
+	}
+}
+
 // Part implements route.Responder.
 func (c *Call) Part(b route.Body) error {
-	a := answer{verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault}
+	a := partOf(&b)
 	crowded, err := c.tryPart(a)
 	if crowded && !c.stash(a, b.Window) {
 		err = errSlowCaller
@@ -234,9 +241,8 @@ var errSlowCaller = message.NewError(message.CodeSlowConsumer, "the parts came f
 
 // PartWhenRoom implements route.Patient.
 func (c *Call) PartWhenRoom(ctx context.Context, b route.Body) error {
-	a := answer{
-		verb: message.VerbPart, body: b.Bytes, contentType: b.ContentType, stamp: b.Stamp, fault: b.Fault, patient: true,
-	}
+	a := partOf(&b)
+	a.patient = true
 	for {
 		crowded, err := c.tryPart(a)
 		if !crowded {

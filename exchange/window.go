@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -75,10 +76,16 @@ func (c *Call) stash(a answer, w route.Window) bool {
 	return true
 }
 
-// own returns a with a body of its own.
+// own returns a with a body and stamp of its own.
 func (a answer) own() answer {
-	if a.body != nil {
-		a.body = append(make([]byte, 0, len(a.body)), a.body...)
+	if a.stable {
+		return a
+	}
+	a.body, a.stable = bytes.Clone(a.body), true
+	if a.stamp != nil {
+		s := *a.stamp
+		s.Publisher = bytes.Clone(s.Publisher)
+		a.stamp = &s
 	}
 	return a
 }

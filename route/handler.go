@@ -32,8 +32,8 @@ type Middleware func(next Handler) Handler
 
 // Body is what is sent as the body of a part or reply.
 type Body struct {
-	// Bytes is the encoded body; nil is "no body". The Responder does not keep
-	// it after Part or Reply returned.
+	// Bytes is the encoded body; nil is "no body". Unless the body is Stable the
+	// Responder does not keep it after Part or Reply returned.
 	Bytes []byte
 	// ContentType is empty for JSON.
 	ContentType string
@@ -43,6 +43,10 @@ type Body struct {
 	// Fault says, in a part for a watcher, that there is no content now, and that
 	// Bytes is the body of an error.
 	Fault bool
+	// Stable tells that Bytes and Stamp are never written to again, so that
+	// whoever gets a part may keep them rather than copy them. Middleware that
+	// changes Bytes clears it unless that holds for its own.
+	Stable bool
 	// Session is what is to become of the caller's session, in a reply; nil
 	// leaves it as it is. The reply is given when that is done.
 	Session *session.Patch

@@ -16,8 +16,10 @@ func (t *topic) admitToContent(e *entrant, w *watch) {
 	}
 	w.seen = f.event
 	b := f.part()
-	b.Stamp.Topic = string(t.id)
-	if r := e.opts.Recover; r != nil && r.Epoch == f.epoch && r.Offset == f.offset && !f.fault {
+	s := *b.Stamp
+	s.Topic = string(t.id)
+	b.Stamp = &s
+	if r := e.opts.Recover; r != nil && r.Epoch == s.Epoch && r.Offset == s.Offset && !f.fault {
 		b.Bytes, b.ContentType = nil, ""
 	}
 	t.answer(e, w, b)
@@ -26,9 +28,9 @@ func (t *topic) admitToContent(e *entrant, w *watch) {
 // changed takes what the owner of a state topic tells. t.mu is held.
 func (t *topic) changed(e *event) {
 	told := t.told
-	t.told = e.epoch
-	if e.empty && t.content != nil && e.epoch != told { // a new owner, to which nothing was published
-		t.seed(e.epoch)
+	t.told = e.stamp.Epoch
+	if e.empty() && t.content != nil && e.stamp.Epoch != told { // a new owner, to which nothing was published
+		t.seed(e.stamp.Epoch)
 		if t.newest.fault { // that it was lost
 			t.show(t.content)
 		}
@@ -36,7 +38,7 @@ func (t *topic) changed(e *event) {
 		return
 	}
 	if old := t.newest; old == nil || !old.same(e) { // a new owner begins with what there is
-		t.epoch = e.epoch
+		t.epoch = e.stamp.Epoch
 		t.updates++
 		t.show(e)
 	}

@@ -13,11 +13,11 @@ import (
 func states() *Log { return NewLog("s", route.Pattern{}, route.Topic{}, nil) }
 
 func put(l *Log, to, body, epoch string) bool {
-	e := &event{to: to, epoch: l.epoch}
+	e := &event{stamp: &route.Stamp{Epoch: l.epoch}}
 	if body != "" {
 		e.body = []byte(body)
 	}
-	return l.append(e, epoch)
+	return l.append(to, e, epoch)
 }
 
 // heard are the parts that somebody who comes to a log gets.
@@ -201,11 +201,11 @@ func TestVisitAfterServerHasEnded(t *testing.T) {
 	t.Parallel()
 	h := quietHub(t)
 	key := sourceKey{what: "s:/x"}
-	old, _ := h.source(key, &route.Topic{}, "s:/x", nil)
+	old, _ := h.source(key, &view{info: &route.Topic{}, to: "s:/x"})
 	old.mu.Lock()
 	old.over = true // as Done does, before it is forgotten
 	old.mu.Unlock()
-	s, made := h.source(key, &route.Topic{}, "s:/x", nil)
+	s, made := h.source(key, &view{info: &route.Topic{}, to: "s:/x"})
 	if s == old || !made {
 		t.Fatal("it is the one that is over")
 	}

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -19,46 +20,50 @@ const (
 	markEmpty = "empty"
 )
 
-// event is a content or event of a topic. It is shared and never changed.
+// event is a content or event of a topic. It is shared, by all who have it on this
+// node, and never changed.
 type event struct {
-	epoch       string
-	offset      uint64
-	to          string // its address, if a pattern is watched
 	body        []byte
 	contentType string
-	publisher   []byte
 	fault       bool
-	empty       bool // see markEmpty
-	at          time.Time
+	stamp       *route.Stamp
+	at          time.Time // zero where nobody asks for its age
 }
 
-// eventOf makes an event of a part, with bytes of its own.
+// eventOf makes an event of a part, with bytes of its own unless those of the part
+// stay as they are.
 func eventOf(b *route.Body) *event {
-	e := &event{contentType: b.ContentType, fault: b.Fault, at: time.Now()}
-	if b.Bytes != nil {
-		e.body = append(make([]byte, 0, len(b.Bytes)), b.Bytes...)
+	e := &event{body: b.Bytes, contentType: b.ContentType, fault: b.Fault, stamp: b.Stamp}
+	if b.Stable && b.Stamp != nil {
+		return e
 	}
-	if s := b.Stamp; s != nil {
-		e.epoch, e.offset, e.to, e.empty = s.Epoch, s.Offset, s.To, s.Topic == markEmpty
-		if len(s.Publisher) > 0 {
-			e.publisher = append([]byte(nil), s.Publisher...)
-		}
+	if !b.Stable {
+		e.body = bytes.Clone(b.Bytes)
 	}
+	var own route.Stamp
+	if b.Stamp != nil {
+		own = *b.Stamp
+		own.Publisher = bytes.Clone(own.Publisher)
+	}
+	e.stamp = &own
 	return e
 }
 
-func (e *event) stamp() *route.Stamp {
-	s := &route.Stamp{Epoch: e.epoch, Offset: e.offset, To: e.to, Publisher: e.publisher}
-	if e.empty {
-		s.Topic = markEmpty
-	}
-	return s
+// part is the event as those get it who want it.
+func (e *event) part() route.Body {
+	return route.Body{Bytes: e.body, ContentType: e.contentType, Fault: e.fault, Stamp: e.stamp, Stable: true}
 }
 
-// part is the event on its way to another node.
-func (e *event) part() route.Body {
-	return route.Body{Bytes: e.body, ContentType: e.contentType, Fault: e.fault, Stamp: e.stamp()}
+// partAt is part for those who watch many addresses.
+func (e *event) partAt(to string) route.Body {
+	b, s := e.part(), *e.stamp
+	s.To = to
+	b.Stamp = &s
+	return b
 }
+
+// empty is about markEmpty.
+func (e *event) empty() bool { return e.stamp.Topic == markEmpty }
 
 // same tells whether two contents are the same.
 func (e *event) same(o *event) bool {
@@ -66,7 +71,7 @@ func (e *event) same(o *event) bool {
 }
 
 // size is what the event counts in a history, in bytes.
-func (e *event) size() int { return len(e.body) + len(e.publisher) + len(e.to) + eventRoom }
+func (e *event) size() int { return len(e.body) + len(e.stamp.Publisher) + len(e.stamp.To) + eventRoom }
 
 // eventRoom is what an event takes besides its bytes.
 const eventRoom = 160
@@ -92,10 +97,11 @@ func (f *frame) message() *message.Message {
 		return f.m
 	}
 	m := messages.Get().(*message.Message) //nolint:forcetypeassert // nothing else is put
-	m.Verb, m.Topic, m.Epoch, m.Offset, m.Fault = message.VerbUpdate, f.topic, []byte(f.epoch), f.offset, f.fault
-	m.Publisher, m.Body = f.publisher, f.body
-	if f.to != "" {
-		m.To = []byte(f.to)
+	s := f.stamp
+	m.Verb, m.Topic, m.Epoch, m.Offset, m.Fault = message.VerbUpdate, f.topic, []byte(s.Epoch), s.Offset, f.fault
+	m.Publisher, m.Body = s.Publisher, f.body
+	if s.To != "" {
+		m.To = []byte(s.To)
 	}
 	if f.contentType != "" {
 		m.ContentType = []byte(f.contentType)

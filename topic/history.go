@@ -32,61 +32,101 @@ type aged interface {
 
 	size() int
 	number() uint64
+	arrived(now time.Time)
 	when() time.Time
 }
 
-func (e *event) number() uint64  { return e.offset }
+func (e *event) number() uint64  { return e.stamp.Offset }
 func (e *event) when() time.Time { return e.at }
 
-// history keeps the newest events of a topic, oldest first.
+// arrived notes when it came. Nobody else has it yet.
+func (e *event) arrived(now time.Time) { e.at = now }
+
+// history keeps the newest events of a topic, oldest first, in a ring that grows
+// up to what its bound allows.
 type history[E aged] struct {
 	bound route.History
-	list  []E
-	head  int
+	ring  []kept[E]
+	head  int // where the oldest is
+	count int
 	bytes int
 	floor uint64 // all events after this offset are there
 	last  uint64 // offset of the newest that there ever was
 	drop  func(E)
 }
 
+// kept is an event with what is asked of it when it goes: by then it would have to
+// be fetched from memory for that.
+type kept[E aged] struct {
+	e    E
+	at   uint64
+	size int
+}
+
+// firstRing is how many events there is room for at first.
+const firstRing = 4
+
 // begin forgets everything: the events after an offset follow.
 func (h *history[E]) begin(floor uint64) {
-	for range h.len() {
+	for h.count > 0 {
 		h.pop()
 	}
 	h.floor, h.last = floor, floor
 }
 
-// rebound gives it other bounds, and drops what is too much.
-func (h *history[E]) rebound(bound route.History) {
-	h.bound = bound
-	h.trim()
+// len is how many events there are.
+func (h *history[E]) len() int { return h.count }
+
+// get returns one of them; the oldest is number 0.
+func (h *history[E]) get(i int) E { return h.ring[h.place(i)].e }
+
+func (h *history[E]) place(i int) int {
+	if i += h.head; i >= len(h.ring) {
+		i -= len(h.ring)
+	}
+	return i
 }
 
-func (h *history[E]) len() int { return len(h.list) - h.head }
-
-// all are the events that are kept. It must not be changed, nor kept.
-func (h *history[E]) all() []E { return h.list[h.head:] }
+// rebound gives it other bounds, and drops what is too much. What has no age yet
+// comes of age from now on.
+func (h *history[E]) rebound(bound route.History) {
+	if h.bound.Age <= 0 && bound.Age > 0 {
+		now := time.Now()
+		for i := range h.count {
+			h.get(i).arrived(now)
+		}
+	}
+	h.bound = bound
+	for h.count > 1 && (h.count > bound.Count || h.bytes > bound.Bytes) { // the newest stays
+		h.pop()
+	}
+}
 
 // push adds the newest event, and drops what is too much.
 func (h *history[E]) push(e E) {
-	if h.head > 0 && len(h.list) == cap(h.list) {
-		n := copy(h.list, h.list[h.head:])
-		clear(h.list[n:])
-		h.list, h.head = h.list[:n], 0
+	if h.bound.Age > 0 {
+		now := time.Now()
+		e.arrived(now)
+		h.expire(now)
 	}
-	h.list = append(h.list, e)
-	h.bytes += e.size()
-	h.last = e.number()
-	h.trim()
-	h.expire(e.when())
-}
-
-// trim drops what is too much, but the newest.
-func (h *history[E]) trim() {
-	for h.len() > 1 && (h.len() > h.bound.Count || h.bytes > h.bound.Bytes) {
+	k := kept[E]{e, e.number(), e.size()}
+	for h.count > 0 && (h.count >= h.bound.Count || h.bytes+k.size > h.bound.Bytes) {
 		h.pop()
 	}
+	if h.count == len(h.ring) {
+		h.grow()
+	}
+	h.ring[h.place(h.count)] = k
+	h.count++
+	h.bytes += k.size
+	h.last = k.at
+}
+
+func (h *history[E]) grow() {
+	ring := make([]kept[E], min(max(2*len(h.ring), firstRing), max(h.bound.Count, 1)))
+	n := copy(ring, h.ring[h.head:])
+	copy(ring[n:], h.ring[:h.head])
+	h.ring, h.head = ring, 0
 }
 
 // expire drops what is too old.
@@ -94,33 +134,29 @@ func (h *history[E]) expire(now time.Time) {
 	if h.bound.Age <= 0 {
 		return
 	}
-	for h.len() > 0 && now.Sub(h.list[h.head].when()) > time.Duration(h.bound.Age) {
+	for h.count > 0 && now.Sub(h.get(0).when()) > time.Duration(h.bound.Age) {
 		h.pop()
 	}
 }
 
 func (h *history[E]) pop() {
-	var none E
-	e := h.list[h.head]
-	h.list[h.head] = none
-	h.head++
-	h.bytes -= e.size()
-	h.floor = e.number()
-	if h.head == len(h.list) {
-		h.list, h.head = h.list[:0], 0
-	}
+	k := h.ring[h.head]
+	h.ring[h.head] = kept[E]{}
+	h.head = h.place(1)
+	h.count--
+	h.bytes -= k.size
+	h.floor = k.at
 	if h.drop != nil {
-		h.drop(e)
+		h.drop(k.e)
 	}
 }
 
-// after returns the events after an offset, and whether they are all that there
-// were.
-func (h *history[E]) after(offset uint64) (list []E, whole bool) {
-	all := h.all()
-	at := len(all)
-	for at > 0 && all[at-1].number() > offset {
-		at--
+// after returns which is the first event after an offset, and whether from there on
+// they are all that there were.
+func (h *history[E]) after(offset uint64) (first int, whole bool) {
+	first = h.count
+	for first > 0 && h.ring[h.place(first-1)].at > offset {
+		first--
 	}
-	return all[at:], offset >= h.floor && offset <= h.last
+	return first, offset >= h.floor && offset <= h.last
 }

@@ -94,7 +94,7 @@ func (t *topic) about(id, name string) (Info, bool) {
 		Epoch: t.epoch, Offset: t.past.last, Updates: t.updates, Personal: t.who != nil, Lost: t.state == broken,
 	}
 	if !t.info.Events && t.newest != nil {
-		i.Offset = t.newest.offset
+		i.Offset = t.newest.stamp.Offset
 	}
 	if t.open && t.owner != nil {
 		i.Owner, i.OwnerName = id, name

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"bytes"
 	"cmp"
 	"container/list"
 	"context"
@@ -34,7 +35,7 @@ type Log struct {
 	offset uint64
 	forgot uint64 // offset of the newest event of an address that is not remembered any more
 	rings  map[string]*ring
-	recent *list.List           // of *ring that have or had events, those that were published to last in front
+	recent *list.List           // of *ring that have or had events
 	graves *list.List           // of *ring whose content was deleted, the last ones in front
 	wild   map[*reader]struct{} // of patterns
 }
@@ -44,6 +45,7 @@ type ring struct {
 	to      string
 	past    history[*event]
 	place   *list.Element // in recent, or in graves; nil: nothing was published there
+	placed  uint64        // the newest offset when it was put there
 	deleted bool          // it is in graves
 	readers []*reader
 }
@@ -100,22 +102,20 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 	a := req.Address
 	a.Instance = ""
 	e := &event{
-		to: a.String(), contentType: string(req.Message.ContentType), publisher: l.publisher(req), at: time.Now(), epoch: l.epoch,
-	}
-	if req.Message.Body != nil {
-		e.body = append(make([]byte, 0, len(req.Message.Body)), req.Message.Body...)
+		body: bytes.Clone(req.Message.Body), contentType: string(req.Message.ContentType),
+		stamp: &route.Stamp{Epoch: l.epoch, Publisher: l.publisher(req)},
 	}
 	if e.size() > l.topic.History.Bytes {
 		_ = res.Fail(message.NewError(message.CodeTooLarge, fmt.Sprintf("the event is larger than the history of %s may be", req.Route),
 			"Raise history.bytes of the topic, or send less."))
 		return
 	}
-	if !l.append(e, string(req.Message.Epoch)) {
+	if !l.append(a.String(), e, string(req.Message.Epoch)) {
 		_ = res.Reply(route.Body{})
 		return
 	}
 	l.metrics.published.Inc()
-	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: e.epoch, Offset: e.offset}})
+	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: e.number()}})
 }
 
 // publisher says who publishes, if that is told.
@@ -126,35 +126,34 @@ func (l *Log) publisher(req *route.Request) []byte {
 	return PublisherOf(req)
 }
 
-// append gives an event its place and those who watch the event. It reports
+// append gives an event its place at an address, and those who watch the event. It reports
 // whether that was done: epoch may say that it is only if there is no content, see
 // [seed].
-func (l *Log) append(e *event, epoch string) bool {
+func (l *Log) append(to string, e *event, epoch string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if of, ok := strings.CutPrefix(epoch, seed); ok {
-		if r := l.rings[e.to]; of != l.epoch || r != nil && (r.deleted || r.past.len() > 0) {
+		if r := l.rings[to]; of != l.epoch || r != nil && (r.deleted || r.past.len() > 0) {
 			return false
 		}
 	}
-	r := l.ring(e.to)
+	r := l.ring(to)
 	l.offset++
-	e.offset = l.offset
+	e.stamp.Offset = l.offset
 	if e.body == nil { // the content of a state topic is deleted
-		l.mark(r, e)
+		l.mark(r)
 		return true
 	}
 	r.past.push(e)
 	l.touch(r)
 	b := e.part()
-	b.Stamp.To = ""
 	for _, w := range r.readers {
 		_ = w.res.Part(b)
 	}
 	if len(l.wild) == 0 {
 		return true
 	}
-	path, p := pathOf(e.to), e.part()
+	path, p := pathOf(to), e.partAt(to)
 	for w := range l.wild {
 		if w.wants(path) {
 			_ = w.res.Part(p)
@@ -165,8 +164,8 @@ func (l *Log) append(e *event, epoch string) bool {
 
 // mark tells that there is no content any more, and remembers that: a node that
 // was not told has the content still, and must not bring it back.
-func (l *Log) mark(r *ring, e *event) {
-	r.past.begin(e.offset)
+func (l *Log) mark(r *ring) {
+	r.past.begin(l.offset)
 	l.unlist(r)
 	r.deleted = true
 	r.place = l.graves.PushFront(r)
@@ -232,25 +231,40 @@ func (l *Log) touch(r *ring) {
 		l.unlist(r)
 	}
 	if r.place != nil {
-		l.recent.MoveToFront(r.place)
 		return
 	}
-	r.place = l.recent.PushFront(r)
-	for range maxForget { // what is watched is not looked at each time
-		if l.recent.Len() <= maxLogTopics {
-			return
-		}
-		at := l.recent.Back()
-		if old := at.Value.(*ring); len(old.readers) == 0 { //nolint:forcetypeassert // nothing else is put
-			l.forget(old)
-		} else {
-			l.recent.MoveToFront(at)
-		}
+	r.place, r.placed = l.recent.PushFront(r), r.past.last
+	if l.recent.Len() > maxLogTopics {
+		l.forgetOne()
 	}
 }
 
-// maxForget is how many addresses are looked at when one more is published to.
+// maxForget is how many addresses are looked at for one to forget.
 const maxForget = 16
+
+// forgetOne forgets an address to which nothing was published since it was looked
+// at last, or another one if there is none such at hand. To keep all in the order
+// in which they were published to would cost each publish more than that is worth.
+func (l *Log) forgetOne() {
+	var other *ring
+	for range maxForget {
+		at := l.recent.Back()
+		r := at.Value.(*ring) //nolint:forcetypeassert // nothing else is put
+		switch {
+		case len(r.readers) > 0:
+		case r.past.last > r.placed:
+			other = r
+		default:
+			l.forget(r)
+			return
+		}
+		r.placed = r.past.last
+		l.recent.MoveToFront(at)
+	}
+	if other != nil {
+		l.forget(other)
+	}
+}
 
 // forget drops what is known of an address.
 func (l *Log) forget(r *ring) {
@@ -268,7 +282,7 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	if r := l.rings[to]; r != nil {
 		r.past.expire(time.Now())
 		if n := r.past.len(); n > 0 {
-			_ = res.Reply(r.past.all()[n-1].part())
+			_ = res.Reply(r.past.get(n - 1).part())
 			return
 		}
 	}
@@ -307,43 +321,48 @@ func (l *Log) tellOne(w *reader, r *ring) {
 		if r.past.len() == 0 {
 			_ = w.res.Part(l.nothing(r))
 		} else {
-			_ = w.res.Part(r.past.all()[0].part())
+			_ = w.res.Part(r.past.get(0).part())
 		}
 		return
 	}
-	l.tell(w, r.past.floor, r.past.all(), false)
+	l.begin(w, r.past.floor)
+	for i := range r.past.len() {
+		_ = w.res.Part(r.past.get(i).part())
+	}
+	l.arm(w)
 }
 
 // tellMany gives a reader of a pattern what there is at all addresses.
 func (l *Log) tellMany(w *reader) {
+	type at struct {
+		to string
+		e  *event
+	}
 	floor := l.forgot
-	var all []*event
+	var all []at
 	now := time.Now()
 	for _, r := range l.rings {
 		if w.wants(pathOf(r.to)) {
 			r.past.expire(now)
 			floor = max(floor, r.past.floor)
-			all = append(all, r.past.all()...)
+			for i := range r.past.len() {
+				all = append(all, at{r.to, r.past.get(i)})
+			}
 		}
 	}
-	slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.offset, b.offset) })
-	if at, _ := slices.BinarySearchFunc(all, floor, func(e *event, f uint64) int { return cmp.Compare(e.offset, f+1) }); at > 0 {
-		all = all[at:]
+	slices.SortFunc(all, func(a, b at) int { return cmp.Compare(a.e.number(), b.e.number()) })
+	l.begin(w, floor)
+	for _, a := range all {
+		if a.e.number() > floor {
+			_ = w.res.Part(a.e.partAt(a.to))
+		}
 	}
-	l.tell(w, floor, all, true)
+	l.arm(w)
 }
 
-func (l *Log) tell(w *reader, floor uint64, list []*event, many bool) {
-	_ = w.res.Part(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: floor, Topic: markFrom}})
-	for _, e := range list {
-		b := e.part()
-		if !many {
-			b.Stamp.To = ""
-		}
-		_ = w.res.Part(b)
-	}
-	_ = w.res.Part(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: l.offset, Topic: markArmed}})
-}
+// begin tells a reader from where on it is told everything, arm that it was.
+func (l *Log) begin(w *reader, floor uint64) { _ = w.res.Part(Begin(l.epoch, floor)) }
+func (l *Log) arm(w *reader)                 { _ = w.res.Part(Armed(l.epoch, l.offset)) }
 
 // Finished implements route.Finisher.
 func (w *reader) Finished(route.Outcome) {

@@ -13,10 +13,11 @@ import (
 var errLost = message.NewError(message.CodeServiceDown, "nobody serves this topic now", "Wait: the content comes when somebody does.")
 
 func faultEvent(epoch string, err *message.Error) *event {
-	return &event{epoch: epoch, body: message.AppendError(nil, err), fault: true, at: time.Now()}
+	return &event{stamp: &route.Stamp{Epoch: epoch}, body: message.AppendError(nil, err), fault: true}
 }
 
-// tap is the Sink of one opening of a topic.
+// tap is one opening of a topic: the Sink of the request to another node, or what a
+// source of this one tells.
 type tap struct {
 	t    *topic
 	turn int
@@ -27,6 +28,47 @@ func (s tap) Part(b route.Body) { s.t.part(b, s.turn) }
 
 // Done implements exchange.Sink.
 func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
+
+// upstream is what a topic has of its owner.
+type upstream interface {
+	// Close ends it. It must not be called with a lock held.
+	Close(why *message.Error)
+}
+
+// ask asks the owner of a topic: directly if that is here, since a request costs
+// too much of the memory and time of a small topic.
+func (s tap) ask(owner route.Endpoint, o *options) upstream {
+	t := s.t
+	if owner == nil || !owner.Local() {
+		return t.hub.x.Open(t.to, o.body(), t.who, s)
+	}
+	v := &visitor{to: s, recover: o.Recover}
+	if err := s.visit(v, owner); err != nil {
+		s.Done(message.AsError(err))
+	}
+	return v
+}
+
+func (s tap) visit(v *visitor, owner route.Endpoint) error {
+	t := s.t
+	a, err := message.ParseStrict(t.to)
+	if err != nil {
+		return err
+	}
+	match, err := t.hub.x.LookupTopic(a)
+	if err != nil {
+		return err
+	}
+	info := match.Info(owner).Topic
+	if info == nil { // it has just gone
+		return errLost
+	}
+	a.Instance = ""
+	if err := t.hub.visit(v, &view{owner, info, addressOf(a, []byte(t.to)), t.params, t.who}); err != nil {
+		return err
+	}
+	return nil
+}
 
 // reopen asks the owner of the topic, whoever that is now. moving tells that the
 // one before is still there.
@@ -54,7 +96,7 @@ func (t *topic) reopen(moving bool) {
 	if had { // it has moved
 		old.Close(errUnwatched)
 	}
-	up := t.hub.x.Open(t.to, o.body(), t.who, tap{t, turn})
+	up := tap{t, turn}.ask(owner, &o)
 	t.mu.Lock()
 	stays := t.state != over && t.turn == turn
 	if stays {

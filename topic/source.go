@@ -46,13 +46,23 @@ type source struct {
 	open     bool // up is set
 }
 
-// visitor is a node where somebody watches.
+// visitor is a node where somebody watches: this one, or another.
 type visitor struct {
 	s       *source
-	res     route.Responder
+	to      exchange.Sink
 	recover *position // what it has seen, or nil
 	gone    bool      // guarded by s.mu
 }
+
+// caller is another node, as a Sink: what comes are parts of its request.
+type caller struct{ res route.Responder }
+
+// Part implements exchange.Sink. One that is too slow has its request failed, and
+// comes again.
+func (c caller) Part(b route.Body) { _ = c.res.Part(b) }
+
+// Done implements exchange.Sink.
+func (c caller) Done(err *message.Error) { _ = c.res.Fail(err) }
 
 // newEpoch names a count that begins.
 func newEpoch() string {
@@ -75,37 +85,54 @@ func (h *Hub) Visit(req *route.Request, res route.Responder) {
 		_ = res.Fail(message.NewError(message.CodeUnimplemented, req.Address.String()+" cannot be watched", ""))
 		return
 	}
-	var who *session.Session
-	if info.Personal {
-		who = req.Session()
-	}
 	a := req.Address
 	a.Instance = "" // it is the server
-	to := addressOf(a, req.Message.To)
-	key := sourceKey{req.Server, keyOf(to, o.Params, who)}
+	v := &visitor{to: caller{res}, recover: o.Recover}
+	if err := h.visit(v, &view{req.Server, info, addressOf(a, req.Message.To), o.Params, req.Session()}); err != nil {
+		_ = res.Fail(err)
+		return
+	}
+	res.OnFinish(v)
+}
+
+// view is what a visitor wants to see: what a server of this node has at an
+// address, as who it is if that matters.
+type view struct {
+	server route.Endpoint
+	info   *route.Topic
+	to     string
+	params json.RawMessage
+	who    *session.Session
+}
+
+// visit has a visitor see something.
+func (h *Hub) visit(v *visitor, w *view) *message.Error {
+	if !w.info.Personal {
+		w.who = nil
+	}
+	key := sourceKey{w.server, keyOf(w.to, w.params, w.who)}
 	for {
-		s, made := h.source(key, info, to, o.Params)
+		s, made := h.source(key, w)
 		if s == nil {
-			_ = res.Fail(errClosed)
-			return
+			return errClosed
 		}
-		v := &visitor{s: s, res: res, recover: o.Recover}
+		v.s = s
 		if !s.admit(v) {
 			continue // it has just ended
 		}
-		res.OnFinish(v)
 		if made {
-			params := options{Params: o.Params}
-			s.opened(h.x.OpenAt(req.Server, to, params.body(), who, s))
+			o := options{Params: w.params}
+			s.opened(h.x.OpenAt(w.server, w.to, o.body(), w.who, s))
 		}
-		return
+		return nil
 	}
 }
 
 var errClosed = message.NewError(message.CodeShuttingDown, "the node is stopping", "Watch at another node.")
 
 // source returns the source of a key, and whether it was made now.
-func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.RawMessage) (s *source, made bool) {
+func (h *Hub) source(key sourceKey, w *view) (s *source, made bool) {
+	info := w.info
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -123,7 +150,7 @@ func (h *Hub) source(key sourceKey, info *route.Topic, to string, params json.Ra
 		h.later(s.end)
 	}
 	s = &source{
-		hub: h, key: key, events: info.Events, counted: info.Durable, to: to, params: params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
+		hub: h, key: key, events: info.Events, counted: info.Durable, to: w.to, params: w.params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
 	}
 	if info.Events {
 		s.past.bound = bounds(info.History)
@@ -145,24 +172,24 @@ func (s *source) admit(v *visitor) bool {
 	case s.events && s.armed:
 		s.tellPast(v)
 	case s.last != nil:
-		_ = v.res.Part(s.last.part())
+		v.to.Part(s.last.part())
 	}
 	return true
 }
 
 // tellPast gives a visitor the events that it wants, and where it is then.
 func (s *source) tellPast(v *visitor) {
-	list, from := s.past.all(), s.past.floor
+	first, from := 0, s.past.floor
 	if r := v.recover; r != nil && r.Epoch == s.epoch {
 		if after, whole := s.past.after(r.Offset); whole {
-			list, from = after, r.Offset
+			first, from = after, r.Offset
 		}
 	}
-	_ = v.res.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: from, Topic: markFrom}})
-	for _, e := range list {
-		_ = v.res.Part(e.part())
+	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: from, Topic: markFrom}})
+	for i := first; i < s.past.len(); i++ {
+		v.to.Part(s.past.get(i).part())
 	}
-	_ = v.res.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: s.past.last, Topic: markArmed}})
+	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: s.past.last, Topic: markArmed}})
 }
 
 // opened is told of the request at the server.
@@ -190,12 +217,12 @@ func (s *source) Part(b route.Body) {
 	if s.marked(&b) {
 		return
 	}
-	if e.epoch == "" {
+	if e.stamp.Epoch == "" {
 		s.arm()
 		s.offset++
-		e.epoch, e.offset = s.epoch, s.offset
+		e.stamp = &route.Stamp{Epoch: s.epoch, Offset: s.offset, Topic: e.stamp.Topic, To: e.stamp.To, Publisher: e.stamp.Publisher}
 	} else {
-		s.epoch, s.offset = e.epoch, e.offset
+		s.epoch, s.offset = e.stamp.Epoch, e.stamp.Offset
 	}
 	if s.events {
 		s.past.push(e)
@@ -207,7 +234,7 @@ func (s *source) Part(b route.Body) {
 	}
 	p := e.part()
 	for _, v := range s.visitors {
-		_ = v.res.Part(p) // one that is too slow has its request failed, and comes again
+		v.to.Part(p)
 	}
 }
 
@@ -262,7 +289,7 @@ func (s *source) Done(err *message.Error) {
 	s.hub.later(func() {
 		s.hub.forget(s)
 		for _, v := range visitors {
-			_ = v.res.Fail(err)
+			v.to.Done(err)
 		}
 	})
 }
@@ -271,8 +298,14 @@ func (s *source) Done(err *message.Error) {
 // is one too many ends the request, too, and then the lock is held.
 func (v *visitor) Finished(route.Outcome) { v.s.hub.later(v.leave) }
 
+// Close implements opened.
+func (v *visitor) Close(*message.Error) { v.leave() }
+
 func (v *visitor) leave() {
 	s := v.s
+	if s == nil { // it was never let in
+		return
+	}
 	s.mu.Lock()
 	if !v.gone {
 		v.gone = true

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/session"
@@ -44,7 +43,7 @@ type topic struct {
 	moving   bool              // from an owner that is still there
 	began    time.Time         // when it was opened last
 	fails    int               // how often that failed since it was live
-	up       exchange.Opening
+	up       upstream
 	open     bool // up is set
 	owner    route.Endpoint
 	turn     int // counts openings: what belongs to an old one does not count
@@ -146,32 +145,29 @@ func (t *topic) admit(e *entrant) {
 }
 
 func (t *topic) admitToEvents(e *entrant, w *watch) {
-	after := t.past.last
-	var missed []*frame
+	first, after := t.past.len(), t.past.last
 	if r := e.opts.Recover; r != nil {
 		var whole bool
 		if r.Epoch == t.epoch {
-			missed, whole = t.past.after(r.Offset)
+			first, whole = t.past.after(r.Offset)
 		}
 		after = r.Offset
 		if !whole {
-			missed, after = t.past.all(), t.past.floor
+			first, after = 0, t.past.floor
 		}
 	} else if n := e.opts.History; n > 0 {
-		all := t.past.all()
-		missed = all[max(0, len(all)-n):]
-		if len(missed) == len(all) {
+		if first = max(0, first-n); first == 0 {
 			after = t.past.floor
 		} else {
-			after = all[len(all)-len(missed)-1].offset
+			after = t.past.get(first - 1).number()
 		}
 	}
 	w.offset = after
 	if !t.answer(e, w, route.Body{Stamp: &route.Stamp{Epoch: t.epoch, Offset: after, Topic: string(t.id)}}) {
 		return
 	}
-	for _, f := range missed {
-		t.hand(w, f)
+	for i := first; i < t.past.len(); i++ {
+		t.hand(w, t.past.get(i))
 	}
 }
 
@@ -206,7 +202,7 @@ func (t *topic) part(b route.Body, turn int) {
 		return
 	}
 	if t.info.Events {
-		t.happened(e, &b)
+		t.happened(e)
 	} else {
 		t.changed(e)
 	}
@@ -214,18 +210,14 @@ func (t *topic) part(b route.Body, turn int) {
 
 // happened takes an event, or what a source says about its history. t.mu is
 // held.
-func (t *topic) happened(e *event, b *route.Body) {
-	mark := ""
-	if b.Stamp != nil {
-		mark = b.Stamp.Topic
-	}
-	switch {
+func (t *topic) happened(e *event) {
+	switch mark := e.stamp.Topic; {
 	case mark == markFrom:
 		t.resume(e)
 	case mark == markArmed:
-		t.past.last = max(t.past.last, e.offset)
+		t.past.last = max(t.past.last, e.stamp.Offset)
 		t.arrived()
-	case e.epoch == t.epoch && e.offset <= t.past.last:
+	case e.stamp.Epoch == t.epoch && e.stamp.Offset <= t.past.last:
 		// It came before the owner was lost.
 	default:
 		f := newFrame(e, t.id)
@@ -238,17 +230,17 @@ func (t *topic) happened(e *event, b *route.Body) {
 // resume is told from where on the history that follows is complete. Watchers
 // who have seen less are told that. t.mu is held.
 func (t *topic) resume(e *event) {
-	if e.epoch == t.epoch && e.offset <= t.past.last {
+	if e.stamp.Epoch == t.epoch && e.stamp.Offset <= t.past.last {
 		return // nothing is missing
 	}
 	first := t.epoch == ""
 	t.remember()
-	t.epoch = e.epoch
-	known := t.before[e.epoch]
-	t.past.begin(max(e.offset, known))
+	t.epoch = e.stamp.Epoch
+	known := t.before[e.stamp.Epoch]
+	t.past.begin(max(e.stamp.Offset, known))
 	// One that is still there has told all that it had, and this one tells all that
 	// it has: those miss nothing who were not behind.
-	whole := first || t.moving && e.offset <= known
+	whole := first || t.moving && e.stamp.Offset <= known
 	for _, w := range t.watchers {
 		w.offset = t.past.floor
 		if !whole || w.behind && t.info.Slow != route.SlowDrop {
@@ -325,7 +317,7 @@ func (t *topic) give(w *watch, g, f *frame) bool {
 	err := w.v.client.Update(g.message(), &g.shared)
 	switch message.CodeOf(err) { //nolint:exhaustive // of the others nothing follows: the connection is over
 	case "":
-		w.seen, w.offset = f.event, f.offset
+		w.seen, w.offset = f.event, f.stamp.Offset
 		if t.info.Events {
 			w.seen = nil
 		}
@@ -347,7 +339,9 @@ func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 	e := *f.event
 	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
 	if !t.info.Events { // who recovers has not seen the content
-		e.epoch = unseen
+		s := *e.stamp
+		s.Epoch = unseen
+		e.stamp = &s
 	}
 	g := newFrame(&e, t.id)
 	told := w.v.client.Update(g.message(), &g.shared)
@@ -357,7 +351,7 @@ func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
 		w.v.wait(w)
 		return
 	}
-	w.seen, w.offset = nil, f.offset
+	w.seen, w.offset = nil, f.stamp.Offset
 }
 
 // tellGap tells a watcher that it has missed events up to its offset. t.mu is
@@ -384,7 +378,7 @@ func (t *topic) catchUp(w *watch) bool {
 		}
 		return !w.behind
 	}
-	missed, whole := t.past.after(w.offset)
+	first, whole := t.past.after(w.offset)
 	if !whole {
 		w.offset = t.past.floor
 		switch t.info.Slow {
@@ -396,9 +390,8 @@ func (t *topic) catchUp(w *watch) bool {
 			t.tellGap(w)
 		}
 	}
-	for _, f := range missed {
-		t.hand(w, f)
-		if w.behind {
+	for i := first; i < t.past.len(); i++ {
+		if t.hand(w, t.past.get(i)); w.behind {
 			return false
 		}
 	}

@@ -246,7 +246,7 @@ func TestReviewInsiderLeavesWhileItWaits(t *testing.T) {
 func TestReviewWatchersDoNotPushContentsOut(t *testing.T) {
 	t.Parallel()
 	l := NewLog("s", route.Pattern{}, route.Topic{}, nil)
-	l.append(&event{to: "s:/kept", body: []byte("x"), epoch: l.epoch}, "")
+	l.append("s:/kept", &event{body: []byte("x"), stamp: &route.Stamp{Epoch: l.epoch}}, "")
 	for i := range maxLogTopics + 1 {
 		r := l.ring(fmt.Sprintf("s:/%d", i))
 		r.readers = append(r.readers, &reader{log: l, to: r.to})
