@@ -30,6 +30,7 @@ type invocation struct {
 	log    *slog.Logger
 	sink   func(level, text string) // nil: only the log
 	lane   *lane.Lane               // of the transactions
+	budget *budget
 
 	mu    sync.Mutex
 	reads []Dependency
@@ -80,9 +81,32 @@ func (v *invocation) depend(d Dependency) {
 	v.reads = append(v.reads, d)
 }
 
-// Invoke implements [engine.Host]. What was not granted is refused here, whatever
-// the script sees.
+// Invoke implements [engine.Host].
 func (v *invocation) Invoke(ctx context.Context, name string, args json.RawMessage) (json.RawMessage, error) {
+	if err := v.budget.spend(len(args)); err != nil {
+		return nil, err
+	}
+	if gathers[name] {
+		if err := v.budget.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer v.budget.leave()
+	}
+	out, err := v.do(ctx, name, args)
+	if err != nil {
+		return nil, err
+	}
+	return out, v.budget.spend(len(out))
+}
+
+// gathers are the questions of which many could be answered at once, at length.
+// Those to databases are not among them: few connections answer these, and what
+// waits for a transaction must not keep its end from coming.
+var gathers = map[string]bool{"call": true, "content.get": true, "fetch": true}
+
+// do carries out what a script asks for. What was not granted is refused here,
+// whatever the script sees.
+func (v *invocation) do(ctx context.Context, name string, args json.RawMessage) (json.RawMessage, error) {
 	var in []json.RawMessage
 	if err := json.Unmarshal(args, &in); err != nil {
 		return nil, invalid(name, "its arguments cannot be read")

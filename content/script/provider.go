@@ -204,7 +204,7 @@ func (p *Provider) run(ctx context.Context, prog *program, o *order) (done, erro
 	may := grantsOf(p.grants, o.path)
 	v := &invocation{
 		host: &p.host, may: may, origin: Origin{o.path, session.Anonymous()}, follow: o.follow, limit: p.settings.Limits.HostBytes,
-		log: p.log, sink: o.sink, lane: lane.New(context.WithoutCancel(ctx), p.log),
+		budget: newBudget(p.settings.Limits.Memory), log: p.log, sink: o.sink, lane: lane.New(context.WithoutCancel(ctx), p.log),
 	}
 	defer v.lane.Close()
 	job := &engine.Job{

@@ -108,7 +108,8 @@ type Limits struct {
 	// HostCalls is how often it may ask for something outside: queries, calls,
 	// fetches. Default: 100.
 	HostCalls int `json:"hostCalls,omitempty"`
-	// HostBytes is how much it may give, or get, each time. Default: 4 MiB.
+	// HostBytes is how much it may give, or get, each time; in all of one run it is as
+	// much as Memory. Default: 4 MiB.
 	HostBytes int `json:"hostBytes,omitempty"`
 	// LogLines is how many lines it may log; what is more is dropped. Default: 100.
 	LogLines int `json:"logLines,omitempty"`
