@@ -17,7 +17,7 @@ import (
 // the memory that they may use, if they kept it.
 func TestHostAnswersAreBounded(t *testing.T) {
 	t.Parallel()
-	big := `"` + strings.Repeat("x", 1<<17) + `"`
+	big := `"` + strings.Repeat("x", 1<<15) + `"`
 	var (
 		mu        sync.Mutex
 		now, most int
@@ -45,14 +45,14 @@ func TestHostAnswersAreBounded(t *testing.T) {
 		return content.Content{Body: []byte(`1`)}, nil, nil
 	}
 	p, _ := provider(t, script.Settings{Grants: all, Limits: script.Limits{
-		Memory: 4 << 20, CPU: duration.Duration(30 * time.Second), Wall: duration.Duration(30 * time.Second),
+		Memory: 1 << 20, CPU: duration.Duration(30 * time.Second), Wall: duration.Duration(30 * time.Second),
 	}}, host, map[string]string{
 		"many.js": `export default async () => {
 			let got = 0, refused = []
 			for (let i = 0; i < 60; i++) try { got += (await content.get("store:/big")).length } catch (e) { refused.push(e.code) }
-			return [got >> 17, refused.length, refused[0]] }`,
+			return [got >> 15, refused.length, refused[0]] }`,
 		"give.js": `export default async () => {
-			let refused = 0, big = "x".repeat(1 << 17)
+			let refused = 0, big = "x".repeat(1 << 15)
 			for (let i = 0; i < 60; i++) try { await publish("store:/x", big) } catch (e) { refused++ }
 			return refused }`,
 		"atonce.js": `export default async () => (await Promise.all(Array.from({ length: 60 }, () => content.get("store:/small")))).length`,
