@@ -41,7 +41,14 @@ type Request struct {
 	// Session is who wants it; never nil. Of what is got or watched it is anonymous
 	// unless the service says that its topics are personal.
 	Session *session.Session
+	// Script is the path of the script that publishes, "" if it is none. Scripts
+	// write no code: one may let others say what it writes where, and these need not
+	// have the right to.
+	Script string
 }
+
+// ScriptHeader is the header of a message in which a script says its path.
+const ScriptHeader = "script"
 
 // Content is what a topic holds at one moment. It must not be changed.
 type Content struct {

@@ -127,8 +127,10 @@ func (h *handler) publish(ctx context.Context, req *route.Request) (out Content,
 	if err != nil {
 		return Content{}, err
 	}
+	r := requestOf(req, nil)
+	r.Script = req.Message.Header(ScriptHeader)
 	err = h.s.run.contain("publish", func() (err error) {
-		out, err = p.Publish(ctx, requestOf(req, nil), c)
+		out, err = p.Publish(ctx, r, c)
 		return err
 	})
 	return out, err

@@ -23,13 +23,23 @@ const (
 
 // work is what is to become a commit.
 type work struct {
-	who       *session.Session
+	author
+
 	workspace string // ref; "" for the branch
 	text      string // of the commit
 	// edits returns what to change in what v shows; it adds the files to b. It may
 	// be called again, with what is there then.
 	edits func(v *view, b *batch) (map[string]leaf, error)
 }
+
+// author is who wants something.
+type author struct {
+	who *session.Session
+	// script is set if a script wants it, which writes no code.
+	script bool
+}
+
+func authorOf(r *content.Request) author { return author{r.Session, r.Script != ""} }
 
 // Result is what a commit has done.
 type Result struct {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/message"
-	"github.com/ropewalk/ropewalk/session"
 )
 
 const (
@@ -42,7 +41,8 @@ type input struct {
 type query struct {
 	*input
 
-	who       *session.Session
+	author
+
 	workspace string // ref; "" for the branch
 	at        string // path in the tree; "" for all
 }
@@ -440,13 +440,13 @@ func (s *Store) restore(ctx context.Context, q *query) (*work, error) {
 	if name == "" {
 		name = "everything"
 	}
-	w := &work{who: q.who, workspace: q.workspace}
+	w := &work{author: q.author, workspace: q.workspace}
 	if w.text, err = commitText(q.Message, fmt.Sprintf("Restore %s to %.10s", name, h)); err != nil {
 		return nil, err
 	}
 	w.edits = func(v *view, _ *batch) (map[string]leaf, error) {
 		if then.Mode != filemode.Dir {
-			if err := s.mayWrite(q.who, "", q.at); err != nil {
+			if err := s.mayWrite(q.author, "", q.at); err != nil {
 				return nil, err
 			}
 			_, err := place(v, q.at)
@@ -482,5 +482,5 @@ func (s *Store) restoreDir(v *view, q *query, then plumbing.Hash) (map[string]le
 		edits[at] = c.to
 		paths = append(paths, at)
 	}
-	return edits, s.mayWrite(q.who, "", paths...)
+	return edits, s.mayWrite(q.author, "", paths...)
 }

@@ -66,7 +66,7 @@ func (j *publication) batch(w *work, c content.Content) error {
 		}
 		files[at] = data
 	}
-	if err := j.store.mayWrite(w.who, j.scheme, slices.Sorted(maps.Keys(files))...); err != nil {
+	if err := j.store.mayWrite(w.author, j.scheme, slices.Sorted(maps.Keys(files))...); err != nil {
 		return err
 	}
 	j.path = j.at
@@ -160,18 +160,18 @@ func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, erro
 // mayWrite checks that somebody may write files, where the right to the address
 // that was published to does not tell. scheme is "json:" or "file:"; "" is either:
 // a JSON document may be written by both.
-func (s *Store) mayWrite(who *session.Session, scheme string, files ...string) error {
+func (s *Store) mayWrite(who author, scheme string, files ...string) error {
 	for _, at := range files {
 		switch {
-		case s.opt.Allow != nil:
-			if err := s.ask(who, scheme, at); err != nil {
-				return err
-			}
-		case isCode(at):
+		case isCode(at) && (who.script || s.opt.Allow == nil):
 			e := message.NewError(message.CodeForbidden, fmt.Sprintf("/%s is code, and is not written this way", short(at)),
-				"Publish it to its own address.")
+				"Have somebody publish it to its own address who has the right code.")
 			e.Path = "/" + at
 			return e
+		case s.opt.Allow != nil:
+			if err := s.ask(who.who, scheme, at); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -245,7 +245,7 @@ func (p *provider) Publish(ctx context.Context, r *content.Request, c content.Co
 	if err != nil {
 		return content.Content{}, err
 	}
-	w := &work{who: r.Session, workspace: ws}
+	w := &work{author: authorOf(r), workspace: ws}
 	job := &publication{store: p.store, scheme: "file:", at: at, options: o}
 	if p.json {
 		job.scheme = "json:"

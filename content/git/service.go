@@ -49,7 +49,7 @@ func (h *history) parse(r *content.Request, body []byte) (verb string, q *query,
 	if err != nil {
 		return "", nil, err
 	}
-	return verb, &query{input: in, who: r.Session, workspace: ws, at: at}, nil
+	return verb, &query{input: in, author: authorOf(r), workspace: ws, at: at}, nil
 }
 
 // Open implements [content.Provider].

@@ -46,7 +46,7 @@ func (h *host) forScripts() script.Host {
 }
 
 // about says in each message which script it comes from.
-func about(o script.Origin) call.Option { return call.WithHeader("script", o.Path) }
+func about(o script.Origin) call.Option { return call.WithHeader(content.ScriptHeader, o.Path) }
 
 func bodyOf(c content.Content) (body any, opts []call.Option) {
 	switch {
@@ -71,8 +71,8 @@ func (h *host) publish(ctx context.Context, o script.Origin, address string, c c
 	return answerOf(h.node.Publish(ctx, address, in, append(opts, about(o))...))
 }
 
-// noCode refuses files that are run: a script may let others say what it writes
-// where, and these need not have the right "code".
+// noCode refuses files that are run: see [content.Request].Script, by which those
+// are refused that are not named in the address.
 func noCode(address string) error {
 	a, err := message.ParseAddress(address)
 	if err != nil {

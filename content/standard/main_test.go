@@ -46,8 +46,15 @@ func start(t *testing.T, s standard.Settings) *ropewalk.Node {
 // startWith is start with more of what the contents need to know.
 func startWith(t *testing.T, s standard.Settings, env standard.Env) *ropewalk.Node {
 	t.Helper()
+	return startNode(t, ropewalk.Config{}, s, env)
+}
+
+// startNode is startWith of a node with settings of its own.
+func startNode(t *testing.T, cfg ropewalk.Config, s standard.Settings, env standard.Env) *ropewalk.Node {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	n, err := ropewalk.New(ropewalk.Config{Name: "test", Logger: log})
+	cfg.Name, cfg.Logger = "test", log
+	n, err := ropewalk.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,20 @@
 package standard_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/content/git"
 	"github.com/ropewalk/ropewalk/content/query"
 	"github.com/ropewalk/ropewalk/content/script"
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/policy"
 )
 
 // TestScriptsWriteNoCode shows that the grant to publish is not the right to
@@ -36,6 +40,54 @@ func TestScriptsWriteNoCode(t *testing.T) {
 	}
 	if _, err := n.Get(t.Context(), "file:/evil.js"); message.CodeOf(err) != message.CodeNotFound {
 		t.Errorf("evil.js is there: %v", err)
+	}
+}
+
+// TestScriptsWriteNoCodeByGit shows the same where several files are written at
+// once, which the address does not name.
+func TestScriptsWriteNoCodeByGit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "save.js", `export async function call(b) { return publish(b.to, b.body) }`)
+	n := startNode(t, ropewalk.Config{Permissions: policy.Config{Preset: "dev"}}, standard.Settings{
+		Git: git.Settings{Repository: filepath.Join(t.TempDir(), "site.git")},
+		Script: standard.Script{Settings: script.Settings{
+			Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Publish: []string{"file:/", "file:/**", "git:/**"}}},
+		}},
+	}, standard.Env{})
+	save := func(to, body string) error {
+		_, err := n.Call(t.Context(), "script:/save.js", map[string]any{"to": to, "body": json.RawMessage(body)})
+		return err
+	}
+	if _, err := n.Publish(t.Context(), "file:/old.js", json.RawMessage(`1`)); err != nil {
+		t.Fatal(err)
+	}
+	var log struct{ Commits []struct{ Commit string } }
+	u, err := n.Get(t.Context(), "git:/log")
+	if err != nil || json.Unmarshal(u.Body, &log) != nil || len(log.Commits) == 0 {
+		t.Fatalf("%s, %v", u.Body, err)
+	}
+	if _, err := n.Publish(t.Context(), "file:/old.js", nil); err != nil {
+		t.Fatal(err)
+	}
+	revision := `{"revision":"` + log.Commits[0].Commit + `"}`
+	for _, c := range []struct{ to, body string }{
+		{"file:/", `{"files":[{"path":"a.txt","text":""},{"path":"evil.js","text":"export default 1"}]}`},
+		{"file:/a/?message=x", `{"files":[{"path":"evil.SQL","text":"select 1"}]}`},
+		{"git:/restore/old.js", revision},
+		{"git:/restore", revision},
+	} {
+		if err := save(c.to, c.body); err == nil || !strings.Contains(err.Error(), " is code") {
+			t.Errorf("a script wrote %s %s: %v", c.to, c.body, err)
+		}
+	}
+	if err := save("file:/", `{"files":[{"path":"a.txt","text":"x"}]}`); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{"evil.js", "a/evil.SQL", "old.js"} {
+		if _, err := n.Get(t.Context(), "file:/"+path); message.CodeOf(err) != message.CodeNotFound {
+			t.Errorf("%s is there: %v", path, err)
+		}
 	}
 }
 
