@@ -14,6 +14,7 @@ import (
 	"github.com/ropewalk/ropewalk/config"
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/session"
+	"github.com/ropewalk/ropewalk/session/keeper"
 	"github.com/ropewalk/ropewalk/session/token"
 )
 
@@ -93,6 +94,10 @@ func (c *tokenNewCmd) Run(w *world) error {
 	lifetime := c.Lifetime
 	if lifetime == 0 {
 		lifetime = cfg.Sessions.Lifetime.Or(time.Hour)
+	}
+	if limit := cfg.Sessions.Limit.Or(keeper.DefaultLimit); lifetime > limit {
+		return usage(fmt.Sprintf("--lifetime is %v, and nodes end sessions after %v", lifetime, limit),
+			"Give a shorter one, or raise sessions.limit in the configuration of all nodes.")
 	}
 	s.Expires = s.Since.Add(lifetime)
 	text, err := codec.Encode(s)

@@ -119,11 +119,16 @@ func TestTokenUsage(t *testing.T) {
 	if err := os.WriteFile(none, []byte(`{}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	keyed := filepath.Join(t.TempDir(), "keyed.jsonc")
+	if err := os.WriteFile(keyed, []byte(`{"sessions": {"tokens": {"secret": "`+strings.Repeat("a secret of the tests", 2)+`"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
 		{"token", "new"},
 		{"token", "new", "--subject", "anna", "--config", none}, // no keys
 		{"token", "new", "--subject", "", "--config", none},
 		{"token", "new", "--subject", "anna", "--lifetime", "-1s", "--config", none},
+		{"token", "new", "--subject", "anna", "--lifetime", "13h", "--config", keyed},
 		{"token", "show"},
 		{"token", "check", "--file", none + ".not"},
 		{"sessions", "revoke"},

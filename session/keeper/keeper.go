@@ -155,8 +155,9 @@ func (k *Keeper) Close() {
 func (k *Keeper) Config() Config { return *k.cfg.Load() }
 
 // Configure changes the configuration. Sessions that there are keep the form
-// and the limit that they have until they end or change, and take the rest with
-// their next use or refresh.
+// that they have until they end or change, and take the rest with their next use
+// or refresh. Who is older than a new limit is not opened, used or refreshed any
+// more.
 func (k *Keeper) Configure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -194,10 +195,9 @@ func (k *Keeper) open(ctx context.Context, credential string) (*session.Session,
 		if err != nil {
 			return nil, err
 		}
-		if s.Held { // only a store may say so
-			s = s.Copy()
-			s.Held = false
-		}
+		s = s.Copy()
+		s.Held = false // only a store may say so
+		k.bound(s)     // a revocation is not remembered for longer
 		return s, nil
 	}
 	id, proof, ok := parse(credential)
@@ -216,7 +216,10 @@ func (k *Keeper) open(ctx context.Context, credential string) (*session.Session,
 
 // alive tells whether s goes on.
 func (k *Keeper) alive(s *session.Session) error {
-	if s.Expired(time.Now()) {
+	now := time.Now()
+	// The limit may be a shorter one by now than when it began.
+	over := !s.Anonymous() && !now.Before(s.Since.Add(time.Duration(k.cfg.Load().Limit)))
+	if over || s.Expired(now) {
 		return refuse("expired", "the session has ended")
 	}
 	if m, ok := k.list.hits(s); ok {

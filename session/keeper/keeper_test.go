@@ -447,3 +447,52 @@ func TestProof(t *testing.T) {
 		t.Errorf("the store has the word of the client: %s, %v", b, err)
 	}
 }
+
+// TestTokensEndAtTheLimit opens tokens that say that they are good for longer than
+// the limit: a revocation is remembered for as long as that alone.
+func TestTokensEndAtTheLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := start(t, keeper.Config{Lifetime: seconds(100), Limit: seconds(1000)}, keeper.Parts{})
+		s := session.New("anna", nil, nil)
+		s.Expires = s.Since.Add(365 * 24 * time.Hour)
+		year, err := plain{}.Encode(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := k.Open(t.Context(), year)
+		if err != nil || got.Ends().Sub(got.Since) > 1000*time.Second {
+			t.Fatalf("it ends after %v: %v", got.Ends().Sub(got.Since), err)
+		}
+		if err := k.Revoke(t.Context(), keeper.Revocation{Subject: "anna"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = k.Open(t.Context(), year)
+		wantReason(t, err, "revoked")
+		time.Sleep(time.Hour)
+		if n := len(k.Revocations()); n != 0 {
+			t.Fatalf("%d revocations are still remembered", n)
+		}
+		_, err = k.Open(t.Context(), year)
+		wantReason(t, err, "expired")
+	})
+}
+
+// TestShorterLimit lowers the limit: what the nodes keep ends by it, too.
+func TestShorterLimit(t *testing.T) {
+	t.Parallel()
+	each(t, keeper.Config{Lifetime: seconds(5000), Idle: seconds(5000), Limit: seconds(10_000)}, func(t *testing.T, k *keeper.Keeper) {
+		_, cred := begin(t, k, "anna")
+		cfg := k.Config()
+		cfg.Lifetime, cfg.Idle, cfg.Limit = seconds(100), seconds(100), seconds(1000)
+		if err := k.Configure(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Open(t.Context(), cred); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1000 * time.Second)
+		_, err := k.Open(t.Context(), cred)
+		wantReason(t, err, "expired")
+	})
+}

@@ -109,6 +109,9 @@ func (f *fetcher) discover(ctx context.Context, issuer string) (string, error) {
 	if err := checkURL(doc.JWKS); err != nil {
 		return "", fmt.Errorf("jwks_uri: %w", err)
 	}
+	if strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(doc.JWKS, "https:") {
+		return "", errors.New("jwks_uri: it is on this machine, and the issuer is not") // what listens here is not for others to ask
+	}
 	return doc.JWKS, nil
 }
 

@@ -173,7 +173,8 @@ func (s *keySet) named(kid string) []foreignKey {
 }
 
 // accessType tells whether a token says that it speaks for somebody. Others, such as
-// those that tell of a log-out, have the same issuer, audience and keys.
+// those that tell of a log-out, have the same issuer, audience and keys; of those
+// that do not say what they are, such have "events".
 func accessType(t string) bool {
 	t = strings.ToLower(t)
 	return slices.Contains([]string{"", "jwt", "at+jwt", typ}, strings.TrimPrefix(t, "application/"))
@@ -199,7 +200,12 @@ func (i *issuer) session(body []byte, id string, now time.Time) (*session.Sessio
 	nbf, ok2 := number(all, "nbf")
 	exp, ok3 := number(all, "exp")
 	subject, ok4 := all[i.subject].(string)
-	if !ok1 || !ok2 || !ok3 || !ok4 || subject == "" || !plain(subject) {
+	if iat == nil {
+		iat = nbf
+	}
+	// Of a token that does not tell how old it is nobody knows whether a log-out
+	// everywhere is about it.
+	if !ok1 || !ok2 || !ok3 || !ok4 || iat == nil || subject == "" || !plain(subject) || all["events"] != nil {
 		return nil, refuse(ReasonMalformed)
 	}
 	t, err := timesOf(iat, nbf, exp, now)
@@ -211,9 +217,6 @@ func (i *issuer) session(body []byte, id string, now time.Time) (*session.Sessio
 		ID: idEncoding.EncodeToString(sum[:16]), Subject: i.prefix + subject, Issuer: i.cfg.URL,
 		Public: pick(all, i.cfg.Public), Secret: pick(all, i.cfg.Secret),
 		Since: t.issued, Expires: t.expires, Limit: t.expires,
-	}
-	if iat == nil {
-		s.Since = now
 	}
 	return bounded(s, now)
 }

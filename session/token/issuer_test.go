@@ -70,7 +70,7 @@ func TestIssuerAttacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	ed := p.keys[2]
-	good := object{"iss": p.url, "aud": "shop", "sub": "4711", "exp": now(time.Hour)}
+	good := object{"iss": p.url, "aud": "shop", "sub": "4711", "iat": now(0), "exp": now(time.Hour)}
 	private := ed.Key.(ed25519.PrivateKey)
 	h := object{"alg": "EdDSA", "kid": "ed1"}
 	rsaPublic := text(t, p.keys[0].Public())
@@ -84,6 +84,9 @@ func TestIssuerAttacks(t *testing.T) {
 		"other members":   {forge(t, with(h, "x5t", "abc"), good, private), ""},
 		"one audience":    {p.sign("aud", "shop"), ""},
 		"log-out token":   {p.signAs("logout+jwt", ed, good), token.ReasonMalformed},
+		"nbf for iat":     {p.sign("iat", nil, "nbf", now(-time.Minute)), ""},
+		"of no age":       {p.sign("iat", nil), token.ReasonMalformed},
+		"log-out, no typ": {p.sign("events", object{"http://schemas.openid.net/event/backchannel-logout": object{}}), token.ReasonMalformed},
 		"other audience":  {p.sign("aud", "shop2"), token.ReasonAudience},
 		"list without us": {p.sign("aud", []any{"a", []any{"shop"}}), token.ReasonAudience},
 		"no audience":     {p.sign("aud", nil), token.ReasonAudience},
@@ -316,6 +319,7 @@ func TestBadIssuers(t *testing.T) {
 		"status":            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, nil, "status 418"},
 		"keys by http":      {object{"issuer": "SELF", "jwks_uri": "http://login.example.com/keys"}, nil, "jwks_uri"},
 		"keys in a file":    {object{"issuer": "SELF", "jwks_uri": "file:///etc/passwd"}, nil, "jwks_uri"},
+		"keys in here":      {object{"issuer": "SELF", "jwks_uri": "http://127.0.0.1:9200/_search"}, nil, "jwks_uri"},
 		"small RSA, usable": {nil, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &small.PublicKey, KeyID: "r"}}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -392,7 +396,7 @@ func TestIssuerConfig(t *testing.T) {
 	_, err = c.Decode(t.Context(), p.sign())
 	refused(t, err, token.ReasonFetching)
 	// With one key a token need not name it.
-	one := forge(t, object{"alg": "EdDSA"}, object{"iss": p.url, "aud": "another", "email": "a", "exp": now(60e9)}, p.keys[0].Key.(ed25519.PrivateKey))
+	one := forge(t, object{"alg": "EdDSA"}, object{"iss": p.url, "aud": "another", "email": "a", "iat": now(0), "exp": now(60e9)}, p.keys[0].Key.(ed25519.PrivateKey))
 	if _, err := c.DecodeWait(t.Context(), one); err != nil {
 		t.Error(err)
 	}
