@@ -38,7 +38,8 @@ type sessions struct {
 	audit  *audit.Log
 	lane   *lane.Lane
 
-	pause atomic.Int64 // until when uses are not written down, because the store is out of reach; in ns
+	pause  atomic.Int64 // until when uses are not written down, because the store is out of reach; in ns
+	active atomic.Pointer[Active]
 
 	mu     sync.Mutex
 	live   map[*exchange.Peer]*keeper.Live
@@ -215,6 +216,9 @@ func (s *sessions) Refresh(ctx context.Context, p *exchange.Peer) (string, error
 	if was.Anonymous() {
 		return "", errNobody
 	}
+	if err := s.mayGoOn(ctx, was); err != nil {
+		return "", err
+	}
 	next, token, err := s.keeper.Refresh(ctx, was)
 	if err != nil {
 		return "", err
@@ -336,7 +340,12 @@ func (s *sessions) touch(ctx context.Context, p *exchange.Peer, v *session.Sessi
 	if p.Session() != v {
 		return // it has changed since
 	}
-	next, token, err := s.keeper.Touch(ctx, v)
+	var next *session.Session
+	var token string
+	err := s.mayGoOn(ctx, v)
+	if err == nil {
+		next, token, err = s.keeper.Touch(ctx, v)
+	}
 	if message.CodeOf(err) == message.CodeServiceDown {
 		s.pause.Store(time.Now().Add(touchAgain).UnixNano())
 	}

@@ -45,28 +45,30 @@ func (l *Login) Users(ctx context.Context, limit int) ([]User, error) {
 }
 
 // SetDisabled says whether a user may log in, and ends all sessions of one who
-// may not.
-func (l *Login) SetDisabled(ctx context.Context, name string, disabled bool) error {
+// may not, if there is [Env.Revoke]. It returns the user.
+func (l *Login) SetDisabled(ctx context.Context, name string, disabled bool) (*User, error) {
 	u, err := l.byName(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	u.Disabled = disabled
 	if err := l.table.disable(ctx, u.ID, disabled); err != nil || !disabled || l.env.Revoke == nil {
-		return err
+		return u, err
 	}
-	return l.env.Revoke(ctx, u.ID)
+	return u, l.env.Revoke(ctx, u.ID)
 }
 
-// SetPassword sets the password of a user, and ends all sessions of that user.
-func (l *Login) SetPassword(ctx context.Context, name, password string) error {
+// SetPassword sets the password of a user, and ends all sessions of that user, if
+// there is [Env.Revoke]. It returns the user.
+func (l *Login) SetPassword(ctx context.Context, name, password string) (*User, error) {
 	u, err := l.byName(ctx, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.cfg.Passwords.Accept(u.Name, password); err != nil {
-		return err
+		return nil, err
 	}
-	return l.replace(ctx, u.ID, password)
+	return u, l.replace(ctx, u.ID, password)
 }
 
 func (l *Login) byName(ctx context.Context, name string) (*User, error) {

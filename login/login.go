@@ -87,10 +87,15 @@ func (l *Login) Start(ctx context.Context) error {
 // Close closes the database. Calls that are running fail.
 func (l *Login) Close() error { return l.table.close() }
 
-// Active tells whether a subject is a user who may log in, for sessions that
-// are to be refreshed.
-func (l *Login) Active(ctx context.Context, subject string) (bool, error) {
-	u, err := l.table.user(ctx, subject)
+// Active tells whether a session may go on that was begun here: whether its
+// user is there and may log in. Of one that was begun elsewhere it says yes. It
+// asks the user table; [github.com/ropewalk/ropewalk.Node.AskBeforeRefresh] takes
+// it.
+func (l *Login) Active(ctx context.Context, s *session.Session) (bool, error) {
+	if _, here := s.Claim(ClaimHow); !here || s.Issuer != "" {
+		return true, nil
+	}
+	u, err := l.table.user(ctx, s.Subject)
 	if errors.Is(err, errNoUser) {
 		return false, nil
 	}

@@ -206,7 +206,7 @@ func TestPasskeyRefused(t *testing.T) {
 			}
 		})
 	}
-	if err := d.SetDisabled(t.Context(), "ben", true); err != nil {
+	if _, err := d.SetDisabled(t.Context(), "ben", true); err != nil {
 		t.Fatal(err)
 	}
 	c := newClient("192.0.2.9:1")

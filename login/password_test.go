@@ -52,7 +52,7 @@ func TestPassword(t *testing.T) {
 		u := d.add(t, "Ånna", right, session.Claims{"role": "editor", "level": 3.0}, session.Claims{"shard": 7.0})
 		d.add(t, "off", right, nil, nil)
 		d.add(t, "keyless", "", nil, nil)
-		if err := d.SetDisabled(t.Context(), "off", true); err != nil {
+		if _, err := d.SetDisabled(t.Context(), "off", true); err != nil {
 			t.Fatal(err)
 		}
 
@@ -170,7 +170,7 @@ func TestChangePassword(t *testing.T) {
 		if err := newClient("192.0.2.2:1").logIn(t, d, "anna", "new password"); err != nil {
 			t.Error(err)
 		}
-		if err := d.SetPassword(t.Context(), "anna", "third password"); err != nil {
+		if _, err := d.SetPassword(t.Context(), "anna", "third password"); err != nil {
 			t.Error(err)
 		}
 		if err := newClient("192.0.2.3:1").logIn(t, d, "anna", "third password"); err != nil {
@@ -242,13 +242,17 @@ func TestOwnTable(t *testing.T) {
 		if err := newClient("192.0.2.3:1").logIn(t, d, "twin@example.com", right); codeOf(err) != message.CodeInternal {
 			t.Errorf("one of two of a name: %v", err)
 		}
-		if ok, err := d.Active(t.Context(), "7"); !ok || err != nil {
+		if ok, err := d.Active(t.Context(), s); !ok || err != nil {
 			t.Errorf("anna is active: %v, %v", ok, err)
 		}
-		for _, id := range []string{"8", "99", ""} {
-			if ok, err := d.Active(t.Context(), id); ok || err != nil {
+		for id, want := range map[string]bool{"8": false, "99": false, "7": true} {
+			if ok, err := d.Active(t.Context(), session.New(id, session.Claims{login.ClaimHow: "password"}, nil)); ok != want || err != nil {
 				t.Errorf("%q is active: %v, %v", id, ok, err)
 			}
+		}
+		// Who did not log in here need not be in the table.
+		if ok, err := d.Active(t.Context(), session.New("99", nil, nil)); !ok || err != nil {
+			t.Errorf("a session from elsewhere is active: %v, %v", ok, err)
 		}
 	})
 }

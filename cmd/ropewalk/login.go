@@ -28,7 +28,8 @@ type loginCmd struct {
 
 // Help is printed below the flags.
 func (*loginCmd) Help() string {
-	return `The user table is that of the configuration, field "login"; no node is asked. A password is read from the terminal without
+	return `The user table is that of the configuration, field "login". No node is asked, but to end the sessions of a user whose password
+was set, or who was disabled: that needs the permission "admin". A password is read from the terminal without
 showing it, or from standard input, where it is the first line.
 
 Examples:
@@ -203,61 +204,6 @@ func (c *loginListCmd) Run(ctx context.Context, w *world) error {
 		t.add(u.Name, u.ID, state, string(claims))
 	}
 	return t.print(w)
-}
-
-type loginPasswdCmd struct {
-	loginFlags
-	Name string `arg:"" help:"The user."`
-}
-
-// Run sets the password.
-func (c *loginPasswdCmd) Run(ctx context.Context, w *world) error {
-	return c.change(ctx, w, c.Name, "changed", func(l *login.Login) error {
-		password, err := w.newPassword(ctx)
-		if err != nil {
-			return err
-		}
-		return l.SetPassword(ctx, c.Name, password)
-	})
-}
-
-type loginDisableCmd struct {
-	loginFlags
-	Name string `arg:"" help:"The user."`
-}
-
-// Run disables.
-func (c *loginDisableCmd) Run(ctx context.Context, w *world) error {
-	return c.change(ctx, w, c.Name, "disabled", func(l *login.Login) error { return l.SetDisabled(ctx, c.Name, true) })
-}
-
-type loginEnableCmd struct {
-	loginFlags
-	Name string `arg:"" help:"The user."`
-}
-
-// Run enables.
-func (c *loginEnableCmd) Run(ctx context.Context, w *world) error {
-	return c.change(ctx, w, c.Name, "enabled", func(l *login.Login) error { return l.SetDisabled(ctx, c.Name, false) })
-}
-
-// change does something to a user and says so.
-func (f *loginFlags) change(ctx context.Context, w *world, name, word string, do func(*login.Login) error) error {
-	l, err := f.open(ctx, w)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	if err := do(l); err != nil {
-		return err
-	}
-	if w.json {
-		return w.line(map[string]string{"user": name, "done": word})
-	}
-	if word != "enabled" {
-		w.warnf("sessions that are open go on; node:/session/revoke ends them")
-	}
-	return w.printf("%s %s\n", word, oneLine(name))
 }
 
 // newPassword reads a password, from a terminal twice.

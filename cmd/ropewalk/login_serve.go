@@ -38,6 +38,7 @@ func (n *runningNode) logIn(ctx context.Context, cfg *login.Config) error {
 	if err := l.Start(ctx); err != nil {
 		return fmt.Errorf("login.users: %w", err)
 	}
+	n.AskBeforeRefresh(l.Active)
 	return n.ServeOwn(l.Service())
 }
 

@@ -47,14 +47,19 @@ func TestLoginUser(t *testing.T) {
 	wantCode(t, user("short", "add", "cleo"), exitFailed)
 	wantCode(t, user("correct horse\n", "add", "cleo", "--public", "[]"), exitUsage)
 	wantCode(t, user("", "add", "ben", "--no-password"), exitOK)
-	wantCode(t, user("", "disable", "ben"), exitOK)
+	o = user("", "disable", "ben", "--url", "ws://127.0.0.1:1")
+	wantCode(t, o, exitOK)
+	wantText(t, o.err, "no node was reached at ws://127.0.0.1:1", "ropewalk sessions revoke --subject ")
+	if o = user("", "disable", "ben", "--keep-sessions"); o.code != exitOK || o.err != "" {
+		t.Error(o)
+	}
 	o = user("", "list")
 	wantText(t, o.out, "NAME  ID", "active    {\"name\":\"anna\",\"role\":\"editor\"}", "disabled  {\"name\":\"ben\"}")
 	if strings.Contains(o.out, "argon2") || strings.Contains(o.out, "shard") {
 		t.Errorf("the list shows secrets: %s", o.out)
 	}
 	wantCode(t, user("", "enable", "ben"), exitOK)
-	o = user("another horse\n", "passwd", "ben", "--json")
+	o = user("another horse\n", "passwd", "ben", "--json", "--url", "ws://127.0.0.1:1")
 	wantText(t, o.out, `{"done":"changed","user":"ben"}`)
 	wantText(t, user("", "list", "--json").out, `"name":"ben"`)
 	o = user("", "disable", "nobody")
@@ -71,4 +76,35 @@ func TestLoginConfig(t *testing.T) {
 		"login": {"users": {"driver": "mysql"}}}`))
 	wantCode(t, o, exitUsage)
 	wantText(t, o.err, `shop.jsonc:2:`, `login.users.driver: "mysql" is neither sqlite nor postgres`, "login.users.dsn")
+}
+
+// Whose password is set anew, or who is disabled, is not logged in any more.
+func TestLoginChangesEndSessions(t *testing.T) {
+	t.Parallel()
+	url, file := guardedNode(t)
+	env := []string{"ROPEWALK_LOGIN_PASSWORDS_MEMORY=64", "ROPEWALK_LOGIN_USERS_DSN=" + filepath.Join(t.TempDir(), "users.db")}
+	table := rulesFile(t, `{"login": {"users": {"driver": "sqlite", "create": true}}}`)
+	user := func(stdin string, args ...string) outcome {
+		return try(t, env, stdin, append([]string{"login", "user"}, append(args, "--config", table)...)...)
+	}
+	o := user("correct horse\n", "add", "anna", "--json")
+	wantCode(t, o, exitOK)
+	var added struct{ ID string }
+	if err := json.Unmarshal([]byte(o.out), &added); err != nil || added.ID == "" {
+		t.Fatal(o, err)
+	}
+	chief := newToken(t, file, "chief")
+	for _, args := range [][]string{{"passwd", "anna"}, {"disable", "anna"}} {
+		anna := newToken(t, file, added.ID)
+		who := func() outcome { return ask(t, url, "", "sessions", "who", "--token", anna) }
+		wantCode(t, who(), exitOK)
+		o := user("another horse\n", append(args, "--url", url)...)
+		wantCode(t, o, exitFailed)
+		wantText(t, o.err, "(unauthenticated)", "the sessions of the user were not ended", "ropewalk sessions revoke --subject "+added.ID)
+		wantCode(t, user("another horse\n", append(args, "--keep-sessions")...), exitOK)
+		wantCode(t, who(), exitOK)
+		o = user("another horse\n", append(args, "--url", url, "--token", chief)...)
+		wantCode(t, o, exitOK)
+		wantCode(t, who(), exitConnect)
+	}
 }

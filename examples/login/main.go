@@ -114,6 +114,7 @@ func logIn(ctx context.Context, node *ropewalk.Node, file, url string) (*login.L
 	if err := l.Start(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	node.AskBeforeRefresh(l.Active)
 	for name, claims := range map[string]session.Claims{"anna": {"role": "editor"}, "ben": nil} {
 		_, err := l.AddUser(ctx, name, password, claims, nil)
 		if err != nil && message.CodeOf(err) != message.CodeConflict { // there since the last time

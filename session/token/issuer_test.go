@@ -348,7 +348,6 @@ func TestBadIssuers(t *testing.T) {
 	}
 }
 
-// TestSlowIssuer has one that never answers: the wait ends all the same.
 // TestKeysOnThisMachine has an issuer elsewhere that names what listens here.
 func TestKeysOnThisMachine(t *testing.T) {
 	t.Parallel()
@@ -361,6 +360,7 @@ func TestKeysOnThisMachine(t *testing.T) {
 	}
 }
 
+// TestSlowIssuer has one that never answers: the wait ends all the same.
 func TestSlowIssuer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
