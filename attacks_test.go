@@ -417,6 +417,41 @@ func TestNobodyManagesSessionsOfOthers(t *testing.T) {
 	}
 }
 
+// TestAddressesOfClients looks for where others are.
+func TestAddressesOfClients(t *testing.T) {
+	t.Parallel()
+	_, url := door(t, func(c *ropewalk.Config) {
+		c.Permissions.Rules = append(c.Permissions.Rules, policy.Rule{
+			Name: "chiefs", Verbs: []string{"admin", "watch"}, Addresses: []string{"node:/**"}, When: "session.subject == 'anna'",
+		})
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := dial(t, url)
+	for _, body := range []any{nil, nodeapi.ClientQuery{Limit: 10}} {
+		a, err := c.Call(ctx, "node:/clients", body)
+		if err != nil || strings.Contains(string(a.Body), "127.0.0.1") {
+			t.Errorf("it tells %s, %v", a.Body, err)
+		}
+	}
+	_, err := c.Call(ctx, "node:/clients", nodeapi.ClientQuery{Addresses: true})
+	wantCode(t, err, message.CodeUnauthenticated)
+	_, err = c.Call(ctx, "node:/clients?addresses=true", nil)
+	wantCode(t, err, message.CodeUnauthenticated)
+	if _, err := c.OpenSession(ctx, tokenOf(t)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.Call(ctx, "node:/clients?addresses=true", nil)
+	if err != nil || !strings.Contains(string(a.Body), `"remoteAddr":"127.0.0.1:`) {
+		t.Errorf("an administrator is told %s, %v", a.Body, err)
+	}
+	w := c.Watch(ctx, "node:/clients?addresses=true")
+	defer func() { _ = w.Close() }()
+	if u, err := w.Next(ctx); err == nil && (u.Fault == nil || strings.Contains(string(u.Body), "127.0.0.1")) {
+		t.Errorf("who watches is told %s", u.Body)
+	}
+}
+
 func TestAuditLogCannotBeForged(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "audit.jsonl")

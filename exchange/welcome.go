@@ -122,7 +122,7 @@ type ClientInfo struct {
 	ID         string    `json:"id"`
 	Listener   string    `json:"listener"`
 	Transport  string    `json:"transport"`
-	RemoteAddr string    `json:"remoteAddr"`
+	RemoteAddr string    `json:"remoteAddr,omitempty"` // HOST:PORT; only for those who may know it
 	Since      time.Time `json:"since"`
 	Calling    int       `json:"calling"`   // calls it made that are in flight
 	Answering  int       `json:"answering"` // calls it is answering
@@ -130,12 +130,12 @@ type ClientInfo struct {
 	Draining   bool      `json:"draining,omitempty"`
 }
 
-// Info describes the peer.
+// Info describes the peer, but for its RemoteAddr.
 func (p *Peer) Info() ClientInfo {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return ClientInfo{
-		ID: p.ID(), Listener: p.Listener(), Transport: p.link.Transport(), RemoteAddr: p.RemoteAddr(),
+		ID: p.ID(), Listener: p.Listener(), Transport: p.link.Transport(),
 		Since: p.since, Calling: p.inFlight, Answering: p.InFlight(), Serves: p.x.table.Count(p), Draining: p.draining,
 	}
 }

@@ -85,7 +85,7 @@ func New(host Host) *service.Service {
 	s.Handle("/drain", service.Handle(h.drain), about("Have this node take no new calls, or take them again; how far it is."), idempotent)
 	s.Handle("/services", newLive(h.services, h.services, nil), about("Every path that is served, by whom, and on which node."),
 		idempotent, watched(), inline())
-	s.Handle("/clients", newLive(h.clients, h.clients, nil), about("Every connection of this node."), idempotent, watched(), inline())
+	s.Handle("/clients", newLive(h.clients, h.listClients, nil), about("Every connection of this node."), idempotent, watched(), inline())
 	s.Handle("/topics", newLive(h.topics, h.listTopics, topic.Changed), about("Every topic that is watched at this node, or at its servers."),
 		idempotent, watched(), inline())
 	s.Handle("/schema", service.Handle(h.schemaOfRoute), about("JSON Schema of a route with wildcards: node:/schema?route=math:/{op}."), idempotent)
@@ -184,7 +184,7 @@ func (h *api) info(context.Context, none) (Info, error) {
 // into a frame.
 const MaxListed = 2000
 
-// Page is the input of node:/services, node:/clients and node:/topics: which of many to list.
+// Page is the input of node:/services and node:/topics, and part of that of node:/clients: which of many to list.
 // node:/info tells how many there are.
 type Page struct {
 	Skip  int `json:"skip,omitempty" query:"skip"`
@@ -214,18 +214,48 @@ func (h *api) services(_ context.Context, in Page) ([]route.ServiceInfo, error) 
 	return all[from:to], err
 }
 
-func (h *api) clients(_ context.Context, in Page) ([]exchange.ClientInfo, error) {
+// ClientQuery is the input of node:/clients: a [Page], and what to tell.
+type ClientQuery struct {
+	Skip  int `json:"skip,omitempty" query:"skip"`
+	Limit int `json:"limit,omitempty" query:"limit"` // 0: MaxListed
+	// Addresses asks for the addresses of clients, too. Only callers who may change
+	// the node are told, and nobody by a watch: all who watch get the same.
+	Addresses bool `json:"addresses,omitempty" query:"addresses"`
+}
+
+func (h *api) clients(ctx context.Context, in ClientQuery) ([]exchange.ClientInfo, error) {
+	if in.Addresses {
+		if err := h.allowed(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return h.pageOfClients(in)
+}
+
+// listClients is clients for who watches.
+func (h *api) listClients(_ context.Context, in ClientQuery) ([]exchange.ClientInfo, error) {
+	if in.Addresses {
+		return nil, message.NewError(message.CodeInvalidInput, "addresses of clients are not told to who watches", "Call node:/clients for them.")
+	}
+	return h.pageOfClients(in)
+}
+
+func (h *api) pageOfClients(in ClientQuery) ([]exchange.ClientInfo, error) {
 	peers := h.Exchange.Peers()
 	slices.SortFunc(peers, func(a, b *exchange.Peer) int {
 		return cmp.Or(a.Since().Compare(b.Since()), cmp.Compare(a.ID(), b.ID()))
 	})
-	from, to, err := in.of(len(peers))
+	from, to, err := Page{in.Skip, in.Limit}.of(len(peers))
 	if err != nil {
 		return nil, err
 	}
 	out := make([]exchange.ClientInfo, 0, to-from)
 	for _, p := range peers[from:to] {
-		out = append(out, p.Info())
+		i := p.Info()
+		if in.Addresses {
+			i.RemoteAddr = p.RemoteAddr()
+		}
+		out = append(out, i)
 	}
 	return out, nil
 }

@@ -103,9 +103,14 @@ func TestLists(t *testing.T) {
 	}
 	o = ask(t, url, "", "clients")
 	wantCode(t, o, exitOK)
-	wantText(t, o.out, "CLIENT", "websocket", "127.0.0.1:")
+	wantText(t, o.out, "CLIENT", "websocket")
+	if strings.Contains(o.out, "127.0.0.1:") || strings.Contains(o.out, "ADDRESS") {
+		t.Errorf("it tells addresses that nobody asked for: %s", o.out)
+	}
 	o = ask(t, url, "", "clients", "--json")
 	wantText(t, o.out, `"transport":"websocket"`)
+	wantText(t, ask(t, url, "", "clients", "--addresses").out, "ADDRESS", "127.0.0.1:")
+	wantText(t, ask(t, url, "", "clients", "--addresses", "--all", "--json").out, `"remoteAddr":"127.0.0.1:`)
 }
 
 func TestMiddleware(t *testing.T) {

@@ -26,7 +26,6 @@ export interface ClientInfo {
   id: string;
   listener: string;
   transport: string;
-  remoteAddr: string;
   since: string;
   calling: number;
   answering: number;
