@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
-	"github.com/ropewalk/ropewalk/nodeapi"
 )
 
 // clientsCmd lists who is connected.
@@ -27,7 +26,11 @@ func (*clientsCmd) Help() string {
 
 // Run lists.
 func (c *clientsCmd) Run(ctx context.Context, w *world) error {
-	return lists(ctx, w, &c.nodesTarget, "/clients", nodeapi.ClientQuery{Addresses: c.Addresses}, func(list []told[exchange.ClientInfo]) error {
+	path := "/clients"
+	if c.Addresses {
+		path += "?addresses=true"
+	}
+	return lists(ctx, w, &c.nodesTarget, path, nil, func(list []told[exchange.ClientInfo]) error {
 		return printClients(w, list, time.Now())
 	})
 }
