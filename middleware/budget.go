@@ -47,10 +47,13 @@ type purse struct {
 	began       time.Time
 
 	mu    sync.Mutex
-	slots [budgetSeconds]struct {
-		second       int64
-		calls, extra int
-	}
+	slots [budgetSeconds]slot
+}
+
+// slot is what was counted in one second.
+type slot struct {
+	second       int64
+	calls, extra int
 }
 
 // purses makes the budgets of all routes.
@@ -60,16 +63,25 @@ func (b Budget) purses() *byRoute[purse] {
 	return newByRoute(func(string) *purse { return &purse{share: share, base: base, began: began} })
 }
 
-// called counts a call.
+// called counts a call, which may have come long ago and waited since.
 func (p *purse) called(at time.Time) {
-	second := p.second(at)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.slots[second%budgetSeconds]
-	if s.second != second {
-		s.second, s.calls, s.extra = second, 0, 0
+	if s := p.slot(p.second(at)); s != nil {
+		s.calls++
 	}
-	s.calls++
+}
+
+// slot returns that of a second; nil if it counts for a later one by now.
+func (p *purse) slot(second int64) *slot {
+	s := &p.slots[second%budgetSeconds]
+	if s.second > second {
+		return nil
+	}
+	if s.second < second {
+		*s = slot{second: second}
+	}
+	return s
 }
 
 // take reports whether something more may be asked, and counts it.
@@ -87,11 +99,9 @@ func (p *purse) take(at time.Time) bool {
 	if float64(extra+1) > p.share*float64(calls)+p.base {
 		return false
 	}
-	s := &p.slots[second%budgetSeconds]
-	if s.second != second {
-		s.second, s.calls, s.extra = second, 0, 0
+	if s := p.slot(second); s != nil {
+		s.extra++
 	}
-	s.extra++
 	return true
 }
 

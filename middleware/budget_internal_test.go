@@ -22,9 +22,10 @@ func TestBudgetModel(t *testing.T) {
 		}
 		var all []event
 		t.Repeat(map[string]func(*rapid.T){
-			"call": func(*rapid.T) {
-				purse.called(now)
-				all = append(all, event{second: purse.second(now)})
+			"call": func(t *rapid.T) { // which may have waited in a queue
+				at := now.Add(-time.Duration(rapid.SampledFrom([]int{0, 1, 10}).Draw(t, "waited")) * time.Second)
+				purse.called(at)
+				all = append(all, event{second: purse.second(at)})
 			},
 			"take": func(t *rapid.T) {
 				second, calls, taken := purse.second(now), 0, 0

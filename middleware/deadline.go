@@ -114,7 +114,7 @@ func (d RouteDeadline) deadline(req *route.Request) time.Time {
 		asked = time.Duration(d.Default)
 	case d.Max > 0 && asked > time.Duration(d.Max):
 		asked = time.Duration(d.Max)
-	default:
+	case d.Max == 0:
 		return time.Time{} // the node has seen to it
 	}
 	if asked == 0 { // no default of ours: the node's, but not longer than max

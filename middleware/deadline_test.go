@@ -108,3 +108,19 @@ func (s *settable) SetDeadline(t time.Time) { s.set = t }
 type wrapped struct{ route.Responder }
 
 func (w *wrapped) Unwrap() route.Responder { return w.Responder }
+
+// A call of a route that allows more than its node gets what it asked for, as
+// long as the route allows that.
+func TestDeadlineAskedForMoreThanTheNode(t *testing.T) {
+	t.Parallel()
+	h := middleware.Deadline(middleware.DeadlineConfig{Routes: map[string]middleware.RouteDeadline{"a:/report": {Max: seconds(600)}}})(ignore)
+	for asked, want := range map[time.Duration]time.Duration{20 * time.Second: 20 * time.Second, 300 * time.Second: 300 * time.Second, time.Hour: 600 * time.Second} {
+		c := &settable{call: newCall("a:/report")}
+		c.req.Message.Timeout = asked
+		c.req.Deadline = c.req.Received.Add(min(asked, 30*time.Second)) // that of the node
+		h.Handle(t.Context(), c.req, c)
+		if got := c.req.Deadline.Sub(c.req.Received); got != want {
+			t.Errorf("asked for %v, got %v, want %v", asked, got, want)
+		}
+	}
+}

@@ -182,10 +182,12 @@ type orderly struct {
 	moving  bool    // somebody hands calls of the line over
 }
 
-// turn is a call's place in its line.
+// turn is a call's place in its line. It is coming until its end is seen to: were
+// it handed over before, what tries it again could take the end of the first try
+// for that of the call.
 //
-//	waiting ──► running ──► gone
-//	   └───────────────────► gone   (the call ended first)
+//	coming ──► waiting ──► running ──► gone
+//	   └──────────┴───────────────────► gone   (the call ended first, or has waited too long)
 type turn struct {
 	l     *orderly
 	state placeState
@@ -218,40 +220,67 @@ func (o *ordering) handle(ctx context.Context, next route.Handler, req *route.Re
 		return
 	}
 	req.Keep()
-	t := &turn{l: l, state: waiting, ctx: ctx, next: next, req: req, res: res}
+	t := &turn{l: l, state: coming, ctx: ctx, next: next, req: req, res: res}
 	l.queue = append(l.queue, t)
 	l.live++
 	o.waiting++
-	if o.wait > 0 {
-		t.timer = time.AfterFunc(o.wait, func() {
-			_ = res.Fail(overloaded("the call has waited too long for those before it"))
-		})
-	}
 	o.mu.Unlock()
 	res.OnFinish(t)
+	t.wait()
+}
+
+// wait has a call wait for its turn, unless it is over by now.
+func (t *turn) wait() {
+	o := t.l.o
+	o.mu.Lock()
+	if t.state != coming {
+		o.mu.Unlock()
+		return
+	}
+	t.state = waiting
+	if o.wait > 0 {
+		t.timer = time.AfterFunc(o.wait, t.expire)
+	}
+	t.l.goOn()
+}
+
+// expire ends a call that has waited too long, and was handed to nobody.
+func (t *turn) expire() {
+	t.l.o.mu.Lock()
+	if t.state != waiting {
+		t.l.o.mu.Unlock()
+		return
+	}
+	res := t.res
+	t.quit()
+	_ = res.Fail(overloaded("the call has waited too long for those before it"))
 }
 
 // Finished implements route.Finisher.
 func (t *turn) Finished(route.Outcome) {
 	l := t.l
-	o := l.o
-	o.mu.Lock()
-	was := t.state
-	t.state = gone
-	switch was {
-	case waiting:
-		t.leave()
-		l.live--
-		o.waiting--
-		l.tidy()
-		o.mu.Unlock()
-		o.metrics.count("left")
+	l.o.mu.Lock()
+	switch t.state {
+	case coming, waiting:
+		t.quit()
 	case running:
-		l.running = nil
+		t.state, l.running = gone, nil
 		l.goOn()
-	default:
-		o.mu.Unlock()
+	case gone:
+		l.o.mu.Unlock()
 	}
+}
+
+// quit is called with o.mu held, and unlocks it. The call leaves the queue.
+func (t *turn) quit() {
+	l := t.l
+	t.state = gone
+	t.leave()
+	l.live--
+	l.o.waiting--
+	l.tidy()
+	l.goOn() // it may have been the one that was coming
+	l.o.metrics.count("left")
 }
 
 // leave lets go of what only a call that waits needs.
@@ -277,7 +306,9 @@ func (l *orderly) goOn() {
 	for !l.moving && l.running == nil {
 		t := l.first()
 		if t == nil {
-			delete(o.lines, l.key)
+			if l.live == 0 {
+				delete(o.lines, l.key)
+			}
 			break
 		}
 		t.state = running
@@ -296,13 +327,20 @@ func (l *orderly) goOn() {
 	o.mu.Unlock()
 }
 
-// first takes the first call that still waits.
+// first takes the first call that still waits; nil if there is none, or it is not
+// ready.
 func (l *orderly) first() *turn {
 	for i, t := range l.queue {
-		l.queue[i] = nil
-		if t.state == waiting {
+		switch t.state {
+		case waiting:
+			l.queue[i] = nil
 			l.queue = l.queue[i+1:]
 			return t
+		case coming:
+			l.queue = l.queue[i:]
+			return nil
+		case running, gone:
+			l.queue[i] = nil
 		}
 	}
 	l.queue = nil

@@ -261,3 +261,47 @@ func TestInOrderConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A call that waits is part of its line before it can be its turn, so that its
+// turn lasts until the call ends, and not until its first try does.
+func TestInOrderIsToldOfTheCall(t *testing.T) {
+	t.Parallel()
+	var in taken
+	first, last := newAsk("", "a:/x", "1"), newAsk("", "a:/x", "3")
+	h := ordered(middleware.OrderConfig{})(&in)
+	first.to(h)
+	early := 0
+	second := &hasty{ask: newAsk("", "a:/x", "2"), before: func() {
+		reply1(in.calls[0], "1")
+		early = in.len() - 1
+	}}
+	h.Handle(t.Context(), second.req, second)
+	last.to(h)
+	if in.len() != 2 {
+		t.Fatalf("%d run", in.len())
+	}
+	if early != 0 {
+		t.Error("the call ran before its end was seen to")
+	}
+	reply1(in.calls[1], "2")
+	reply1(in.calls[2], "3")
+	if first.got()+second.got()+last.got() != "123" {
+		t.Errorf("got %s, %s, %s", first.got(), second.got(), last.got())
+	}
+}
+
+// hasty is a call that has something happen just before a middleware is told of
+// its end.
+type hasty struct {
+	*ask
+
+	before func()
+}
+
+func (h *hasty) OnFinish(f route.Finisher) {
+	if h.before != nil {
+		h.before()
+		h.before = nil
+	}
+	h.ask.OnFinish(f)
+}

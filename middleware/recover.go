@@ -33,7 +33,7 @@ func contain(ctx context.Context, log *slog.Logger, req *route.Request, res rout
 		log = slog.Default()
 	}
 	log.LogAttrs(ctx, slog.LevelError, "panic while handling a message",
-		slog.String("path", string(req.Message.To)),
+		slog.String("path", withoutQuery(req.Message.To)),
 		slog.String("msg", string(req.Message.Mid)),
 		slog.String("err", fmt.Sprint(p)),
 		slog.String("stack", string(debug.Stack())))
