@@ -326,3 +326,29 @@ func TestBreakerCostsNothing(t *testing.T) {
 		t.Errorf("%v allocations a call, %v without", with, without)
 	}
 }
+
+// A server that a breaker admits and another one refuses has not done what the
+// server does that is asked in its place.
+func TestBreakersThatDisagree(t *testing.T) {
+	t.Parallel()
+	first := middleware.NewBreaker(slog.New(slog.DiscardHandler), nil, nervous)
+	second := middleware.NewBreaker(slog.New(slog.DiscardHandler), nil, nervous)
+	w := newWorld(t, func(c *exchange.Config) {
+		c.Stack = route.NewStack()
+		insert(t, c.Stack, route.StageCall, "one", first.Middleware())
+		insert(t, c.Stack, route.StageCall, "two", second.Middleware())
+	})
+	client := w.connect("c1")
+	_, b := w.two(`{}`)
+	if err := second.SetState([]byte(`{"route":"x:/","server":"s1","state":"open"}`)); err != nil {
+		t.Fatal(err)
+	}
+	fails(client, b, "x:/", message.CodeInternal)
+	fails(client, b, "x:/", message.CodeInternal)
+	w.idle()
+	for _, c := range first.State().([]middleware.CircuitInfo) { //nolint:forcetypeassert // it is
+		if c.Server == "s1" && (c.Calls > 0 || c.State != "closed") {
+			t.Errorf("the circuit of a server that was not asked is %+v", c)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -151,6 +152,7 @@ type CircuitBreaker struct {
 	patience     time.Duration
 	only, except map[string]struct{}
 	routes       *byRoute[circuits]
+	retired      atomic.Bool
 }
 
 // NewBreaker makes a breaker, which writes changes of its circuits to log
@@ -432,6 +434,16 @@ func (b *CircuitBreaker) SetState(raw json.RawMessage) error {
 	return nil
 }
 
+// Retire implements route.Retirer: its circuits are not counted as open any more.
+func (b *CircuitBreaker) Retire() {
+	b.retired.Store(true)
+	for _, s := range b.routes.all() {
+		s.mu.Lock()
+		s.show()
+		s.mu.Unlock()
+	}
+}
+
 // set forces a circuit, which begins anew.
 func (s *circuits) set(c *circuit, force circuitState, now time.Time) {
 	before := c.state
@@ -443,4 +455,5 @@ func (s *circuits) set(c *circuit, force circuitState, now time.Time) {
 var (
 	_ route.Gate     = (*CircuitBreaker)(nil)
 	_ route.Stateful = (*CircuitBreaker)(nil)
+	_ route.Retirer  = (*CircuitBreaker)(nil)
 )

@@ -15,6 +15,7 @@ type circuits struct {
 	mu    sync.Mutex
 	all   map[string]*circuit // by server
 	open  int                 // of them are not closed
+	shown int                 // of these are in the metric, to which other breakers add theirs
 	force circuitState        // of all of them; "" for nothing
 	swept time.Time
 }
@@ -66,7 +67,19 @@ func (s *circuits) changed(from, to circuitState) {
 	if to == circuitClosed {
 		s.open--
 	}
-	s.of.metrics.open.WithLabelValues(s.route).Set(float64(s.open))
+	s.show()
+}
+
+// show brings the metric up to date.
+func (s *circuits) show() {
+	now := s.open
+	if s.of.retired.Load() {
+		now = 0
+	}
+	if now != s.shown {
+		s.of.metrics.open.WithLabelValues(s.route).Add(float64(now - s.shown))
+		s.shown = now
+	}
 }
 
 // shut returns how long a call to a server has to wait, if it would surely be

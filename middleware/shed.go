@@ -349,6 +349,13 @@ func (s *Shedder) SetState(change json.RawMessage) error {
 	return nil
 }
 
+// Retire implements route.Retirer: nobody looks at the load any more.
+func (s *Shedder) Retire() {
+	if s.metrics != nil {
+		s.metrics.load.Set(0)
+	}
+}
+
 // schedDelay measures how long goroutines wait for a processor.
 type schedDelay struct {
 	sample [1]metrics.Sample
@@ -392,4 +399,5 @@ func (d *schedDelay) mean() time.Duration {
 var (
 	_ route.Finisher = (*Shedder)(nil)
 	_ route.Stateful = (*Shedder)(nil)
+	_ route.Retirer  = (*Shedder)(nil)
 )

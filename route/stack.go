@@ -101,6 +101,13 @@ type Stateful interface {
 	SetState(change json.RawMessage) error
 }
 
+// Retirer is [Stateful] middleware that is told when it was taken out of the stack.
+// Messages that are under way may still pass it.
+type Retirer interface {
+	// Retire must not block, nor use the Stack.
+	Retire()
+}
+
 // EntryInfo is an [Entry] as a list shows it.
 type EntryInfo struct {
 	Name        string `json:"name"`
@@ -279,11 +286,22 @@ func (s *Stack) change(name Stage, f func([]Entry) ([]Entry, error)) error {
 			return err
 		}
 	}
-	st.entries.Store(&list)
+	old := *st.entries.Swap(&list)
 	for i, c := range st.chains {
 		c.now.Store(next[i])
 	}
+	retire(old, list)
 	return nil
+}
+
+// retire tells those entries that are not in the list any more.
+func retire(old, list []Entry) {
+	for _, e := range old {
+		r, ok := e.State.(Retirer)
+		if ok && !slices.ContainsFunc(list, func(in Entry) bool { return in.State == e.State }) {
+			r.Retire()
+		}
+	}
 }
 
 // stage returns the stage with a name, or nil.
