@@ -72,7 +72,9 @@ type FallbackRoute struct {
 	// its servers say. Default: as they say.
 	Idempotent bool `json:"idempotent,omitempty"`
 	// Last is how old the last good answer may be that the same caller got to the
-	// same call. Default: it is not kept.
+	// same call: the same user with the same claims; of those who are not logged in
+	// the same session, or all who have none and send the same token. Default: it is
+	// not kept.
 	Last duration.Duration `json:"last,omitzero"`
 	// Public says that answers do not depend on who asks, so that the last good
 	// one may be that of another.

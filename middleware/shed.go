@@ -205,8 +205,12 @@ func (s *Shedder) Middleware() route.Middleware {
 				next.Handle(ctx, req, res)
 				return
 			}
-			if n := priority(max(s.look(), s.forced.Load())); n > low { //nolint:gosec // at most 4
-				if p := s.priority(req); p < n {
+			n := s.look()
+			if req.Address.Name != "node" { // what was set by such a call can be taken back by one
+				n = max(n, s.forced.Load())
+			}
+			if n > 0 {
+				if p := s.priority(req); int32(p) < n {
 					s.refuse(res, p)
 					return
 				}
@@ -327,7 +331,8 @@ func (s *Shedder) State() any {
 }
 
 // SetState implements route.Stateful: {"refuse":"low"} has calls of this
-// priority and of lower ones refused whatever the load is, until {"refuse":""}.
+// priority and of lower ones refused whatever the load is, but for those of the
+// node itself, until {"refuse":""}.
 func (s *Shedder) SetState(change json.RawMessage) error {
 	var in struct {
 		Refuse *string `json:"refuse"`

@@ -240,6 +240,12 @@ func TestShedState(t *testing.T) {
 	if got := shown(t, s); !strings.Contains(got, `["low","normal"]`) || s.call("") || !s.call("high") {
 		t.Errorf("state %s", got)
 	}
+	if err := s.SetState([]byte(`{"refuse":"critical"}`)); err != nil || s.call("critical") {
+		t.Errorf("critical calls pass: %v", err)
+	}
+	if !s.call("low", func(req *route.Request) { req.Address.Name = "node" }) {
+		t.Error("the call that takes it back does not pass")
+	}
 	if err := s.SetState([]byte(`{"refuse":""}`)); err != nil || !s.call("low") {
 		t.Error("it did not end")
 	}

@@ -169,6 +169,7 @@ func TestWarnings(t *testing.T) {
 		{route.StageCall, "hedge retry", []string{"what passes hedge is not tried again"}},
 		{route.StageCall, "cache retry", nil},
 		{route.StageCall, "hedge deadline", []string{"no longer time than the node's own"}},
+		{route.StageCall, "cache deadline", []string{"no longer time than the node's own"}},
 		{route.StageCall, "in-order deadline", []string{"the time a call waits in in-order"}},
 		{route.StageCall, "limit shed", []string{"has waited in the queue of limit first"}},
 		{route.StageCall, "cache secret", []string{"strangers get the answers that cache has"}},

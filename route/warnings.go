@@ -37,7 +37,7 @@ var orderRules = []orderRule{
 	{KindTrace, []string{KindLog, KindLogBodies}, "the lines of %s lack the trace id"},
 	// A queue is left by the deadline that is set when the call enters it.
 	{KindDeadline, []string{KindLimit, KindOrder}, "the time a call waits in %s is not limited by it"},
-	{KindDeadline, []string{KindHedge}, "calls that pass %s get no longer time than the node's own"},
+	{KindDeadline, []string{KindHedge, KindCache, KindIdempotency}, "calls that pass %s get no longer time than the node's own"},
 	// A refusal must be cheap: before anything is held or waited for.
 	{KindRate, []string{KindLimit}, "what it refuses has waited in the queue of %s first and taken the place of others"},
 	{KindShed, []string{KindLimit, KindOrder}, "what it refuses has waited in the queue of %s first and taken the place of others"},
