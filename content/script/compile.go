@@ -18,6 +18,7 @@ import (
 // files. It never changes.
 type program struct {
 	code     string
+	ready    *engine.Code // the code as it is run; copies of a program share it
 	classic  bool
 	who      bool   // it may look at who wants it
 	schedule string // the text of its export "schedule"
@@ -79,6 +80,7 @@ func compile(t *tree, p string, limit int) *program {
 		b.classic(prog, p, text)
 	}
 	prog.who = whoWord.MatchString(prog.code)
+	prog.ready = engine.NewCode(prog.code, prog.classic)
 	prog.sources = b.sources
 	return prog
 }

@@ -208,7 +208,7 @@ func (p *Provider) run(ctx context.Context, prog *program, o *order) (done, erro
 	}
 	defer v.lane.Close()
 	job := &engine.Job{
-		Code: prog.code, Classic: prog.classic, Export: o.export, Input: o.input, Grants: v.grants(),
+		Code: prog.ready, Export: o.export, Input: o.input, Grants: v.grants(),
 		Context: contextOf(o), Limits: p.settings.Limits.engine(),
 	}
 	if p.personal(prog, may) {

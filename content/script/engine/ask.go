@@ -23,36 +23,36 @@ const (
 )
 
 // host is what the prelude calls. It runs inside the machine.
-func (m *machine) host(args []any) (any, error) {
+func (m *machine) host(args []value) (value, error) {
 	r := m.run
-	op := text(args, 0)
+	op := m.argument(args, 0)
 	if op == "web" {
-		return webText, nil
+		return m.eval(web)
 	}
 	if r == nil {
-		return nil, errors.New("there is no run")
+		return undefined(), errors.New("there is no run")
 	}
 	switch op {
 	case "done":
-		r.done(text(args, 1))
+		r.done(m.argument(args, 1))
 	case "failed":
-		r.failed(text(args, 1))
+		r.failed(m.argument(args, 1))
 	case "log":
-		r.log(text(args, 1), text(args, 2))
+		r.log(m.argument(args, 1), m.argument(args, 2))
 	case "ask":
-		return nil, r.ask(args[1], text(args, 2), text(args, 3))
+		return undefined(), r.ask(number(args[1]), m.argument(args, 2), m.argument(args, 3))
 	case "now":
-		return r.now(text(args, 1), text(args, 2)), nil
+		return m.string(r.now(m.argument(args, 1), m.argument(args, 2)))
 	}
-	return "", nil
+	return undefined(), nil
 }
 
-// text returns an argument that the prelude gives as a string.
-func text(args []any, i int) string {
+// argument returns what the prelude gives as a text.
+func (m *machine) argument(args []value, i int) string {
 	if i >= len(args) {
 		return ""
 	}
-	s, _ := args[i].(string)
+	s, _ := m.text(args[i])
 	return s
 }
 
@@ -123,7 +123,7 @@ func (r *run) count(name, args string) error {
 }
 
 // ask puts a question to the host; the answer comes while the machine rests.
-func (r *run) ask(id any, name, args string) error {
+func (r *run) ask(id int32, name, args string) error {
 	if err := r.count(name, args); err != nil {
 		return err
 	}

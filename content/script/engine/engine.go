@@ -45,11 +45,8 @@ const (
 
 // Job is one run of a script. It must not be changed once it is run.
 type Job struct {
-	// Code is the script: an async function that gets the function to hand its
-	// exports to, or if Classic is set a program whose last value is the result.
-	Code string `json:"code"`
-	// Classic says which of the two forms Code has.
-	Classic bool `json:"classic,omitempty"`
+	// Code is the script.
+	Code *Code `json:"-"`
 	// Export is what is run: one of the constants above.
 	Export string `json:"export"`
 	// Input is what it is given, as JSON: parameters, or a body. nil: undefined.

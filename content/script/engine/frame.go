@@ -18,8 +18,12 @@ const maxFrame = 64 << 20
 // "answer"; the worker ends a run with "done" or "failed".
 type frame struct {
 	Op string `json:"op"`
-	// run
-	Job *Job `json:"job,omitempty"`
+	// run: Code is the number of the script, Script what the worker is to know it
+	// by from then on, and Forget says that all that came before is not needed.
+	Job    *Job    `json:"job,omitempty"`
+	Code   uint64  `json:"code,omitempty"`
+	Script *script `json:"script,omitempty"`
+	Forget bool    `json:"forget,omitempty"`
 	// ask, answer
 	ID   int             `json:"id,omitempty"`
 	Name string          `json:"name,omitempty"`
@@ -33,6 +37,12 @@ type frame struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Last says that the worker is of no more use.
 	Last bool `json:"last,omitempty"`
+}
+
+// script is a [Code] on its way.
+type script struct {
+	Text    string `json:"text"`
+	Classic bool   `json:"classic,omitempty"`
 }
 
 // pipe sends and receives frames. send may be called from any goroutine,

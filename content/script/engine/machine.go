@@ -2,92 +2,84 @@ package engine
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
-
-	"modernc.org/quickjs"
 )
 
-var (
-	//go:embed prelude.js
-	preludeText string
-	//go:embed web.js
-	webText string
-)
-
-// Lines is how many lines stand before the first line of a job's code: a place
-// in a stack that is not beyond them is in the prelude.
-const Lines = 1000
-
-// shift moves code behind the lines of the prelude.
-var shift = strings.Repeat("\n", Lines)
-
-// prelude is the bytecode of the prelude.
-var prelude = sync.OnceValues(func() ([]byte, error) {
-	vm, err := quickjs.NewVM()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = vm.Close() }()
-	return vm.Compile(preludeText, quickjs.EvalGlobal)
-})
-
-// machine is a JavaScript machine, for one job. It belongs to one goroutine but
-// for its meter.
+// machine is a JavaScript machine that is ready for a job, and gets ready again
+// for the next one. It belongs to one goroutine but for its meter.
 type machine struct {
-	vm     *quickjs.VM
-	kernel quickjs.Value
-	ready  bool // kernel is there
-	run    *run // nil until there is a job
+	*vm
+	kernel value
+	image  []byte // all its memory when it was ready for the first time
+	run    *run   // nil until there is a job
 }
 
 // newMachine makes a machine that is ready to be given a job.
 func newMachine() (*machine, error) {
-	code, err := prelude()
+	m := &machine{}
+	v, err := newVM(m.host)
 	if err != nil {
 		return nil, err
 	}
-	vm, err := quickjs.NewVM()
-	if err != nil {
-		return nil, err
-	}
-	m := &machine{vm: vm}
-	// What the prelude takes is taken from the machine before a script runs.
-	if err := vm.RegisterHostFunc("__host", m.host); err != nil {
-		m.close()
-		return nil, err
-	}
-	start, err := vm.EvalBytecodeValue(code)
-	if err != nil {
-		m.close()
-		return nil, err
-	}
-	defer start.Free()
-	host, err := vm.EvalValue("(() => { const h = __host; delete globalThis.__host; return h })()", quickjs.EvalGlobal)
-	if err != nil {
-		m.close()
-		return nil, err
-	}
-	defer host.Free()
-	m.kernel, err = start.CallValue(quickjs.UndefinedValue, host)
-	m.ready = err == nil
-	if err != nil {
+	m.vm = v
+	if err := m.prepare(); err != nil {
 		m.close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// close frees the machine.
-func (m *machine) close() {
-	if m.ready {
-		m.kernel.Free()
+// prepare runs the prelude.
+func (m *machine) prepare() error {
+	start, err := m.eval(prelude)
+	if err != nil {
+		return err
 	}
-	_ = m.vm.Close()
+	defer m.free(start)
+	host, err := m.hostFunction()
+	if err != nil {
+		return err
+	}
+	if m.kernel, err = m.vm.call(start, host); err != nil {
+		return err
+	}
+	return m.keep()
+}
+
+// eval runs a script and returns its last value.
+func (m *machine) eval(c *Code) (value, error) {
+	f, err := c.function(m.vm)
+	if err != nil {
+		return f, err
+	}
+	return m.vm.start(f)
+}
+
+// keep makes what the machine is now what reset brings back.
+func (m *machine) keep() error {
+	image, ok := m.memory.keep()
+	if !ok {
+		return errors.New("the machine is larger than it may be")
+	}
+	m.image = image
+	return nil
+}
+
+// reset makes the machine ready for the next job: it is then, to the last byte of
+// its memory, what it was before the first. It reports false if it cannot be used
+// again.
+func (m *machine) reset() bool {
+	if !m.whole() {
+		return false
+	}
+	m.run = nil
+	m.back(m.image)
+	m.trim()
+	return true
 }
 
 // run is one job in a machine.
@@ -109,26 +101,29 @@ type run struct {
 
 // answer is what the host said to a question.
 type answer struct {
-	id   any
+	id   int32
 	ok   bool
 	text string
 }
 
-// do runs a job. It is called once in the life of a machine.
+// maxGarbage is how much a script may allocate before garbage is looked for, in
+// bytes: most end before.
+const maxGarbage = 4 << 20
+
+// do runs a job. Before the next one the machine has to be reset.
 // late is closed if the machine does not end when it should.
 func (m *machine) do(ctx context.Context, job *Job, host Host, late chan<- struct{}) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, job.Limits.Wall, errWall)
 	r := &run{machine: m, ctx: ctx, job: job, to: host, answers: make(chan answer, job.Limits.Calls)}
-	r.meter = newMeter(job.Limits.CPU, m.vm.Interrupt, late)
+	r.meter = newMeter(job.Limits.CPU, m.interrupt, late)
 	m.run = r
 	defer cancel()
 	defer context.AfterFunc(ctx, r.meter.stop)()
-	m.vm.SetMemoryLimit(uintptr(job.Limits.Memory))
-	m.vm.SetMaxStackSize(uintptr(job.Limits.Depth))
+	m.limit(job.Limits.Memory, job.Limits.Depth, min(job.Limits.Memory/4, maxGarbage))
 	result, err := r.do()
 	if err != nil {
 		cancel()
-		if f, ok := errors.AsType[*Failure](err); ok && f.Kind == Thrown && f.Name == "" && r.empty() {
+		if f, ok := errors.AsType[*Failure](err); ok && f.Kind == Thrown && f.Name == "" && r.memory.refused != 0 {
 			err = outOfMemory()
 		}
 	}
@@ -140,30 +135,30 @@ func (m *machine) do(ctx context.Context, job *Job, host Host, late chan<- struc
 var errWall = errors.New("the time of the run is over")
 
 func (r *run) do() (json.RawMessage, error) {
-	text, err := json.Marshal(settings{r.job.Classic, r.job.Export, r.job.Input, r.job.Context, r.job.Session, r.job.Grants})
+	text, err := json.Marshal(settings{r.job.Code.classic, r.job.Export, r.job.Input, r.job.Context, r.job.Session, r.job.Grants})
 	if err != nil {
 		return nil, fmt.Errorf("encode job: %w", err)
 	}
-	if err := r.enter(func() error { return r.tell("setup", string(text)) }); err != nil {
+	if err := r.enter(func() error { return r.say("setup", string(text)) }); err != nil {
 		return nil, err
 	}
 	if err := r.enter(r.start); err != nil {
 		return nil, err
 	}
 	for r.result == nil {
-		if err := r.enter(r.drain); err != nil {
+		if err := r.enter(r.vm.drain); err != nil {
 			return nil, err
 		}
 		if r.result != nil {
 			break
 		}
 		if r.waiting == 0 {
-			return nil, &Failure{Kind: Thrown, Message: "the script waits for a promise that nobody will keep, or has lost it for want of memory"}
+			return nil, &Failure{Kind: Thrown, Message: "the script waits for a promise that nobody will keep"}
 		}
 		select {
 		case a := <-r.answers:
 			r.waiting--
-			if err := r.enter(func() error { return r.tell("settle", a.id, a.ok, a.text) }); err != nil {
+			if err := r.enter(func() error { return r.settle(a) }); err != nil {
 				return nil, err
 			}
 		case <-r.ctx.Done():
@@ -171,16 +166,6 @@ func (r *run) do() (json.RawMessage, error) {
 		}
 	}
 	return r.result, nil
-}
-
-// empty reports whether there is no memory left: the machine then loses errors
-// and promises without a word.
-func (r *run) empty() bool {
-	if !r.meter.enter() {
-		return false
-	}
-	err := r.tell("probe", r.job.Limits.Memory/4)
-	return r.meter.leave() && err != nil
 }
 
 // settings are what of a job the prelude gets.
@@ -229,34 +214,46 @@ func (r *run) why(err error) error {
 	return known(asFailure(err))
 }
 
-// tell calls the prelude.
-func (r *run) tell(op string, args ...any) error {
-	_, err := r.kernel.Call(quickjs.UndefinedValue, append([]any{op}, args...)...)
-	return err
-}
-
-// start evaluates the code and hands what comes out to the prelude.
-func (r *run) start() error {
-	v, err := r.vm.EvalValue(shift+r.job.Code, quickjs.EvalGlobal)
+// tell calls the prelude, which takes the arguments.
+func (r *run) tell(op string, args ...value) error {
+	name, err := r.string(op)
 	if err != nil {
 		return err
 	}
-	defer v.Free()
-	op := "run"
-	if r.job.Classic {
-		op = "finish"
+	v, err := r.vm.call(r.kernel, append([]value{name}, args...)...)
+	r.free(v)
+	return err
+}
+
+// say is tell with a text.
+func (r *run) say(op, text string) error {
+	v, err := r.string(text)
+	if err != nil {
+		return err
 	}
 	return r.tell(op, v)
 }
 
-// drain runs what is ready. The library stops after a million steps, which is
-// no end but only a pause.
-func (r *run) drain() error {
-	_, err := r.vm.ExecutePendingJobs()
-	if e, ok := errors.AsType[*quickjs.Error](err); ok {
-		return e
+// settle tells the prelude an answer.
+func (r *run) settle(a answer) error {
+	v, err := r.string(a.text)
+	if err != nil {
+		return err
 	}
-	return nil
+	return r.tell("settle", integer(a.id), boolean(a.ok), v)
+}
+
+// start evaluates the code and hands what comes out to the prelude.
+func (r *run) start() error {
+	v, err := r.eval(r.job.Code)
+	if err != nil {
+		return err
+	}
+	op := "run"
+	if r.job.Code.classic {
+		op = "finish"
+	}
+	return r.tell(op, v)
 }
 
 // maxStack is how much of a stack is kept, in bytes.
@@ -264,7 +261,7 @@ const maxStack = 4 << 10
 
 // asFailure makes a failure of what the machine said.
 func asFailure(err error) *Failure {
-	e, ok := errors.AsType[*quickjs.Error](err)
+	e, ok := errors.AsType[*thrown](err)
 	if !ok {
 		text := "the script ended without a result"
 		if err != nil {
@@ -272,13 +269,13 @@ func asFailure(err error) *Failure {
 		}
 		return &Failure{Kind: Thrown, Message: text}
 	}
-	f := &Failure{Kind: Thrown, Name: e.Name, Message: e.Message, Stack: e.Stack}
+	f := &Failure{Kind: Thrown, Name: e.name, Message: e.message, Stack: e.stack}
 	if f.Message == "" {
-		f.Message = strings.TrimPrefix(e.Error(), e.Name+": ")
+		f.Message = strings.TrimPrefix(e.text, e.name+": ")
 	}
-	if e.Name == "SyntaxError" && e.LineNumber > Lines {
+	if e.name == "SyntaxError" && e.line > Lines {
 		f.Kind = Syntax
-		f.Stack = fmt.Sprintf("    at <eval>:%d:%d\n", e.LineNumber, e.ColumnNumber)
+		f.Stack = fmt.Sprintf("    at <eval>:%d:%d\n", e.line, e.column)
 	}
 	return f
 }

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// again is how soon a machine that was interrupted is interrupted once more:
-// it forgets an interrupt that comes just before it is entered.
-const again = 2 * time.Millisecond
+// watch is how often a machine that was interrupted is looked after.
+const watch = 2 * time.Millisecond
 
 // meter counts how long a machine computes, and interrupts it when that is
 // enough. enter and leave stand around every entry into the machine; stop may
@@ -33,7 +32,7 @@ func newMeter(left time.Duration, interrupt func(), late chan<- struct{}) *meter
 	return m
 }
 
-// ring interrupts the machine for as long as it does not come out.
+// ring interrupts the machine, and says when it does not come out.
 func (m *meter) ring() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,7 +45,7 @@ func (m *meter) ring() {
 	}
 	m.spent = m.spent || !m.stopped
 	m.interrupt()
-	m.timer.Reset(again)
+	m.timer.Reset(watch)
 	if m.rung.IsZero() {
 		m.rung = time.Now()
 	}

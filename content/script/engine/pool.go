@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -37,13 +38,15 @@ type pool struct {
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	idle []*machine // made in advance
+	idle []*machine // ready for a job, at most keep
 	keep int
 }
 
-// NewPool returns an engine that runs jobs in this process. Each gets a new
-// machine, made while nobody waits. A job that cannot be interrupted keeps its
-// place until it ends; whoever waits for it does not wait that long.
+// NewPool returns an engine that runs jobs in this process. Each finds a machine
+// that is like new; the first job of a place makes it, and after each it is made
+// like new while nobody waits. Until then there is nothing. A job that cannot be
+// interrupted keeps its place until it ends; whoever waits for it does not wait
+// that long.
 func NewPool(o Options) Engine {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -114,7 +117,7 @@ func tooLong() *Failure {
 	return over("cpu", "the script does something that takes too long and cannot be interrupted")
 }
 
-// work runs a job and then makes the machine for the next one.
+// work runs a job and then has a machine ready for the next one.
 func (p *pool) work(ctx context.Context, job *Job, host Host, ended chan<- outcome, late chan<- struct{}) {
 	m, err := p.take()
 	if err != nil {
@@ -125,8 +128,24 @@ func (p *pool) work(ctx context.Context, job *Job, host Host, ended chan<- outco
 	}
 	result, err := run1(ctx, m, job, host, late)
 	ended <- outcome{result, err}
+	if again(err) && m.reset() {
+		p.give(m)
+		return
+	}
 	m.close()
-	p.refill()
+	if m, err = newMachine(); err == nil { // else take says so
+		p.give(m)
+	}
+}
+
+// again reports whether a machine is used after a job that ended with err: one
+// that was stopped is not, and above all not one that had no more memory.
+func again(err error) bool {
+	if err == nil {
+		return true
+	}
+	f, ok := errors.AsType[*Failure](err)
+	return ok && f.Kind != Limit
 }
 
 // run1 runs a job, and makes an error of a panic of the machine.
@@ -154,15 +173,8 @@ func (p *pool) take() (*machine, error) {
 	return newMachine()
 }
 
-// refill makes a machine in advance.
-func (p *pool) refill() {
-	if p.lane.Context().Err() != nil {
-		return
-	}
-	m, err := newMachine()
-	if err != nil {
-		return // take says so
-	}
+// give keeps a machine for the next job.
+func (p *pool) give(m *machine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle) >= p.keep || p.lane.Context().Err() != nil {

@@ -15,6 +15,9 @@ import (
 	"github.com/ropewalk/ropewalk/message"
 )
 
+// maxKnown is how many scripts a worker knows.
+const maxKnown = 100
+
 // maxRuns is after how many runs a worker is replaced, so that nothing piles up.
 const maxRuns = 10000
 
@@ -51,6 +54,24 @@ type process struct {
 	in   io.Closer
 	runs int
 	once sync.Once
+	// known has the numbers of the scripts that it has been sent.
+	known map[uint64]bool
+}
+
+// order returns the frame that has the worker run a job.
+func (w *process) order(job *Job) *frame {
+	c := job.Code
+	f := &frame{Op: "run", Job: job, Code: c.number}
+	if w.known[c.number] {
+		return f
+	}
+	if len(w.known) >= maxKnown {
+		clear(w.known)
+		f.Forget = true
+	}
+	w.known[c.number] = true
+	f.Script = &script{c.text, c.classic}
+	return f
 }
 
 func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
@@ -98,7 +119,7 @@ type remote struct {
 // run has the worker run a job. last says that it is of no more use.
 func (r *remote) run(job *Job) (result json.RawMessage, last bool, err error) {
 	r.runs++
-	if err := r.send(&frame{Op: "run", Job: job}); err != nil {
+	if err := r.send(r.order(job)); err != nil {
 		return nil, true, r.lost(err)
 	}
 	asks, lines := 0, 0
@@ -192,7 +213,7 @@ func (p *processes) start() (*process, error) {
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
 	p.log.Debug("a worker for scripts was started", "pid", cmd.Process.Pid, "took", time.Since(begun))
-	return &process{pipe: newPipe(out, in), cmd: cmd, in: in}, nil
+	return &process{pipe: newPipe(out, in), cmd: cmd, in: in, known: map[uint64]bool{}}, nil
 }
 
 // kill ends the worker and waits until it has ended.

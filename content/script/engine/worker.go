@@ -15,7 +15,7 @@ import (
 // at a time, until in ends. It limits what this process may use, so it is for a
 // process that does nothing else.
 func RunWorker(in io.Reader, out io.Writer) error {
-	w := &worker{pipe: newPipe(in, out), answers: map[int]chan *frame{}, jobs: make(chan *Job)}
+	w := &worker{pipe: newPipe(in, out), answers: map[int]chan *frame{}, jobs: make(chan *Job), codes: map[uint64]*Code{}}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	var reading sync.WaitGroup
 	reading.Go(func() { cancel(w.read(ctx)) })
@@ -36,7 +36,8 @@ var errStuck = errors.New("the script cannot be interrupted")
 // worker is a process that runs jobs of another.
 type worker struct {
 	*pipe
-	jobs chan *Job
+	jobs  chan *Job
+	codes map[uint64]*Code // of read
 
 	mu      sync.Mutex
 	next    int
@@ -52,8 +53,12 @@ func (w *worker) read(ctx context.Context) error {
 		}
 		switch f.Op {
 		case "run":
+			job, err := w.job(f)
+			if err != nil {
+				return err
+			}
 			select {
-			case w.jobs <- f.Job:
+			case w.jobs <- job:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -69,14 +74,29 @@ func (w *worker) read(ctx context.Context) error {
 	}
 }
 
+// job returns the job of a frame, with its script.
+func (w *worker) job(f *frame) (*Job, error) {
+	if f.Forget {
+		clear(w.codes)
+	}
+	if f.Script != nil {
+		w.codes[f.Code] = NewCode(f.Script.Text, f.Script.Classic)
+	}
+	if f.Job == nil || w.codes[f.Code] == nil {
+		return nil, errors.New("a run without a job")
+	}
+	f.Job.Code = w.codes[f.Code]
+	return f.Job, nil
+}
+
 // work runs the jobs.
 func (w *worker) work(ctx context.Context) error {
 	confine()
+	m, err := newMachine()
+	if err != nil {
+		return err
+	}
 	for {
-		m, err := newMachine() // while nobody waits
-		if err != nil {
-			return err
-		}
 		select {
 		case job := <-w.jobs:
 			err = w.run(ctx, m, job)
@@ -86,8 +106,14 @@ func (w *worker) work(ctx context.Context) error {
 		if errors.Is(err, errStuck) {
 			return err // the machine is still at work
 		}
+		if err == nil && m.reset() { // while nobody waits
+			continue
+		}
 		m.close()
 		if err != nil {
+			return err
+		}
+		if m, err = newMachine(); err != nil {
 			return err
 		}
 	}
@@ -96,9 +122,6 @@ func (w *worker) work(ctx context.Context) error {
 // run runs one job and sends what came out. If the machine cannot be interrupted
 // it does not wait for it: the end of the process is its end.
 func (w *worker) run(ctx context.Context, m *machine, job *Job) error {
-	if job == nil {
-		return errors.New("a run without a job")
-	}
 	confineData(job.Limits.Memory)
 	ended, late := make(chan outcome, 1), make(chan struct{})
 	go func() { //nolint:forbidigo // it may have to be left behind

@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"unsafe"
+
+	"modernc.org/libc"
+	quickjs "modernc.org/libquickjs"
+)
+
+const (
+	// regionSize is what a machine takes at once, in bytes: a machine that is ready
+	// for a script has about half of it, and most scripts need no more than the rest.
+	regionSize = 512 << 10
+	// blockHead stands before each block.
+	blockHead = unsafe.Sizeof(block{})
+	// align is what the addresses of blocks are multiples of.
+	align = 16
+	// countedHead is what a block counts beside its size.
+	countedHead = 8
+)
+
+// memory is where a machine has all that it allocates, so that it can be brought
+// back to what it was, byte by byte, or given back at once, whatever a script has
+// done. It stands in memory that Go does not manage, where the functions that the
+// machine calls find it. It belongs to the machine's goroutine, but for stop.
+type memory struct {
+	// stop is set to interrupt the machine, from any goroutine.
+	stop int32
+	// refused is set once there was no memory for something: the machine then loses
+	// errors and promises without a word.
+	refused int32
+	// start, next and end are addresses: the region, and how far it is in use.
+	start, next, end uintptr
+	// high is how far it was ever in use.
+	high uintptr
+	// kept is the end of what [memory.back] brings back; 0: there is nothing yet.
+	kept uintptr
+	// list has the blocks outside of the region.
+	list uintptr
+}
+
+// block is the head of a block.
+type block struct {
+	prev, next uintptr // in the list; not used in the region
+	size       uintptr // without the head
+	outside    uintptr // 1: not in the region
+}
+
+// in returns what stands at an address that Go does not manage.
+func in[T any](at uintptr) *T { return (*T)(unsafe.Add(nil, at)) }
+
+// bytesAt returns n bytes from an address on.
+func bytesAt(at, n uintptr) []byte { return unsafe.Slice(in[byte](at), n) }
+
+// address returns a function as the machine calls it. It must be no closure.
+func address[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
+
+// newMemory takes a region. It returns nil if there is none.
+func newMemory(tls *libc.TLS) *memory {
+	at := libc.Xcalloc(tls, 1, quickjs.Tsize_t(unsafe.Sizeof(memory{})))
+	if at == 0 {
+		return nil
+	}
+	m := in[memory](at)
+	if m.start = libc.Xmalloc(tls, regionSize); m.start == 0 {
+		libc.Xfree(tls, at)
+		return nil
+	}
+	m.next, m.high, m.end = m.start, m.start, m.start+regionSize
+	return m
+}
+
+func (m *memory) at() uintptr { return uintptr(unsafe.Pointer(m)) }
+
+// free gives all back.
+func (m *memory) free(tls *libc.TLS) {
+	m.drop(tls)
+	libc.Xfree(tls, m.start)
+	libc.Xfree(tls, m.at())
+}
+
+// drop gives the blocks outside of the region back.
+func (m *memory) drop(tls *libc.TLS) {
+	for b := m.list; b != 0; {
+		next := in[block](b).next
+		libc.Xfree(tls, b)
+		b = next
+	}
+	m.list = 0
+}
+
+// keep returns a copy of all there is, for back. It reports false if that is more
+// than fits in the region.
+func (m *memory) keep() ([]byte, bool) {
+	if m.list != 0 {
+		return nil, false
+	}
+	m.kept = m.next
+	return append([]byte(nil), bytesAt(m.start, m.kept-m.start)...), true
+}
+
+// back makes everything what it was when image was kept. Nothing is left of what
+// came after.
+func (m *memory) back(tls *libc.TLS, image []byte) {
+	m.drop(tls)
+	m.kept = m.start + uintptr(len(image))
+	copy(bytesAt(m.start, m.kept-m.start), image)
+	if m.high > m.kept {
+		clear(bytesAt(m.kept, m.high-m.kept))
+	}
+	m.next, m.high, m.refused = m.kept, m.kept, 0
+}
+
+// take returns a new block, or 0.
+func (m *memory) take(tls *libc.TLS, size uintptr) uintptr {
+	size = (size + align - 1) &^ (align - 1)
+	if free := m.end - m.next; blockHead <= free && size <= free-blockHead {
+		b := m.next
+		m.next += blockHead + size
+		m.high = max(m.high, m.next)
+		*in[block](b) = block{size: size}
+		return b + blockHead
+	}
+	b := libc.Xmalloc(tls, quickjs.Tsize_t(blockHead+size))
+	if b == 0 {
+		return 0
+	}
+	*in[block](b) = block{size: size, outside: 1}
+	m.link(b, m.list)
+	return b + blockHead
+}
+
+// link puts a block outside of the region at the head of the list.
+func (m *memory) link(b, next uintptr) {
+	h := in[block](b)
+	h.prev, h.next = 0, next
+	if next != 0 {
+		in[block](next).prev = b
+	}
+	m.list = b
+}
+
+func (m *memory) unlink(b uintptr) {
+	h := in[block](b)
+	if h.prev == 0 {
+		m.list = h.next
+	} else {
+		in[block](h.prev).next = h.next
+	}
+	if h.next != 0 {
+		in[block](h.next).prev = h.prev
+	}
+}
+
+// give takes a block back. In the region only the last one can be used again
+// before [memory.back]; the region is small enough for that.
+func (m *memory) give(tls *libc.TLS, at uintptr) {
+	b := at - blockHead
+	h := in[block](b)
+	switch {
+	case h.outside != 0:
+		m.unlink(b)
+		libc.Xfree(tls, b)
+	case at+h.size == m.next && b >= m.kept:
+		m.next = b
+	}
+}
+
+// grow makes a block larger or smaller, and returns where it is then, or 0: then
+// it is as it was.
+func (m *memory) grow(tls *libc.TLS, at, size uintptr) uintptr {
+	b := at - blockHead
+	h := in[block](b)
+	if h.outside != 0 {
+		size = (size + align - 1) &^ (align - 1)
+		m.unlink(b)
+		to := libc.Xrealloc(tls, b, quickjs.Tsize_t(blockHead+size))
+		if to == 0 {
+			m.link(b, m.list)
+			return 0
+		}
+		in[block](to).size = size
+		m.link(to, m.list)
+		return to + blockHead
+	}
+	if size <= h.size {
+		return at
+	}
+	to := m.take(tls, size)
+	if to == 0 {
+		return 0
+	}
+	copy(bytesAt(to, h.size), bytesAt(at, h.size))
+	m.give(tls, at)
+	return to
+}
+
+// What the machine calls, with the state that it counts in.
+
+func allocate(tls *libc.TLS, state uintptr, size quickjs.Tsize_t) uintptr {
+	s := in[quickjs.TJSMallocState](state)
+	m := in[memory](s.Fopaque)
+	var at uintptr
+	if size <= s.Fmalloc_limit && s.Fmalloc_size <= s.Fmalloc_limit-size {
+		at = m.take(tls, uintptr(size))
+	}
+	if at == 0 {
+		m.refused = 1
+		return 0
+	}
+	s.Fmalloc_count++
+	s.Fmalloc_size += usable(tls, at) + countedHead
+	return at
+}
+
+func release(tls *libc.TLS, state, at uintptr) {
+	if at == 0 {
+		return
+	}
+	s := in[quickjs.TJSMallocState](state)
+	s.Fmalloc_count--
+	s.Fmalloc_size -= usable(tls, at) + countedHead
+	in[memory](s.Fopaque).give(tls, at)
+}
+
+func reallocate(tls *libc.TLS, state, at uintptr, size quickjs.Tsize_t) uintptr {
+	switch {
+	case at == 0 && size == 0:
+		return 0
+	case at == 0:
+		return allocate(tls, state, size)
+	case size == 0:
+		release(tls, state, at)
+		return 0
+	}
+	s := in[quickjs.TJSMallocState](state)
+	m := in[memory](s.Fopaque)
+	old := usable(tls, at)
+	if size > old && (size-old > s.Fmalloc_limit || s.Fmalloc_size > s.Fmalloc_limit-(size-old)) {
+		at = 0
+	} else {
+		at = m.grow(tls, at, uintptr(size))
+	}
+	if at == 0 {
+		m.refused = 1
+		return 0
+	}
+	s.Fmalloc_size += usable(tls, at) - old
+	return at
+}
+
+func usable(_ *libc.TLS, at uintptr) quickjs.Tsize_t {
+	if at == 0 {
+		return 0
+	}
+	return quickjs.Tsize_t(in[block](at - blockHead).size)
+}
