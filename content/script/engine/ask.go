@@ -52,8 +52,7 @@ func (m *machine) argument(args []value, i int) string {
 	if i >= len(args) {
 		return ""
 	}
-	s, _ := m.text(args[i])
-	return s
+	return m.text(args[i])
 }
 
 // done takes the result.

@@ -3,9 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +30,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// idle is how long a seat waits for a task before it is given up with its memory.
+const idle = time.Minute
+
 // pool runs jobs in this process.
 type pool struct {
 	gate *gate
@@ -38,29 +40,19 @@ type pool struct {
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	idle []*machine // ready for a job, at most keep
-	keep int
+	free []*seat // those that wait for a task; the last one did so last
 }
 
 // NewPool returns an engine that runs jobs in this process. Each finds a machine
-// that is like new; the first job of a place makes it, and after each it is made
-// like new while nobody waits. Until then there is nothing. A job that cannot be
-// interrupted keeps its place until it ends; whoever waits for it does not wait
-// that long.
+// that is like new: the first job of a place makes it, and after each job it is
+// made like new while nobody waits. A place that is not used for a minute is given
+// up, with its memory. A job that cannot be interrupted keeps its place until it
+// ends; whoever waits for it does not wait that long.
 func NewPool(o Options) Engine {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &pool{
-		gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger),
-		log: o.Logger, keep: o.Places,
-	}
-}
-
-// outcome is how a run ended.
-type outcome struct {
-	result json.RawMessage
-	err    error
+	return &pool{gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger), log: o.Logger}
 }
 
 func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
@@ -70,21 +62,69 @@ func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, e
 	if err := p.gate.enter(ctx); err != nil {
 		return nil, err
 	}
-	ended, late := make(chan outcome, 1), make(chan struct{})
-	begun := time.Now()
-	if !p.lane.Do(func(context.Context) {
-		defer p.gate.leave()
-		p.work(ctx, job, host, ended, late)
-		select {
-		case <-late:
-			p.log.Warn("a script could not be interrupted; such scripts should run in processes of their own", "took", time.Since(begun))
-		default:
-		}
-	}) {
+	t := newTask(ctx, job, host)
+	if !p.hand(t) {
 		p.gate.leave()
 		return nil, closing()
 	}
-	return wait(ctx, ended, late, job.Limits.Wall+Grace)
+	return wait(ctx, t.ended, t.late, job.Limits.Wall+Grace)
+}
+
+// hand gives a task to a seat. Whoever calls it holds a place, so that there are
+// never more seats than places.
+func (p *pool) hand(t *task) bool {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		s := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.mu.Unlock()
+		s.tasks <- t // it has room for one
+		return true
+	}
+	p.mu.Unlock()
+	return p.lane.Do(func(ctx context.Context) { p.serve(ctx, t) })
+}
+
+// serve is the life of a seat.
+func (p *pool) serve(ctx context.Context, t *task) {
+	s := newSeat()
+	defer s.close()
+	for t != nil {
+		begun := time.Now()
+		s.run(t)
+		select {
+		case <-t.late:
+			p.log.Warn("a script could not be interrupted; such scripts should run in processes of their own", "took", time.Since(begun))
+		default:
+		}
+		p.mu.Lock()
+		p.free = append(p.free, s)
+		p.mu.Unlock()
+		p.gate.leave()
+		t = p.next(ctx, s)
+	}
+}
+
+// next waits for a task; nil is the end.
+func (p *pool) next(ctx context.Context, s *seat) *task {
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
+	select {
+	case t := <-s.tasks:
+		return t
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	p.mu.Lock()
+	i := slices.Index(p.free, s)
+	if i >= 0 {
+		p.free = slices.Delete(p.free, i, i+1)
+	}
+	p.mu.Unlock()
+	if i < 0 {
+		return <-s.tasks // it was just being given one
+	}
+	return nil
 }
 
 // wait returns what a run ends with, but does not wait for one that should have
@@ -117,73 +157,6 @@ func tooLong() *Failure {
 	return over("cpu", "the script does something that takes too long and cannot be interrupted")
 }
 
-// work runs a job and then has a machine ready for the next one.
-func (p *pool) work(ctx context.Context, job *Job, host Host, ended chan<- outcome, late chan<- struct{}) {
-	m, err := p.take()
-	if err != nil {
-		e := message.NewError(message.CodeInternal, "there is no machine to run scripts", "")
-		e.Cause = err
-		ended <- outcome{err: e}
-		return
-	}
-	result, err := run1(ctx, m, job, host, late)
-	ended <- outcome{result, err}
-	if again(err) && m.reset() {
-		p.give(m)
-		return
-	}
-	m.close()
-	if m, err = newMachine(); err == nil { // else take says so
-		p.give(m)
-	}
-}
-
-// again reports whether a machine is used after a job that ended with err: one
-// that was stopped is not, and above all not one that had no more memory.
-func again(err error) bool {
-	if err == nil {
-		return true
-	}
-	f, ok := errors.AsType[*Failure](err)
-	return ok && f.Kind != Limit
-}
-
-// run1 runs a job, and makes an error of a panic of the machine.
-func run1(ctx context.Context, m *machine, job *Job, host Host, late chan<- struct{}) (result json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			e := message.NewError(message.CodeInternal, "the machine that runs scripts failed", "")
-			e.Cause = fmt.Errorf("panic: %v", p) //nolint:err113 // for the log
-			result, err = nil, e
-		}
-	}()
-	return m.do(ctx, job, host, late)
-}
-
-// take returns a machine.
-func (p *pool) take() (*machine, error) {
-	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
-		m := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		p.mu.Unlock()
-		return m, nil
-	}
-	p.mu.Unlock()
-	return newMachine()
-}
-
-// give keeps a machine for the next job.
-func (p *pool) give(m *machine) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.idle) >= p.keep || p.lane.Context().Err() != nil {
-		m.close()
-		return
-	}
-	p.idle = append(p.idle, m)
-}
-
 func (p *pool) Close() {
 	p.lane.Cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -191,12 +164,6 @@ func (p *pool) Close() {
 	if p.lane.Wait(ctx) != nil {
 		p.log.Warn("a script that cannot be interrupted is left to itself")
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.idle {
-		m.close()
-	}
-	p.idle = nil
 }
 
 func closing() error {

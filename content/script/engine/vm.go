@@ -267,7 +267,7 @@ func (m *vm) got(v value) (value, error) {
 		name: m.property(e, "name"), message: m.property(e, "message"), stack: m.property(e, "stack"),
 		line: m.integer(e, "lineNumber"), column: m.integer(e, "columnNumber"),
 	}
-	t.text, _ = m.text(e)
+	t.text = m.text(e)
 	return undefined(), t
 }
 
@@ -277,8 +277,7 @@ func (m *vm) property(e value, name string) string {
 	defer m.free(v)
 	switch tag(v) {
 	case quickjs.EJS_TAG_STRING, quickjs.EJS_TAG_STRING_ROPE:
-		s, _ := m.text(v)
-		return s
+		return m.text(v)
 	case quickjs.EJS_TAG_EXCEPTION:
 		m.free(quickjs.XJS_GetException(m.tls, m.ctx))
 	}
@@ -298,18 +297,19 @@ func (m *vm) integer(e value, name string) int {
 	return 0
 }
 
-// text returns a value as a text. A half of a character becomes U+FFFD.
-func (m *vm) text(v value) (string, bool) {
+// text returns a value as a text, "" if it has none. A half of a character becomes
+// U+FFFD.
+func (m *vm) text(v value) string {
 	out := m.tls.Alloc(int(unsafe.Sizeof(quickjs.Tsize_t(0))))
 	defer m.tls.Free(int(unsafe.Sizeof(quickjs.Tsize_t(0))))
 	at := quickjs.XJS_ToCStringLen2(m.tls, m.ctx, out, v, 0)
 	if at == 0 {
 		m.free(quickjs.XJS_GetException(m.tls, m.ctx))
-		return "", false
+		return ""
 	}
 	s := whole(bytesAt(at, uintptr(*in[quickjs.Tsize_t](out))))
 	quickjs.XJS_FreeCString(m.tls, m.ctx, at)
-	return s, true
+	return s
 }
 
 // whole returns a text of QuickJS, in which a half of a surrogate pair has three

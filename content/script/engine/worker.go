@@ -92,46 +92,46 @@ func (w *worker) job(f *frame) (*Job, error) {
 // work runs the jobs.
 func (w *worker) work(ctx context.Context) error {
 	confine()
-	m, err := newMachine()
-	if err != nil {
+	s := newSeat()
+	if err := s.open(); err != nil { // while nobody waits
 		return err
 	}
+	served := make(chan struct{})
+	go func() { //nolint:forbidigo // it may have to be left behind
+		defer close(served)
+		defer s.close()
+		for t := range s.tasks {
+			s.run(t)
+		}
+	}()
 	for {
 		select {
 		case job := <-w.jobs:
-			err = w.run(ctx, m, job)
+			if err := w.run(ctx, s, job); err != nil {
+				if !errors.Is(err, errStuck) { // else the machine is still at work
+					close(s.tasks)
+					<-served
+				}
+				return err
+			}
 		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		if errors.Is(err, errStuck) {
-			return err // the machine is still at work
-		}
-		if err == nil && m.reset() { // while nobody waits
-			continue
-		}
-		m.close()
-		if err != nil {
-			return err
-		}
-		if m, err = newMachine(); err != nil {
-			return err
+			close(s.tasks)
+			<-served
+			return context.Cause(ctx)
 		}
 	}
 }
 
 // run runs one job and sends what came out. If the machine cannot be interrupted
 // it does not wait for it: the end of the process is its end.
-func (w *worker) run(ctx context.Context, m *machine, job *Job) error {
+func (w *worker) run(ctx context.Context, s *seat, job *Job) error {
 	confineData(job.Limits.Memory)
-	ended, late := make(chan outcome, 1), make(chan struct{})
-	go func() { //nolint:forbidigo // it may have to be left behind
-		result, err := run1(ctx, m, job, w, late)
-		ended <- outcome{result, err}
-	}()
+	t := newTask(ctx, job, w)
+	s.tasks <- t
 	select {
-	case o := <-ended:
+	case o := <-t.ended:
 		return w.send(w.report(o))
-	case <-late:
+	case <-t.late:
 		if err := w.send(&frame{Op: "failed", Failure: tooLong(), Last: true}); err != nil {
 			return err
 		}
