@@ -123,37 +123,36 @@
     return job.export === "tick" ? f(job.ctx) : f(job.input, job.ctx);
   };
 
-  const grants = {
-    db: () => {
-      const handle = (name, tx) => ({
-        query: (sql, params) => ask("db.query", name, tx, String(sql), params ?? null),
-        exec: (sql, params) => ask("db.exec", name, tx, String(sql), params ?? null),
-      });
-      const open = (name) => ({
-        ...handle(name, 0),
-        transaction: async (f) => {
-          const tx = await ask("db.begin", name);
-          let result;
-          try {
-            result = await f(handle(name, tx));
-          } catch (e) {
-            await ask("db.rollback", tx);
-            throw e;
-          }
-          await ask("db.commit", tx);
-          return result;
-        },
-      });
-      const db = { ...open(""), use: (name) => Object.freeze(open(String(name))) };
-      if (job.classic) Object.assign(db, classicDB());
-      return Object.freeze(db);
+  const handle = (name, tx) => ({
+    query: (sql, params) => ask("db.query", name, tx, String(sql), params ?? null),
+    exec: (sql, params) => ask("db.exec", name, tx, String(sql), params ?? null),
+  });
+  const open = (name) => ({
+    ...handle(name, 0),
+    transaction: async (f) => {
+      const tx = await ask("db.begin", name);
+      let result;
+      try {
+        result = await f(handle(name, tx));
+      } catch (e) {
+        await ask("db.rollback", tx);
+        throw e;
+      }
+      await ask("db.commit", tx);
+      return result;
     },
-    call: () => (address, body) => ask("call", String(address), body ?? null),
-    publish: () => (address, body) => ask("publish", String(address), body ?? null),
-    content: () => Object.freeze({
+  });
+  const db = { ...open(""), use: (name) => Object.freeze(open(String(name))) };
+  // They are made before there is a job, and shown to the scripts that may use them.
+  const grants = {
+    __proto__: null,
+    db: Object.freeze(db),
+    call: (address, body) => ask("call", String(address), body ?? null),
+    publish: (address, body) => ask("publish", String(address), body ?? null),
+    content: Object.freeze({
       get: (address, params) => ask("content.get", String(address), params ?? null),
     }),
-    fetch: () => async (url, init) => {
+    fetch: async (url, init) => {
       const headers = {};
       const given = init?.headers;
       for (const [k, v] of given?.entries?.() ?? Object.entries(given ?? {})) headers[k] = String(v);
@@ -214,7 +213,7 @@
     }
     // In ctx, too: a script that exports "call" hides the global of that name.
     for (const name of job.grants ?? []) {
-      const f = grants[name]?.();
+      const f = name === "db" && job.classic ? Object.freeze({ ...db, ...classicDB() }) : grants[name];
       if (!f) continue;
       define(name, f);
       ctx[name] = f;
