@@ -41,7 +41,7 @@ func (h *host) Log(level, text string) {
 }
 
 var usual = engine.Limits{
-	Memory: 64 << 20, Depth: 500, CPU: time.Second, Wall: 5 * time.Second,
+	Memory: 64 << 20, Depth: 500, CPU: 10 * time.Second, Wall: 30 * time.Second,
 	Output: 1 << 20, Calls: 100, Bytes: 1 << 20, Lines: 10,
 }
 

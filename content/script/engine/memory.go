@@ -35,13 +35,23 @@ type memory struct {
 	high uintptr
 	// kept is the end of what [memory.back] brings back; 0: there is nothing yet.
 	kept uintptr
+	// free has the blocks of the region that can be used again, keptFree what it was
+	// when all was kept.
+	free, keptFree uintptr
 	// list has the blocks outside of the region.
 	list uintptr
 }
 
+const (
+	// tries is how many blocks of the region are looked at for one to use again.
+	tries = 16
+	// least is how large what is left of such a block has to be to become one.
+	least = 256
+)
+
 // block is the head of a block.
 type block struct {
-	prev, next uintptr // in the list; not used in the region
+	prev, next uintptr // in a list
 	size       uintptr // without the head
 	outside    uintptr // 1: not in the region
 }
@@ -72,8 +82,8 @@ func newMemory(tls *libc.TLS) *memory {
 
 func (m *memory) at() uintptr { return uintptr(unsafe.Pointer(m)) }
 
-// free gives all back.
-func (m *memory) free(tls *libc.TLS) {
+// release gives all back.
+func (m *memory) release(tls *libc.TLS) {
 	m.drop(tls)
 	libc.Xfree(tls, m.start)
 	libc.Xfree(tls, m.at())
@@ -95,7 +105,7 @@ func (m *memory) keep() ([]byte, bool) {
 	if m.list != 0 {
 		return nil, false
 	}
-	m.kept = m.next
+	m.kept, m.keptFree = m.next, m.free
 	return append([]byte(nil), bytesAt(m.start, m.kept-m.start)...), true
 }
 
@@ -103,17 +113,19 @@ func (m *memory) keep() ([]byte, bool) {
 // came after.
 func (m *memory) back(tls *libc.TLS, image []byte) {
 	m.drop(tls)
-	m.kept = m.start + uintptr(len(image))
 	copy(bytesAt(m.start, m.kept-m.start), image)
 	if m.high > m.kept {
 		clear(bytesAt(m.kept, m.high-m.kept))
 	}
-	m.next, m.high, m.refused = m.kept, m.kept, 0
+	m.next, m.high, m.free, m.refused = m.kept, m.kept, m.keptFree, 0
 }
 
 // take returns a new block, or 0.
 func (m *memory) take(tls *libc.TLS, size uintptr) uintptr {
 	size = (size + align - 1) &^ (align - 1)
+	if b := m.find(size); b != 0 {
+		return b + blockHead
+	}
 	if free := m.end - m.next; blockHead <= free && size <= free-blockHead {
 		b := m.next
 		m.next += blockHead + size
@@ -128,6 +140,30 @@ func (m *memory) take(tls *libc.TLS, size uintptr) uintptr {
 	*in[block](b) = block{size: size, outside: 1}
 	m.link(b, m.list)
 	return b + blockHead
+}
+
+// find returns a block of the region that was given back, or 0.
+func (m *memory) find(size uintptr) uintptr {
+	for b, before, n := m.free, uintptr(0), 0; b != 0 && n < tries; n++ {
+		h := in[block](b)
+		if h.size < size {
+			b, before = h.next, b
+			continue
+		}
+		next := h.next
+		if rest := h.size - size; rest >= blockHead+least {
+			h.size = size
+			next = b + blockHead + size
+			*in[block](next) = block{next: h.next, size: rest - blockHead}
+		}
+		if before == 0 {
+			m.free = next
+		} else {
+			in[block](before).next = next
+		}
+		return b
+	}
+	return 0
 }
 
 // link puts a block outside of the region at the head of the list.
@@ -152,8 +188,7 @@ func (m *memory) unlink(b uintptr) {
 	}
 }
 
-// give takes a block back. In the region only the last one can be used again
-// before [memory.back]; the region is small enough for that.
+// give takes a block back.
 func (m *memory) give(tls *libc.TLS, at uintptr) {
 	b := at - blockHead
 	h := in[block](b)
@@ -163,6 +198,8 @@ func (m *memory) give(tls *libc.TLS, at uintptr) {
 		libc.Xfree(tls, b)
 	case at+h.size == m.next && b >= m.kept:
 		m.next = b
+	default:
+		h.next, m.free = m.free, b
 	}
 }
 

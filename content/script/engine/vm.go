@@ -109,7 +109,7 @@ func (m *vm) close() {
 	if m.scratch != 0 {
 		libc.Xfree(m.tls, m.scratch)
 	}
-	m.memory.free(m.tls)
+	m.memory.release(m.tls)
 	m.tls.Close()
 }
 
