@@ -153,7 +153,8 @@ func owned(req *route.Request, match *route.Match) {
 // Sink takes what comes for a request that [Exchange.Open] has made. Its methods
 // are called one at a time and must not block, nor end the request.
 type Sink interface {
-	// Part takes a content or event; b is valid until it returns.
+	// Part takes a content or event; unless b is Stable it is valid until Part
+	// returns.
 	Part(b route.Body)
 	// Done tells that it is over; err is nil after a reply. It is the last that is
 	// called.
@@ -169,7 +170,7 @@ type sinkAsker struct {
 func (s sinkAsker) answer(_ *Call, a answer) error {
 	switch a.verb {
 	case message.VerbPart:
-		s.sink.Part(route.Body{Bytes: a.body, ContentType: a.contentType, Stamp: a.stamp, Fault: a.fault})
+		s.sink.Part(route.Body{Bytes: a.body, ContentType: a.contentType, Stamp: a.stamp, Fault: a.fault, Stable: a.stable})
 	case message.VerbError:
 		s.sink.Done(a.err)
 	default:

@@ -245,7 +245,13 @@ func (a Address) AppendTo(dst []byte) []byte {
 }
 
 // String returns the address as text.
-func (a Address) String() string { return string(a.AppendTo(nil)) }
+func (a Address) String() string {
+	var room [addressRoom]byte
+	return string(a.AppendTo(room[:0]))
+}
+
+// addressRoom is what most addresses are shorter than, in bytes.
+const addressRoom = 128
 
 // MarshalText returns the address as text.
 func (a Address) MarshalText() ([]byte, error) { return a.AppendTo(nil), nil }

@@ -30,22 +30,34 @@ type event struct {
 	at          time.Time // zero where nobody asks for its age
 }
 
+// newEvent makes an event with a stamp of its own, which may be written to until
+// somebody else gets the event.
+func newEvent(body []byte, contentType string, s route.Stamp) *event {
+	both := &struct {
+		event
+		route.Stamp
+	}{event{body: body, contentType: contentType}, s}
+	both.stamp = &both.Stamp
+	return &both.event
+}
+
 // eventOf makes an event of a part, with bytes of its own unless those of the part
 // stay as they are.
 func eventOf(b *route.Body) *event {
-	e := &event{body: b.Bytes, contentType: b.ContentType, fault: b.Fault, stamp: b.Stamp}
 	if b.Stable && b.Stamp != nil {
-		return e
+		return &event{body: b.Bytes, contentType: b.ContentType, fault: b.Fault, stamp: b.Stamp}
 	}
-	if !b.Stable {
-		e.body = bytes.Clone(b.Bytes)
-	}
-	var own route.Stamp
+	var s route.Stamp
 	if b.Stamp != nil {
-		own = *b.Stamp
-		own.Publisher = bytes.Clone(own.Publisher)
+		s = *b.Stamp
+		s.Publisher = bytes.Clone(s.Publisher)
 	}
-	e.stamp = &own
+	body := b.Bytes
+	if !b.Stable {
+		body = bytes.Clone(body)
+	}
+	e := newEvent(body, b.ContentType, s)
+	e.fault = b.Fault
 	return e
 }
 

@@ -101,10 +101,7 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 	}
 	a := req.Address
 	a.Instance = ""
-	e := &event{
-		body: bytes.Clone(req.Message.Body), contentType: string(req.Message.ContentType),
-		stamp: &route.Stamp{Epoch: l.epoch, Publisher: l.publisher(req)},
-	}
+	e := newEvent(bytes.Clone(req.Message.Body), string(req.Message.ContentType), route.Stamp{Epoch: l.epoch, Publisher: l.publisher(req)})
 	if e.size() > l.topic.History.Bytes {
 		_ = res.Fail(message.NewError(message.CodeTooLarge, fmt.Sprintf("the event is larger than the history of %s may be", req.Route),
 			"Raise history.bytes of the topic, or send less."))
