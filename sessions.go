@@ -162,24 +162,24 @@ func (s *sessions) happened(p *exchange.Peer, e keeper.Event) {
 		if !was.Held && !was.Expired(time.Now()) {
 			return // it is just being made to last longer
 		}
-		s.out(p, was, newsEnded, "its time is over")
+		s.out(p, was, exchange.SessionNews{Event: newsEnded, Reason: "its time is over", Expired: true})
 	case keeper.Revoked:
-		s.out(p, was, newsRevoked, e.Why)
+		s.out(p, was, exchange.SessionNews{Event: newsRevoked, Reason: e.Why})
 	}
 }
 
-// out has p be nobody.
-func (s *sessions) out(p *exchange.Peer, was *session.Session, event, reason string) {
+// out has p be nobody, and tells it so.
+func (s *sessions) out(p *exchange.Peer, was *session.Session, news exchange.SessionNews) {
 	for !p.ReplaceSession(was, session.Anonymous()) {
 		if now := p.Session(); now.ID != was.ID {
 			return
-		} else if was = now; event == newsEnded && !now.Held && !now.Expired(time.Now()) {
+		} else if was = now; news.Expired && !now.Held && !now.Expired(time.Now()) {
 			return
 		}
 	}
 	s.unwatch(p)
-	p.TellSession(exchange.SessionNews{Event: event, Reason: reason})
-	s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Done, Who: whoIs(p, was), Detail: event})
+	p.TellSession(news)
+	s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Done, Who: whoIs(p, was), Detail: news.Event})
 }
 
 // Change implements exchange.Sessions.

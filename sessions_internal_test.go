@@ -160,7 +160,7 @@ func TestEndedSessionDoesNotGoOn(t *testing.T) {
 	logIn(t, n, p, "anna")
 	was := p.Session()
 	next := was.Copy()
-	n.sessions.out(p, was, newsRevoked, "")
+	n.sessions.out(p, was, exchange.SessionNews{Event: newsRevoked})
 	if err := n.sessions.goOn(p, was, next); message.CodeOf(err) != message.CodeUnauthenticated || !p.Session().Anonymous() {
 		t.Errorf("%v: %v", p.Session(), err)
 	}

@@ -265,8 +265,9 @@ type sessionNews struct {
 		Since   float64        `json:"since"`
 		Expires float64        `json:"expires"`
 	} `json:"session"`
-	Token  string `json:"token"`
-	Reason string `json:"reason"`
+	Token   string `json:"token"`
+	Reason  string `json:"reason"`
+	Expired bool   `json:"expired"` // its time is over, so another may be opened
 }
 
 func parseNews(body []byte) (*sessionNews, error) {
@@ -348,9 +349,8 @@ func (c *Client) receiveSession(cn *conn, m *message.Message) {
 	case n.Event == SessionEnding:
 		c.ending(n)
 	case n.Event == SessionEnded:
-		over := !id.now.Expires.IsZero() && time.Until(id.now.Expires) < clockSlack
 		c.nobody(SessionEvent{Kind: SessionEnded, Reason: n.Reason})
-		if over {
+		if n.Expired {
 			c.reopen(0)
 		} else {
 			id.closed = true
@@ -359,10 +359,6 @@ func (c *Client) receiveSession(cn *conn, m *message.Message) {
 		c.nobody(SessionEvent{Kind: SessionRevoked, Reason: n.Reason})
 	}
 }
-
-// clockSlack is how far our clock may be behind the node's when it comes to
-// whether the time of a session is over.
-const clockSlack = 5 * time.Second
 
 // ending has the session refreshed that ends soon; c.mu is held.
 func (c *Client) ending(n *sessionNews) {

@@ -317,11 +317,11 @@ func TestWithoutRefresh(t *testing.T) {
 	s := newScript(t)
 	c, l, events := be(t, s, "anna", client.WithToken("t1"), client.WithoutRefresh(),
 		client.WithTokenSource(func(context.Context) (string, error) { return "t2", nil }))
-	l.tell(sessionBody("ending", "anna", "", time.Second))
+	l.tell(sessionBody("ending", "anna", "", time.Hour))
 	if e := recv(t, events, "an event"); e.Kind != client.SessionEnding {
 		t.Fatalf("got %+v", e)
 	}
-	l.tell([]byte(`{"event":"ended"}`)) // its time is over: the source gives another
+	l.tell([]byte(`{"event":"ended","expired":true}`)) // its time is over, whatever our clock says: the source gives another
 	if e := recv(t, events, "an event"); e.Kind != client.SessionEnded {
 		t.Fatalf("got %+v", e)
 	}

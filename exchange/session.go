@@ -265,6 +265,8 @@ type SessionNews struct {
 	Token string `json:"token,omitempty"`
 	// Reason says why, for people.
 	Reason string `json:"reason,omitempty"`
+	// Expired is set if it has ended because its time is over.
+	Expired bool `json:"expired,omitempty"`
 }
 
 // TellSession sends the client news of its session.
