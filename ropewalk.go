@@ -23,6 +23,24 @@
 //
 //	product, err := ropewalk.Call[float64](ctx, node, "math:/mul", pair{2, 5})
 //
+// A path whose content is watched, and who watches it:
+//
+//	till.Handle("/{name}", ropewalk.HandleWatch(func(ctx context.Context, in struct {
+//		Name string `path:"name"`
+//	}, set func(Sales) error) error {
+//		for s := range salesOf(ctx, in.Name) {
+//			if err := set(s); err != nil {
+//				return err
+//			}
+//		}
+//		return ctx.Err()
+//	}))
+//
+//	w := ropewalk.Watch[Sales](ctx, node, "till:/north")
+//	for u, err := range w.Updates() {
+//		…
+//	}
+//
 // The same service in a process of its own, over a connection: see package
 // client.
 package ropewalk
@@ -43,8 +61,13 @@ const Version = "0.1.0"
 type (
 	// Caller asks services: a Node in this process, or a client.Client.
 	Caller = call.Caller
-	// CallOption changes one call.
+	// CallOption changes one call, get or publish.
 	CallOption = call.Option
+	// Watcher watches, reads and changes topics: a Node in this process, or a
+	// client.Client.
+	Watcher = call.Watcher
+	// WatchOption changes one watch.
+	WatchOption = call.WatchOption
 	// Service is a set of handlers under a name.
 	Service = service.Service
 	// Handler answers requests.
@@ -83,6 +106,30 @@ func Call[Out any](ctx context.Context, c Caller, address string, in any, opts .
 // Stream calls an address whose service sends parts; see [call.Streamed].
 func Stream[Part, Out any](ctx context.Context, c Caller, address string, in any, opts ...CallOption) *call.StreamOf[Part, Out] {
 	return call.Streamed[Part, Out](ctx, c, address, in, opts...)
+}
+
+// HandleWatch makes a Handler of a path whose content can be watched: f says what
+// it is, as often as that changes; see [service.Watch].
+func HandleWatch[In, Out any](f func(ctx context.Context, in In, set func(Out) error) error) Handler {
+	return service.Watch(f)
+}
+
+// HandleEvents makes a Handler of a path whose events can be watched; see
+// [service.Events].
+func HandleEvents[In, Out any](f func(ctx context.Context, in In, emit func(Out) error) error) Handler {
+	return service.Events(f)
+}
+
+// Watch watches an address and decodes its contents or events; see
+// [call.WatchOf].
+func Watch[T any](ctx context.Context, w Watcher, address string, opts ...WatchOption) *call.TypedWatch[T] {
+	return call.WatchOf[T](ctx, w, address, opts...)
+}
+
+// Get decodes the content of a topic as it is now; see [call.GetOf]. To change it
+// is [Watcher].Publish.
+func Get[T any](ctx context.Context, w Watcher, address string, opts ...CallOption) (T, error) {
+	return call.GetOf[T](ctx, w, address, opts...)
 }
 
 // AllowAll lets every connection serve any path and broadcast. It is for

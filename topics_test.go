@@ -77,3 +77,62 @@ func TestTopicsInsideTheProcess(t *testing.T) {
 		t.Fatalf("got %v, %v", u, err)
 	}
 }
+
+// An application needs the root package only.
+func TestTopicsOfTheProgram(t *testing.T) {
+	t.Parallel()
+	n, _ := startNode(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	type sales struct{ Sold int }
+	type till struct {
+		Name string `path:"name"`
+	}
+	sold, opened := make(chan int), make(chan string)
+	s := ropewalk.NewService("till")
+	s.Handle("/{name}", ropewalk.HandleWatch(func(ctx context.Context, _ till, set func(sales) error) error {
+		for total := 0; ; {
+			if err := set(sales{total}); err != nil {
+				return err
+			}
+			select {
+			case n := <-sold:
+				total += n
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}))
+	s.Handle("/opened", ropewalk.HandleEvents(func(ctx context.Context, _ struct{}, emit func(string) error) error {
+		for {
+			select {
+			case name := <-opened:
+				if err := emit(name); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}))
+	if err := n.Serve(s); err != nil {
+		t.Fatal(err)
+	}
+	w := ropewalk.Watch[sales](ctx, n, "till:/north")
+	events := ropewalk.Watch[string](ctx, n, "till:/opened")
+	ready(t, events.Watch())
+	if u, err := w.Next(ctx); err != nil || u.Value.Sold != 0 {
+		t.Fatalf("got %+v, %v", u.Value, err)
+	}
+	sold <- 7
+	if u, err := w.Next(ctx); err != nil || u.Value.Sold != 7 {
+		t.Fatalf("got %+v, %v", u.Value, err)
+	}
+	if now, err := ropewalk.Get[sales](ctx, n, "till:/north"); err != nil || now.Sold != 7 {
+		t.Fatalf("got %+v, %v", now, err)
+	}
+	opened <- "north"
+	if u, err := events.Next(ctx); err != nil || u.Value != "north" {
+		t.Fatalf("got %q, %v", u.Value, err)
+	}
+}
