@@ -57,7 +57,7 @@ export class Rope extends Emitter<Events> {
       host: urls[0]!.host, backoff: options.backoff ?? {},
     }, {
       call: (m, take) => this.#messenger.about(m, take),
-      ask: (m, line) => this.#messenger.greet(m, line, connectTimeout / 1000),
+      ask: (m, line) => this.#messenger.greet(m, line, connectTimeout),
       line: () => this.#link.line,
       tell: (e) => void this.emit("session", e),
       changed: () => {
@@ -282,6 +282,7 @@ export class Rope extends Emitter<Events> {
     if (this.#closing || this.state === "closed") return this.#running;
     this.#closing = true;
     const until = Date.now() + timeout;
+    const timer = setTimeout(() => this.#link.close(0), timeout); // it also ends what is waited for here
     this.#link.closing();
     this.#messenger.cancel(new RopewalkError("canceled", "the client was closed"));
     const services = [...this.#services.all];
@@ -293,6 +294,7 @@ export class Rope extends Emitter<Events> {
       if (!room) break; // there is no connection, or none for new messages
       await room;
     }
+    clearTimeout(timer);
     this.#link.close(Math.max(until - Date.now(), 0));
     await this.#running;
   }

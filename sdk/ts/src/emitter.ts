@@ -23,7 +23,7 @@ export class Emitter<E> {
     if (!set?.size) return false;
     for (const fn of [...set]) {
       try {
-        fn(value);
+        if (set.has(fn)) fn(value);
       } catch (err) {
         queueMicrotask(() => { throw err; }); // reported as uncaught, as by EventTarget
       }

@@ -141,8 +141,8 @@ export class Feeds {
 
   #tell(run: Run, reader: Reader, { body, fault }: Said): void {
     const { id, line, once } = reader;
-    this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, fault: once ? undefined : fault }, line);
-    if (once) this.#leave(run, reader);
+    const sent = this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, fault: once ? undefined : fault }, line);
+    if (once || !sent) this.#leave(run, reader);
   }
 
   #leave(run: Run, reader: Reader): void {

@@ -6,6 +6,9 @@ import { withScheme, type End, type Sink, type Target, type Transport } from "./
 // How often a request is tried again before the connection counts as lost. The numbers in the headers make that safe.
 const tries = 3;
 const retryDelay = 300;
+// How many bytes several frames together may have in one request: a node takes more than one frame of the largest
+// size, but not much.
+const maxPost = 256 << 10;
 
 /** Connects by HTTP: messages from the node on one endless response, or by long-polling; messages to it by POST. */
 export class HTTPTransport implements Transport {
@@ -110,9 +113,10 @@ export class HTTPTransport implements Transport {
 
   async #post(): Promise<void> {
     while (this.#out.length && !this.#over) {
-      const batch = encodeBatch(this.#out);
-      const size = this.#out.reduce((n, f) => n + f.length, 0);
-      this.#out = [];
+      let n = 1;
+      let size = this.#out[0]!.length;
+      for (let f; (f = this.#out[n]) && size + f.length <= maxPost; n++) size += f.length;
+      const batch = encodeBatch(this.#out.splice(0, n));
       const seq = String(++this.#seq);
       await this.#retried(() => this.#request("POST", "send", { "Ropewalk-Seq": seq }, batch));
       this.#pending -= size;

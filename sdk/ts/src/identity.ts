@@ -83,8 +83,6 @@ export interface IdentityConfig {
 }
 
 const base = "node:/session";
-// How far our clock may be behind the node's when it comes to whether the time of a session is over.
-const slack = 5_000;
 const refused = "the node does not take its token";
 
 /** Reads a session as it is on the wire. */
@@ -101,6 +99,8 @@ export function readSession(v: unknown): Session | undefined {
 
 interface News {
   event?: string;
+  /** Its time is over: what opens another session may be used. */
+  expired?: boolean;
   session?: unknown;
   token?: string;
   reason?: string;
@@ -118,6 +118,7 @@ export class Identity {
   #refreshing = false;
   #futile: number | undefined; // when the session ends, and no refresh moves that
   #over = false;
+  #asking: Promise<string | undefined> | undefined; // of the source
   readonly #pauses = new Set<() => void>(); // what ends them
   /** Opens the session on the next connection; "" if there is none. */
   token = "";
@@ -129,9 +130,7 @@ export class Identity {
     const { token } = cfg;
     if (typeof token === "function") this.#source = token;
     this.#storage = storage(cfg.store);
-    try {
-      this.token = (typeof token === "string" && token) || (this.#storage?.getItem(this.#key) ?? "");
-    } catch { /* storage is forbidden */ }
+    this.token = (typeof token === "string" && token) || this.#kept();
   }
 
   /** Has the client be who a token says. */
@@ -178,6 +177,11 @@ export class Identity {
       if (err && err.code !== "unauthenticated") throw err;
     };
     if (token || !source) await open();
+    const kept = this.#kept();
+    if (!news && token && kept && kept !== token) { // another tab has had the session last longer
+      token = kept;
+      await open();
+    }
     for (let tries = 0; source && !news && tries < 2; tries++) { // twice: it may have kept one for too long
       const fresh = await this.#fromSource();
       if (!fresh || (fresh === token && tries)) break;
@@ -205,11 +209,11 @@ export class Identity {
     if (!here) return; // the node of the connection in use says so too
     if (n.event === "ending") return this.#ending(n);
     if (n.event !== "ended" && n.event !== "revoked") return;
-    const expires = this.session?.expires;
-    this.#nobody(n.event, n.reason ?? "");
-    if (n.event === "revoked") return;
-    if (expires !== undefined && expires - Date.now() < slack) this.#reopen(0);
-    else this.#closed = true;
+    const kept = n.expired && this.#kept();
+    if (kept && kept !== this.token) this.#keep(kept); // by another tab, which has had it last longer
+    else this.#nobody(n.event, n.reason ?? "");
+    if (n.expired) this.#reopen(0);
+    else if (n.event === "ended") this.#closed = true;
   }
 
   get #key(): string {
@@ -235,13 +239,16 @@ export class Identity {
     return session;
   }
 
-  async #fromSource(): Promise<string | undefined> {
-    try {
-      return await this.#source!();
-    } catch (cause) {
-      throw new RopewalkError("not_ready", "there is no token to connect with: " + String((cause as Error)?.message ?? cause),
-        { hint: "See why the option token fails.", retryable: true, cause });
-    }
+  // One question at a time: it may be a person who is asked, and the connection may be lost meanwhile.
+  #fromSource(): Promise<string | undefined> {
+    return this.#asking ??= (async () => {
+      try {
+        return await this.#source!();
+      } catch (cause) {
+        throw new RopewalkError("not_ready", "there is no token to connect with: " + String((cause as Error)?.message ?? cause),
+          { hint: "See why the option token fails.", retryable: true, cause });
+      }
+    })().finally(() => { this.#asking = undefined; });
   }
 
   #somebody(n: { session?: unknown; token?: string | undefined }, here: boolean): void {
@@ -267,6 +274,15 @@ export class Identity {
     this.#host.tell({ kind, session: this.session, reason, error });
   }
 
+  /** What is kept, by this tab or another one; "" for nothing. */
+  #kept(): string {
+    try {
+      return this.#storage?.getItem(this.#key) ?? "";
+    } catch { // storage is forbidden
+      return "";
+    }
+  }
+
   #keep(token: string): void {
     if (token === this.token) return;
     this.token = token;
@@ -290,6 +306,7 @@ export class Identity {
         if ((next?.expires ?? Infinity) <= expires) this.#futile = expires; // its limit; to ask again changes nothing
         break;
       } catch (err) {
+        if (this.session?.id !== id) break; // it is over
         if ((err as RopewalkError).code === "unauthenticated" || Date.now() > expires) {
           this.#tell("ending", "", err as RopewalkError);
           break;

@@ -65,7 +65,7 @@ export class Line implements Sink {
   #left = false;
   #heard = 0;
   #probed = 0; // when the unanswered probe was sent; 0 if there is none
-  #timer: ReturnType<typeof setTimeout>; // first for the welcome, later with a node that does not say goodbye
+  #timer: ReturnType<typeof setTimeout> | undefined; // first for the welcome, later with a node that does not say goodbye
   #tick: ReturnType<typeof setInterval> | undefined;
 
   constructor(kind: TransportKind, place: Place, target: Target & { silence: number }, timeout: number, owner: LineOwner) {
@@ -73,7 +73,7 @@ export class Line implements Sink {
     this.place = place;
     this.#target = target;
     this.#owner = owner;
-    this.#timer = setTimeout(() => this.drop({ code: 1006, reason: "no welcome in time" }), timeout);
+    this.#within(timeout, "no welcome in time");
     try {
       this.#transport = kind === "websocket" ? dialWebSocket(place.url, target, this) : new HTTPTransport(kind, place.url, target, this);
     } catch (err) { // a URL that WebSocket refuses, or a page that may not use it
@@ -86,10 +86,11 @@ export class Line implements Sink {
     this.#transport!.send(frame);
   }
 
-  /** Sends a call before the connection is in use, and resolves with the answer. */
-  ask(frame: string | Uint8Array<ArrayBuffer>, mid: string): Promise<Decoded> {
+  /** Sends a call before the connection is in use, and resolves with the answer. Without one in time it is dropped. */
+  ask(frame: string | Uint8Array<ArrayBuffer>, mid: string, timeout: number): Promise<Decoded> {
     return new Promise((done) => {
       this.#asked = { mid, done };
+      this.#within(timeout, "the node does not say whether the token is good");
       this.send(frame);
     });
   }
@@ -126,8 +127,7 @@ export class Line implements Sink {
   /** Ends it after what was sent, or after `timeout` milliseconds. */
   bye(timeout: number): void {
     if (this.#over) return;
-    clearTimeout(this.#timer); // it would keep a process from ending
-    this.#timer = setTimeout(() => this.drop({ code: 1000, reason: "bye" }), timeout);
+    this.#within(timeout, "bye", 1000);
     this.#transport?.close();
   }
 
@@ -167,6 +167,7 @@ export class Line implements Sink {
     }
     if (this.welcomed) return;
     this.welcomed = true;
+    clearTimeout(this.#timer); // how long the program takes to find a token is its own affair
     const greeting = this.#owner.greet(this);
     if (!greeting) return this.#begin(m);
     greeting.then((then) => {
@@ -184,6 +185,11 @@ export class Line implements Sink {
     this.#owner.welcome(this, m);
     for (const early of this.#early.splice(0)) this.#owner.message(this, early);
     this.#opened();
+  }
+
+  #within(ms: number, reason: string, code = 1006): void {
+    clearTimeout(this.#timer); // the one before would keep a process from ending
+    if (!this.#over) this.#timer = setTimeout(() => this.drop({ code, reason }), ms);
   }
 
   heard(): void {

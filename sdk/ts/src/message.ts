@@ -75,15 +75,21 @@ const fields = [
 ] as const;
 const longNames: Record<string, string> = { aut: "authorization", ack: "acknowledge", ses: "ses" };
 
+/** What is wrong with a value of the application that JSON cannot say. */
+export function notJSON(what: string, cause: unknown): RopewalkError {
+  return new RopewalkError("invalid_input", `${what} is not JSON: ${(cause as Error).message}`, { cause });
+}
+
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
 export function encodeBody(body: unknown): Encoded | undefined {
-  if (body instanceof Uint8Array) return { raw: "contentType" in body ? body as Bytes : bytes(body) };
-  if (body instanceof ArrayBuffer) return { raw: bytes(body) };
+  if (body instanceof Uint8Array || body instanceof ArrayBuffer) {
+    return { raw: bytes(new Uint8Array(body).slice(), (body as Partial<Bytes>).contentType) };
+  }
   let json: string | undefined;
   try {
     json = JSON.stringify(body) as string | undefined; // undefined for undefined and for functions
   } catch (cause) {
-    throw new RopewalkError("invalid_input", "the body is not JSON: " + (cause as Error).message, { cause });
+    throw notJSON("the body", cause);
   }
   return json === undefined ? undefined : { json };
 }

@@ -1,7 +1,7 @@
 import { closeError } from "./close.js";
 import { fromWire, RopewalkError, toWire } from "./error.js";
 import type { Line } from "./line.js";
-import { encode, encodeBody, type Decoded, type Framing, type Message } from "./message.js";
+import { encode, encodeBody, notJSON, type Decoded, type Framing, type Message } from "./message.js";
 import type { MessageOptions } from "./options.js";
 import { Outbox, type Outgoing } from "./outbox.js";
 import { Pending, type Desk, type PendingOptions } from "./pending.js";
@@ -75,10 +75,10 @@ export class Messenger implements Desk {
     await p.done;
   }
 
-  /** Calls the node by a connection that is not in use yet, for at most so many seconds. */
+  /** Calls the node by a connection that is not in use yet, for at most so many milliseconds. */
   async greet(m: Message, line: Line, timeout: number): Promise<Decoded> {
     const mid = this.#mid();
-    const got = await line.ask(encode({ ...m, mid, timeout }, this.#cfg.framing), mid);
+    const got = await line.ask(encode({ ...m, mid, timeout: timeout / 1000 }, this.#cfg.framing), mid, timeout);
     return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
   }
 
@@ -91,17 +91,23 @@ export class Messenger implements Desk {
     return p;
   }
 
-  /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
-  post(m: Message, line?: Line): void {
+  /**
+   * Sends a message that means something on this connection only. Its body was made by a handler, so it may be too
+   * large; then it is false, and the other end gets an error.
+   */
+  post(m: Message, line?: Line): boolean {
+    let fits = true;
     this.#write({
       message: m,
       order: 0,
       ready: () => {},
       sent: () => {},
       fail: (err) => {
+        fits = false;
         if (m.verb !== "error") this.post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) }, line);
       },
     }, line);
+    return fits;
   }
 
   /** A part or a final answer came. Says whether something waits for it. */
@@ -143,7 +149,13 @@ export class Messenger implements Desk {
   #write(o: Outgoing, line = this.#host.line()): boolean {
     if (!line?.open) return false;
     o.ready();
-    const frame = encode(o.message, this.#cfg.framing);
+    let frame;
+    try {
+      frame = encode(o.message, this.#cfg.framing);
+    } catch (cause) {
+      o.fail(notJSON("a field of the message", cause));
+      return true;
+    }
     // The length of a text is a lower bound of its bytes; the node has the last word.
     if (frame.length > this.limit) {
       o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${this.limit}`,

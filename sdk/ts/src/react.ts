@@ -159,6 +159,7 @@ export function useStream<Part = unknown, Out = unknown>(address: string, option
   useEffect(() => () => {
     current.current?.abort();
     current.current = undefined; // nothing is set any more
+    setState((old) => (old.running ? { ...old, running: false } : old));
   }, [rope, address]);
   return { ...state, start, cancel };
 }
@@ -288,10 +289,14 @@ export function useEvents<T = unknown>(address: string, options: UseEventsOption
   useEffect(() => {
     setState({ events: [], error: undefined });
     const { params, history } = latest.current;
-    const watch = rope.watch<T>(address, {
-      params, history, onError: (error) => setState((old) => ({ ...old, error })),
-    }, (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
-    return () => watch.close();
+    const failed = (error: RopewalkError): void => setState((old) => ({ ...old, error }));
+    try {
+      const watch = rope.watch<T>(address, { params, history, onError: failed },
+        (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
+      return () => watch.close();
+    } catch (err) { // the client was closed
+      return failed(err as RopewalkError);
+    }
   }, [rope, address, key]);
   const clear = useCallback(() => setState((old) => ({ ...old, events: [] })), []);
   return { ...state, clear };

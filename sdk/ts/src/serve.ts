@@ -76,8 +76,8 @@ export interface ServeOptions {
 
 /** What a service needs of the client. */
 export interface Host {
-  /** Sends something that means nothing on another connection. */
-  post(m: Message, line: Line): void;
+  /** Sends something that means nothing on another connection; false if it is too large, which the node is told. */
+  post(m: Message, line: Line): boolean;
   /** Resolves when the network keeps up. */
   room(): Promise<void> | undefined;
   /** Messages can be sent now. */
@@ -154,7 +154,8 @@ export class Service {
    * (default 10,000) is answered with `shutting_down`.
    */
   async stop({ timeout = 10_000 }: { timeout?: number | undefined } = {}): Promise<void> {
-    const asked = this.#announcements.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
+    const announced = this.#announcements.splice(0); // it is not offered on later connections, either
+    const asked = announced.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
     await Promise.allSettled(asked); // refused, or no connection: then they are not served either
     await this.drain(timeout);
     this.#host.stopped(this);
@@ -171,7 +172,7 @@ export class Service {
 
   /** @internal Tells the node of all paths, on each new connection, or of some. */
   async announce(some = this.#announcements): Promise<void> {
-    this.#lacking = false;
+    if (some === this.#announcements) this.#lacking = false;
     this.#announcing++;
     try {
       await Promise.all(some.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));

@@ -65,7 +65,7 @@ export class Topic implements Watched {
   live = false;
   #line: Line | undefined;
   #name: string | undefined; // what the node calls it on that connection
-  #asked: { readonly mid: string; taken: boolean } | undefined;
+  #asked: { readonly mid: string; taken: boolean } | undefined; // taken: its refusal is not one of what is wanted now
   #position: { epoch: string; offset: number } | undefined;
   #now: Update | undefined; // as the node has it
   #based = false; // changes apply to that
@@ -121,7 +121,9 @@ export class Topic implements Watched {
   async ask(line: Line): Promise<void> {
     if (!this.#watches.size) return;
     clearTimeout(this.#retry);
-    const history = Math.max(0, ...[...this.#watches].map((w) => (w.position ? 0 : w.history)));
+    // The least first: who wants more asks again, and who wants none does not get what others ask for.
+    const wanted = [...this.#watches].flatMap((w) => (w.position ? [] : w.history));
+    const history = wanted.length ? Math.min(...wanted) : 0;
     const recover = this.#line === line && this.#name !== undefined ? undefined : this.#from();
     if (this.#line !== line) this.#forget();
     this.#line = line;
@@ -160,6 +162,7 @@ export class Topic implements Watched {
 
   /** The session, or the connection, is another one: what was refused may be allowed now. */
   again(): void {
+    if (this.#asked) this.#asked.taken = true;
     if (!this.#parked) return;
     this.#parked = false;
     this.#host.want(this);
@@ -227,13 +230,10 @@ export class Topic implements Watched {
 
   #armed(m: Decoded, line: Line, history: number, recovering: boolean): void {
     this.#asked = undefined;
-    if (!this.#watches.size) {
-      this.#host.post({ verb: "unsubscribe", topic: m.topic }, line);
-      return this.#host.drop(this);
-    }
     if (this.#name !== undefined) this.#host.unname(line, this.#name);
     this.#name = m.topic ?? "";
     this.#host.name(this, line, this.#name);
+    if (!this.#watches.size) return this.#leave();
     this.#attempt = 0;
     this.#refusal = undefined;
     const at = { epoch: m.epoch ?? "", offset: m.offset ?? 0 };
@@ -250,10 +250,10 @@ export class Topic implements Watched {
   #armAll(at: { epoch: string; offset: number }, history: number): void {
     if (!this.#has(at)) this.#position = at;
     for (const w of this.#watches) {
-      if (!w.position && w.history <= history) this.#arm(w, at);
-      else if (!w.position) this.#host.want(this); // once more, for its history
-      else if (w.position.epoch !== at.epoch || w.position.offset < at.offset) this.#gap(w, at);
+      if (!w.position && w.history === history) this.#arm(w, at);
+      else if (w.position && (w.position.epoch !== at.epoch || w.position.offset < at.offset)) this.#gap(w, at);
     }
+    if ([...this.#watches].some((w) => !w.position)) this.#host.want(this); // once more, for another history
   }
 
   #arm(w: Watch, at: { epoch: string; offset: number }): void {
@@ -328,8 +328,8 @@ export class Topic implements Watched {
   #refused(err: RopewalkError, line: Line): void {
     const taken = this.#asked?.taken;
     this.#asked = undefined;
-    if (!this.#watches.size) return this.#host.drop(this);
-    if (taken) return this.#host.want(this); // it is wanted again
+    if (!this.#watches.size) return this.#leave();
+    if (taken || (err.retryable && err.code === "revoked")) return this.#host.want(this); // for who the client is now
     if (line !== this.#host.line()) return; // and will be asked for on the next connection
     if (err.code === "deadline_exceeded" && !err.remote) this.#forget();
     const before = this.#refusal?.code;

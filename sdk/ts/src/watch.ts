@@ -189,8 +189,10 @@ export class Watch<T = unknown> implements AsyncIterable<Update<T>> {
     const next = this.#lossy ? { ...u, gap: true } : u;
     this.#lossy = false;
     if (this.#callback) return this.#run(() => this.#callback!(next));
-    if (!this.#topic.events) this.#waiting = [];
-    else if (this.#waiting.length >= this.#buffer) {
+    if (!this.#topic.events) {
+      this.#waiting = [];
+      this.#error = undefined; // it is over
+    } else if (this.#waiting.length >= this.#buffer) {
       this.#waiting.shift();
       if (this.#waiting[0]) this.#waiting[0] = { ...this.#waiting[0], gap: true };
     }

@@ -293,3 +293,32 @@ it("an error that nobody listens for goes to the console", async () => {
   await Socket.last.drop();
   expect(log).toHaveBeenCalledWith(expect.objectContaining({ code: "connection_lost" }));
 });
+
+describe("a socket that closes", () => {
+  it("takes no more messages: they wait for the next", async () => {
+    const rope = open();
+    await Socket.last.welcome();
+    const first = Socket.last;
+    first.readyState = 2; // the node has said goodbye, and the event close comes later
+    let sent = false;
+    void rope.send("x:/", 1).then(() => { sent = true; });
+    await vi.advanceTimersByTimeAsync(50);
+    expect([sent, first.sent]).toEqual([false, []]);
+    await first.drop(1001);
+    while (Socket.last === first) await vi.advanceTimersByTimeAsync(10);
+    await Socket.last.welcome();
+    expect(sent).toBe(true);
+    expect(Socket.last.sent).toMatchObject([{ vrb: "send", bdy: 1 }]);
+  });
+
+  it("or takes nothing at all does not make close last longer than it may", async () => {
+    const rope = open();
+    await Socket.last.welcome();
+    Socket.last.bufferedAmount = 2 << 20;
+    void rope.send("x:/", 1).catch(() => {});
+    let over = false;
+    void rope.close({ timeout: 1_000 }).then(() => { over = true; });
+    await vi.advanceTimersByTimeAsync(1_010);
+    expect(over).toBe(true);
+  });
+});

@@ -17,6 +17,7 @@ export class Socket {
   }
 
   binaryType = "";
+  readyState = 1;
   bufferedAmount = 0;
   onmessage: ((e: { data: unknown }) => void) | null = null;
   onclose: ((e: { code: number; reason: string }) => void) | null = null;

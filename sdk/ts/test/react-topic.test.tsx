@@ -185,4 +185,9 @@ it("a client that was closed is an error", async () => {
   await closed;
   await show(<Score />);
   expect(box.textContent).toBe("not_ready");
+  function Log(): ReactElement {
+    return <p>{useEvents("chat:/room").error?.code} for events</p>;
+  }
+  await show(<Log />);
+  expect(box.textContent).toBe("not_ready for events");
 });

@@ -144,6 +144,21 @@ it("useStream starts, shows parts, and cancels by hand and with its component", 
   expect(Socket.sent.at(-1)).toMatchObject({ vrb: "cancel", rmid: calls()[2]!.mid });
 });
 
+it("useStream does not run any more when its address is another one", async () => {
+  function View({ to }: { to: string }): ReactElement {
+    const { parts, running, start } = useStream<number>(to);
+    return <><p>{running ? "running" : "idle"} {parts.join()}</p><button id="start" onClick={() => start()} /></>;
+  }
+  await show(<View to="x:/a" />);
+  await welcome();
+  await click("start");
+  await Socket.last.get({ vrb: "part", rmid: calls()[0]!.mid, bdy: 1 });
+  await show(<View to="x:/b" />);
+  expect(box.textContent).toBe("idle 1");
+  await click("start");
+  expect(box.textContent).toBe("running ");
+});
+
 it("useMessages gets messages while it is there", async () => {
   const seen = vi.fn();
   function View(): null {

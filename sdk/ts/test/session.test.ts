@@ -217,7 +217,7 @@ describe("a session", () => {
     const { node, rope, conn, events } = await be("anna", { token: () => `t${++n}`, refresh: false });
     conn.send({ vrb: "session", bdy: { event: "ending", ...body("anna", {}, soon(1_000)) } });
     expect(await next(events)).toMatchObject({ kind: "ending" });
-    conn.send({ vrb: "session", bdy: { event: "ended" } });
+    conn.send({ vrb: "session", bdy: { event: "ended", expired: true } });
     expect(await next(events)).toMatchObject({ kind: "ended" });
     expect(await letIn(conn, "anna")).toBe("t2");
     expect(await next(events)).toMatchObject({ kind: "changed" });

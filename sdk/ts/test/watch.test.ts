@@ -522,12 +522,12 @@ describe("get and publish", () => {
   it("publish waits for a connection, in order, and resolves with the answer", async () => {
     const node = await startNode();
     node.down = true;
-    const { rope } = client(node.url, { queue: 2, timeout: 40 });
+    const { rope } = client(node.url, { queue: 2, timeout: 400 });
     const put = rope.publish(score, "1 : 0");
     const gone = rope.publish(score, undefined, { type: "t" });
     await expect(rope.publish(score, 3)).rejects.toMatchObject({ code: "overloaded" });
     await expect(rope.publish(score, 3, { online: true })).rejects.toMatchObject({ code: "not_ready" });
-    await new Promise((r) => setTimeout(r, 80)); // longer than an answer may take
+    await new Promise((r) => setTimeout(r, 450)); // longer than an answer may take
     node.down = false;
     const conn = await node.conn();
     const m = await conn.take("publish");
