@@ -48,7 +48,7 @@ export class Rope extends Emitter {
             host: urls[0].host, backoff: options.backoff ?? {},
         }, {
             call: (m, take) => this.#messenger.about(m, take),
-            ask: (m, line) => this.#messenger.greet(m, line, connectTimeout / 1000),
+            ask: (m, line) => this.#messenger.greet(m, line, connectTimeout),
             line: () => this.#link.line,
             tell: (e) => void this.emit("session", e),
             changed: () => {
@@ -257,6 +257,7 @@ export class Rope extends Emitter {
             return this.#running;
         this.#closing = true;
         const until = Date.now() + timeout;
+        const timer = setTimeout(() => this.#link.close(0), timeout); // it also ends what is waited for here
         this.#link.closing();
         this.#messenger.cancel(new RopewalkError("canceled", "the client was closed"));
         const services = [...this.#services.all];
@@ -270,6 +271,7 @@ export class Rope extends Emitter {
                 break; // there is no connection, or none for new messages
             await room;
         }
+        clearTimeout(timer);
         this.#link.close(Math.max(until - Date.now(), 0));
         await this.#running;
     }

@@ -22,7 +22,8 @@ export class Emitter {
             return false;
         for (const fn of [...set]) {
             try {
-                fn(value);
+                if (set.has(fn))
+                    fn(value);
             }
             catch (err) {
                 queueMicrotask(() => { throw err; }); // reported as uncaught, as by EventTarget

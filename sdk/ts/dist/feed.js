@@ -93,8 +93,8 @@ export class Feeds {
     }
     #tell(run, reader, { body, fault }) {
         const { id, line, once } = reader;
-        this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, fault: once ? undefined : fault }, line);
-        if (once)
+        const sent = this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, fault: once ? undefined : fault }, line);
+        if (once || !sent)
             this.#leave(run, reader);
     }
     #leave(run, reader) {

@@ -5,6 +5,9 @@ import { withScheme } from "./transport.js";
 // How often a request is tried again before the connection counts as lost. The numbers in the headers make that safe.
 const tries = 3;
 const retryDelay = 300;
+// How many bytes several frames together may have in one request: a node takes more than one frame of the largest
+// size, but not much.
+const maxPost = 256 << 10;
 /** Connects by HTTP: messages from the node on one endless response, or by long-polling; messages to it by POST. */
 export class HTTPTransport {
     #base;
@@ -108,9 +111,11 @@ export class HTTPTransport {
     }
     async #post() {
         while (this.#out.length && !this.#over) {
-            const batch = encodeBatch(this.#out);
-            const size = this.#out.reduce((n, f) => n + f.length, 0);
-            this.#out = [];
+            let n = 1;
+            let size = this.#out[0].length;
+            for (let f; (f = this.#out[n]) && size + f.length <= maxPost; n++)
+                size += f.length;
+            const batch = encodeBatch(this.#out.splice(0, n));
             const seq = String(++this.#seq);
             await this.#retried(() => this.#request("POST", "send", { "Ropewalk-Seq": seq }, batch));
             this.#pending -= size;

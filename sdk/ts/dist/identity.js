@@ -1,8 +1,6 @@
 import { wait } from "./close.js";
 import { RopewalkError } from "./error.js";
 const base = "node:/session";
-// How far our clock may be behind the node's when it comes to whether the time of a session is over.
-const slack = 5_000;
 const refused = "the node does not take its token";
 /** Reads a session as it is on the wire. */
 export function readSession(v) {
@@ -28,6 +26,7 @@ export class Identity {
     #refreshing = false;
     #futile; // when the session ends, and no refresh moves that
     #over = false;
+    #asking; // of the source
     #pauses = new Set(); // what ends them
     /** Opens the session on the next connection; "" if there is none. */
     token = "";
@@ -39,10 +38,7 @@ export class Identity {
         if (typeof token === "function")
             this.#source = token;
         this.#storage = storage(cfg.store);
-        try {
-            this.token = (typeof token === "string" && token) || (this.#storage?.getItem(this.#key) ?? "");
-        }
-        catch { /* storage is forbidden */ }
+        this.token = (typeof token === "string" && token) || this.#kept();
     }
     /** Has the client be who a token says. */
     open(token) {
@@ -88,6 +84,11 @@ export class Identity {
         };
         if (token || !source)
             await open();
+        const kept = this.#kept();
+        if (!news && token && kept && kept !== token) { // another tab has had the session last longer
+            token = kept;
+            await open();
+        }
         for (let tries = 0; source && !news && tries < 2; tries++) { // twice: it may have kept one for too long
             const fresh = await this.#fromSource();
             if (!fresh || (fresh === token && tries))
@@ -122,13 +123,14 @@ export class Identity {
             return this.#ending(n);
         if (n.event !== "ended" && n.event !== "revoked")
             return;
-        const expires = this.session?.expires;
-        this.#nobody(n.event, n.reason ?? "");
-        if (n.event === "revoked")
-            return;
-        if (expires !== undefined && expires - Date.now() < slack)
-            this.#reopen(0);
+        const kept = n.expired && this.#kept();
+        if (kept && kept !== this.token)
+            this.#keep(kept); // by another tab, which has had it last longer
         else
+            this.#nobody(n.event, n.reason ?? "");
+        if (n.expired)
+            this.#reopen(0);
+        else if (n.event === "ended")
             this.#closed = true;
     }
     get #key() {
@@ -151,13 +153,16 @@ export class Identity {
         });
         return session;
     }
-    async #fromSource() {
-        try {
-            return await this.#source();
-        }
-        catch (cause) {
-            throw new RopewalkError("not_ready", "there is no token to connect with: " + String(cause?.message ?? cause), { hint: "See why the option token fails.", retryable: true, cause });
-        }
+    // One question at a time: it may be a person who is asked, and the connection may be lost meanwhile.
+    #fromSource() {
+        return this.#asking ??= (async () => {
+            try {
+                return await this.#source();
+            }
+            catch (cause) {
+                throw new RopewalkError("not_ready", "there is no token to connect with: " + String(cause?.message ?? cause), { hint: "See why the option token fails.", retryable: true, cause });
+            }
+        })().finally(() => { this.#asking = undefined; });
     }
     #somebody(n, here) {
         this.#closed = false;
@@ -182,6 +187,15 @@ export class Identity {
     }
     #tell(kind, reason = "", error) {
         this.#host.tell({ kind, session: this.session, reason, error });
+    }
+    /** What is kept, by this tab or another one; "" for nothing. */
+    #kept() {
+        try {
+            return this.#storage?.getItem(this.#key) ?? "";
+        }
+        catch { // storage is forbidden
+            return "";
+        }
     }
     #keep(token) {
         if (token === this.token)
@@ -211,6 +225,8 @@ export class Identity {
                 break;
             }
             catch (err) {
+                if (this.session?.id !== id)
+                    break; // it is over
                 if (err.code === "unauthenticated" || Date.now() > expires) {
                     this.#tell("ending", "", err);
                     break;

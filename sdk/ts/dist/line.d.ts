@@ -43,8 +43,8 @@ export declare class Line implements Sink {
     }, timeout: number, owner: LineOwner);
     /** Sends a frame; only while it is open. */
     send(frame: string | Uint8Array<ArrayBuffer>): void;
-    /** Sends a call before the connection is in use, and resolves with the answer. */
-    ask(frame: string | Uint8Array<ArrayBuffer>, mid: string): Promise<Decoded>;
+    /** Sends a call before the connection is in use, and resolves with the answer. Without one in time it is dropped. */
+    ask(frame: string | Uint8Array<ArrayBuffer>, mid: string, timeout: number): Promise<Decoded>;
     /** Bytes that wait for the network. */
     buffered(): number;
     /** Something that was sent, or came, by this connection will be answered by it. */

@@ -53,7 +53,7 @@ export class Line {
         this.place = place;
         this.#target = target;
         this.#owner = owner;
-        this.#timer = setTimeout(() => this.drop({ code: 1006, reason: "no welcome in time" }), timeout);
+        this.#within(timeout, "no welcome in time");
         try {
             this.#transport = kind === "websocket" ? dialWebSocket(place.url, target, this) : new HTTPTransport(kind, place.url, target, this);
         }
@@ -65,10 +65,11 @@ export class Line {
     send(frame) {
         this.#transport.send(frame);
     }
-    /** Sends a call before the connection is in use, and resolves with the answer. */
-    ask(frame, mid) {
+    /** Sends a call before the connection is in use, and resolves with the answer. Without one in time it is dropped. */
+    ask(frame, mid, timeout) {
         return new Promise((done) => {
             this.#asked = { mid, done };
+            this.#within(timeout, "the node does not say whether the token is good");
             this.send(frame);
         });
     }
@@ -102,8 +103,7 @@ export class Line {
     bye(timeout) {
         if (this.#over)
             return;
-        clearTimeout(this.#timer); // it would keep a process from ending
-        this.#timer = setTimeout(() => this.drop({ code: 1000, reason: "bye" }), timeout);
+        this.#within(timeout, "bye", 1000);
         this.#transport?.close();
     }
     /** Ends it at once. */
@@ -148,6 +148,7 @@ export class Line {
         if (this.welcomed)
             return;
         this.welcomed = true;
+        clearTimeout(this.#timer); // how long the program takes to find a token is its own affair
         const greeting = this.#owner.greet(this);
         if (!greeting)
             return this.#begin(m);
@@ -167,6 +168,11 @@ export class Line {
         for (const early of this.#early.splice(0))
             this.#owner.message(this, early);
         this.#opened();
+    }
+    #within(ms, reason, code = 1006) {
+        clearTimeout(this.#timer); // the one before would keep a process from ending
+        if (!this.#over)
+            this.#timer = setTimeout(() => this.drop({ code, reason }), ms);
     }
     heard() {
         this.#heard = Date.now();

@@ -1,3 +1,4 @@
+import { RopewalkError } from "./error.js";
 /** The verbs of docs/reference/wire.md. */
 export type Verb = "call" | "part" | "reply" | "error" | "cancel" | "send" | "serve" | "unserve" | "welcome" | "drain" | "nodes" | "session" | "get" | "subscribe" | "unsubscribe" | "publish" | "update" | "gap";
 /** How the bytes of a message are laid out on the wire. */
@@ -53,6 +54,8 @@ export type Bytes = Uint8Array<ArrayBuffer> & {
 /** Gives bytes, or the UTF-8 bytes of a text, a content type. Bytes are not copied. */
 export declare function bytes(data: Uint8Array | ArrayBuffer | string, contentType?: string): Bytes;
 export declare const encoder: TextEncoder;
+/** What is wrong with a value of the application that JSON cannot say. */
+export declare function notJSON(what: string, cause: unknown): RopewalkError;
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
 export declare function encodeBody(body: unknown): Encoded | undefined;
 /** Encodes a message: text for JSON frames, bytes for split ones. */

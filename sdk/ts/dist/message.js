@@ -16,18 +16,21 @@ const fields = [
     ["topic", "tpc"], ["epoch", "epo"], ["offset", "off"], ["fault", "flt"], ["publisher", "pub"],
 ];
 const longNames = { aut: "authorization", ack: "acknowledge", ses: "ses" };
+/** What is wrong with a value of the application that JSON cannot say. */
+export function notJSON(what, cause) {
+    return new RopewalkError("invalid_input", `${what} is not JSON: ${cause.message}`, { cause });
+}
 /** Encodes a body; undefined is no body. It throws an error of code `invalid_input` for what JSON cannot say. */
 export function encodeBody(body) {
-    if (body instanceof Uint8Array)
-        return { raw: "contentType" in body ? body : bytes(body) };
-    if (body instanceof ArrayBuffer)
-        return { raw: bytes(body) };
+    if (body instanceof Uint8Array || body instanceof ArrayBuffer) {
+        return { raw: bytes(new Uint8Array(body).slice(), body.contentType) };
+    }
     let json;
     try {
         json = JSON.stringify(body); // undefined for undefined and for functions
     }
     catch (cause) {
-        throw new RopewalkError("invalid_input", "the body is not JSON: " + cause.message, { cause });
+        throw notJSON("the body", cause);
     }
     return json === undefined ? undefined : { json };
 }

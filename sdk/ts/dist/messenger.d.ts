@@ -34,12 +34,15 @@ export declare class Messenger implements Desk {
     begin(p: Pending, options: MessageOptions): void;
     /** Calls the node about the session. That does no harm twice. */
     about(m: Message, take: (m: Decoded, line: Line) => void): Promise<void>;
-    /** Calls the node by a connection that is not in use yet, for at most so many seconds. */
+    /** Calls the node by a connection that is not in use yet, for at most so many milliseconds. */
     greet(m: Message, line: Line, timeout: number): Promise<Decoded>;
     /** Sends a message that means something on this connection only; `done` is its answer, which `take` gets first. */
     ask(m: Message, line?: Line, take?: (m: Decoded, line: Line) => void): Pending;
-    /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
-    post(m: Message, line?: Line): void;
+    /**
+     * Sends a message that means something on this connection only. Its body was made by a handler, so it may be too
+     * large; then it is false, and the other end gets an error.
+     */
+    post(m: Message, line?: Line): boolean;
     /** A part or a final answer came. Says whether something waits for it. */
     answer(line: Line, m: Decoded): boolean;
     /** A node that drains refuses a message. Says whether it will be sent again on the next connection. */

@@ -1,6 +1,6 @@
 import { closeError } from "./close.js";
 import { fromWire, RopewalkError, toWire } from "./error.js";
-import { encode, encodeBody } from "./message.js";
+import { encode, encodeBody, notJSON } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { Pending } from "./pending.js";
 /** What this client says, and what waits for an answer. */
@@ -49,10 +49,10 @@ export class Messenger {
         this.begin(p, options);
         await p.done;
     }
-    /** Calls the node by a connection that is not in use yet, for at most so many seconds. */
+    /** Calls the node by a connection that is not in use yet, for at most so many milliseconds. */
     async greet(m, line, timeout) {
         const mid = this.#mid();
-        const got = await line.ask(encode({ ...m, mid, timeout }, this.#cfg.framing), mid);
+        const got = await line.ask(encode({ ...m, mid, timeout: timeout / 1000 }, this.#cfg.framing), mid, timeout);
         return got.verb === "error" ? { verb: "error", body: fromWire(got.body) } : got;
     }
     /** Sends a message that means something on this connection only; `done` is its answer, which `take` gets first. */
@@ -64,18 +64,24 @@ export class Messenger {
             p.fail(closeError(1006, "no connection"));
         return p;
     }
-    /** Sends a message that means something on this connection only. Its body was made by a handler, so it may be too large. */
+    /**
+     * Sends a message that means something on this connection only. Its body was made by a handler, so it may be too
+     * large; then it is false, and the other end gets an error.
+     */
     post(m, line) {
+        let fits = true;
         this.#write({
             message: m,
             order: 0,
             ready: () => { },
             sent: () => { },
             fail: (err) => {
+                fits = false;
                 if (m.verb !== "error")
                     this.post({ verb: "error", rmid: m.rmid, body: encodeBody(toWire(err)) }, line);
             },
         }, line);
+        return fits;
     }
     /** A part or a final answer came. Says whether something waits for it. */
     answer(line, m) {
@@ -115,7 +121,14 @@ export class Messenger {
         if (!line?.open)
             return false;
         o.ready();
-        const frame = encode(o.message, this.#cfg.framing);
+        let frame;
+        try {
+            frame = encode(o.message, this.#cfg.framing);
+        }
+        catch (cause) {
+            o.fail(notJSON("a field of the message", cause));
+            return true;
+        }
         // The length of a text is a lower bound of its bytes; the node has the last word.
         if (frame.length > this.limit) {
             o.fail(new RopewalkError("too_large", `the message has ${frame.length} bytes, and the node takes ${this.limit}`, { hint: "Send less at once, or raise the frame limit of the node.", path: o.message.to }));

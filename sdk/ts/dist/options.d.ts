@@ -9,7 +9,8 @@ export interface ConnectOptions {
      * Who the client is: a token, or another credential that the nodes know. It goes ahead of everything else on each
      * connection, in a message and never in a URL; a token that a node gives instead replaces it. A function is asked when
      * the client connects and has no token of the session that it had, when the node refuses what it gave before, and when
-     * the time of a session is over; if it fails, the client tries again as if the node were not there.
+     * the time of a session is over; if it fails, the client tries again as if the node were not there. It may take its
+     * time, such as to ask a person, and is not asked again meanwhile.
      */
     token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
     /** A cookie of the page says who the client is, so the node is asked who that is. Default false. */
@@ -18,8 +19,9 @@ export interface ConnectOptions {
     refresh?: boolean | undefined;
     /**
      * Where the token is kept, so that the session goes on when the page is loaded again: `session`, until the tab is
-     * closed; `local`, until it is logged out, in all tabs. Any script of the page's origin can read it there, also one
-     * that does not belong, so prefer a cookie that scripts cannot see. Default `none`: nowhere but in memory.
+     * closed; `local`, until it is logged out, in all tabs; one whose token is over goes on with what another has kept
+     * since. Any script of the page's origin can read it there, also one that does not belong, so prefer a cookie that
+     * scripts cannot see. Default `none`: nowhere but in memory.
      */
     store?: TokenStore | undefined;
     /** How messages are laid out: `split` (the default), or `json`, which is readable in a browser's developer tools. */
@@ -40,7 +42,10 @@ export interface ConnectOptions {
     follow?: boolean | undefined;
     /** How long to wait between tries to connect. */
     backoff?: Backoff | undefined;
-    /** How long a try to connect may take, until the node's welcome. Default 10,000. */
+    /**
+     * How long a try to connect may take, until the node's welcome, and then until it has said who the client is; not
+     * counted is the time that the function `token` takes. Default 10,000.
+     */
     connectTimeout?: number | undefined;
     /** After how long without a sign of life the node is asked for one. Default 60,000. */
     silence?: number | undefined;

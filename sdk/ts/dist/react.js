@@ -99,6 +99,7 @@ export function useStream(address, options = {}) {
     useEffect(() => () => {
         current.current?.abort();
         current.current = undefined; // nothing is set any more
+        setState((old) => (old.running ? { ...old, running: false } : old));
     }, [rope, address]);
     return { ...state, start, cancel };
 }
@@ -181,10 +182,14 @@ export function useEvents(address, options = {}) {
     useEffect(() => {
         setState({ events: [], error: undefined });
         const { params, history } = latest.current;
-        const watch = rope.watch(address, {
-            params, history, onError: (error) => setState((old) => ({ ...old, error })),
-        }, (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
-        return () => watch.close();
+        const failed = (error) => setState((old) => ({ ...old, error }));
+        try {
+            const watch = rope.watch(address, { params, history, onError: failed }, (u) => setState((old) => ({ events: [...old.events, u].slice(-(latest.current.keep ?? 1000)), error: undefined })));
+            return () => watch.close();
+        }
+        catch (err) { // the client was closed
+            return failed(err);
+        }
     }, [rope, address, key]);
     const clear = useCallback(() => setState((old) => ({ ...old, events: [] })), []);
     return { ...state, clear };

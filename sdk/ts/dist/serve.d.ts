@@ -68,8 +68,8 @@ export interface ServeOptions {
 }
 /** What a service needs of the client. */
 export interface Host {
-    /** Sends something that means nothing on another connection. */
-    post(m: Message, line: Line): void;
+    /** Sends something that means nothing on another connection; false if it is too large, which the node is told. */
+    post(m: Message, line: Line): boolean;
     /** Resolves when the network keeps up. */
     room(): Promise<void> | undefined;
     /** Messages can be sent now. */

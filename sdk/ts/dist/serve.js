@@ -65,7 +65,8 @@ export class Service {
      * (default 10,000) is answered with `shutting_down`.
      */
     async stop({ timeout = 10_000 } = {}) {
-        const asked = this.#announcements.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
+        const announced = this.#announcements.splice(0); // it is not offered on later connections, either
+        const asked = announced.map((a) => this.#host.ask({ verb: "unserve", to: a.to }));
         await Promise.allSettled(asked); // refused, or no connection: then they are not served either
         await this.drain(timeout);
         this.#host.stopped(this);
@@ -81,7 +82,8 @@ export class Service {
     }
     /** @internal Tells the node of all paths, on each new connection, or of some. */
     async announce(some = this.#announcements) {
-        this.#lacking = false;
+        if (some === this.#announcements)
+            this.#lacking = false;
         this.#announcing++;
         try {
             await Promise.all(some.filter((a) => !this.#barred.has(a.to)).map((a) => this.#host.ask({ verb: "serve", to: a.to, body: encodeBody(a.info) })));

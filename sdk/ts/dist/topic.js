@@ -30,7 +30,7 @@ export class Topic {
     live = false;
     #line;
     #name; // what the node calls it on that connection
-    #asked;
+    #asked; // taken: its refusal is not one of what is wanted now
     #position;
     #now; // as the node has it
     #based = false; // changes apply to that
@@ -91,7 +91,9 @@ export class Topic {
         if (!this.#watches.size)
             return;
         clearTimeout(this.#retry);
-        const history = Math.max(0, ...[...this.#watches].map((w) => (w.position ? 0 : w.history)));
+        // The least first: who wants more asks again, and who wants none does not get what others ask for.
+        const wanted = [...this.#watches].flatMap((w) => (w.position ? [] : w.history));
+        const history = wanted.length ? Math.min(...wanted) : 0;
         const recover = this.#line === line && this.#name !== undefined ? undefined : this.#from();
         if (this.#line !== line)
             this.#forget();
@@ -135,6 +137,8 @@ export class Topic {
     }
     /** The session, or the connection, is another one: what was refused may be allowed now. */
     again() {
+        if (this.#asked)
+            this.#asked.taken = true;
         if (!this.#parked)
             return;
         this.#parked = false;
@@ -202,14 +206,12 @@ export class Topic {
     }
     #armed(m, line, history, recovering) {
         this.#asked = undefined;
-        if (!this.#watches.size) {
-            this.#host.post({ verb: "unsubscribe", topic: m.topic }, line);
-            return this.#host.drop(this);
-        }
         if (this.#name !== undefined)
             this.#host.unname(line, this.#name);
         this.#name = m.topic ?? "";
         this.#host.name(this, line, this.#name);
+        if (!this.#watches.size)
+            return this.#leave();
         this.#attempt = 0;
         this.#refusal = undefined;
         const at = { epoch: m.epoch ?? "", offset: m.offset ?? 0 };
@@ -232,13 +234,13 @@ export class Topic {
         if (!this.#has(at))
             this.#position = at;
         for (const w of this.#watches) {
-            if (!w.position && w.history <= history)
+            if (!w.position && w.history === history)
                 this.#arm(w, at);
-            else if (!w.position)
-                this.#host.want(this); // once more, for its history
-            else if (w.position.epoch !== at.epoch || w.position.offset < at.offset)
+            else if (w.position && (w.position.epoch !== at.epoch || w.position.offset < at.offset))
                 this.#gap(w, at);
         }
+        if ([...this.#watches].some((w) => !w.position))
+            this.#host.want(this); // once more, for another history
     }
     #arm(w, at) {
         w.position = at;
@@ -319,9 +321,9 @@ export class Topic {
         const taken = this.#asked?.taken;
         this.#asked = undefined;
         if (!this.#watches.size)
-            return this.#host.drop(this);
-        if (taken)
-            return this.#host.want(this); // it is wanted again
+            return this.#leave();
+        if (taken || (err.retryable && err.code === "revoked"))
+            return this.#host.want(this); // for who the client is now
         if (line !== this.#host.line())
             return; // and will be asked for on the next connection
         if (err.code === "deadline_exceeded" && !err.remote)

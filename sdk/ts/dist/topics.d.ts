@@ -14,6 +14,8 @@ export declare class Topics implements TopicHost {
     peek(address: string, params: WatchOptions["params"]): Update | undefined;
     /** Makes a content that of a topic of this client's own. */
     set(address: string, content: unknown): void;
+    /** How many topics are known. */
+    get size(): number;
     /** The contents of this client's own topics, the newest last. */
     own(): Iterable<Update>;
     /** Shows a content that is being published. */

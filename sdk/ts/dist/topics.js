@@ -40,7 +40,14 @@ export class Topics {
             const others = typeof before === "object" && before !== null ? Object.entries(before).filter(([k]) => k !== field) : [];
             whole.set(Object.fromEntries(content === undefined ? others : [...others, [field, content]]), false);
         }
-        this.#topic(address, {}).set(content, true);
+        const t = this.#topic(address, {});
+        t.set(content, true);
+        if (!t.watched)
+            this.drop(t);
+    }
+    /** How many topics are known. */
+    get size() {
+        return this.#all.size;
     }
     /** The contents of this client's own topics, the newest last. */
     *own() {

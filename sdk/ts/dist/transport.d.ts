@@ -41,6 +41,7 @@ export type WebSocketLike = new (url: string, protocols: string[]) => SocketLike
 /** The part of a WebSocket that the client uses. */
 export interface SocketLike {
     binaryType: string;
+    readonly readyState?: number;
     readonly bufferedAmount: number;
     onmessage: ((event: {
         data: unknown;

@@ -91,8 +91,10 @@ export class Watch {
         this.#lossy = false;
         if (this.#callback)
             return this.#run(() => this.#callback(next));
-        if (!this.#topic.events)
+        if (!this.#topic.events) {
             this.#waiting = [];
+            this.#error = undefined; // it is over
+        }
         else if (this.#waiting.length >= this.#buffer) {
             this.#waiting.shift();
             if (this.#waiting[0])

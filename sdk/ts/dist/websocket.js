@@ -14,7 +14,8 @@ export function dialWebSocket(url, target, sink) {
     ws.onclose = ({ code, reason }) => sink.closed({ code, reason });
     return {
         send: (frame) => ws.send(frame),
-        buffered: () => ws.bufferedAmount,
+        // One that closes says so later; until then it drops what it is given.
+        buffered: () => (ws.readyState > 1 ? Infinity : ws.bufferedAmount),
         close: () => ws.close(1000, "bye"),
         abort: () => {
             ws.onmessage = ws.onclose = null;
