@@ -302,6 +302,9 @@ func (s *served) message(verb message.Verb, b route.Body) (*outgoing, *message.E
 	if b.ContentType != "" {
 		o.msg.ContentType = []byte(b.ContentType)
 	}
+	if b.Stamp != nil && b.Stamp.To != "" {
+		o.msg.To = []byte(b.Stamp.To)
+	}
 	if b.Session != nil && verb == message.VerbReply && !b.Session.Empty() {
 		ses, err := json.Marshal(b.Session)
 		if err != nil { // it was checked when the handler asked for it

@@ -180,7 +180,11 @@ func (d *desk) answered(m *message.Message) {
 	}
 	switch verb {
 	case message.VerbPart:
-		_ = res.Part(route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Stamp: d.stampOf(m), Fault: m.Fault})
+		b := route.Body{Bytes: m.Body, ContentType: string(m.ContentType), Stamp: d.stampOf(m), Fault: m.Fault}
+		if c := callOf(res); b.Stamp == nil && len(m.To) > 0 && c != nil && c.lasts { // an event of one address of a pattern
+			b.Stamp = &route.Stamp{To: string(m.To)}
+		}
+		_ = res.Part(b)
 	case message.VerbError:
 		_ = res.Fail(message.DecodeError(m.Body))
 	default:

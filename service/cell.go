@@ -177,6 +177,9 @@ func (c *cell) set(ctx context.Context, b route.Body) error {
 		return ctx.Err()
 	}
 	own := route.Body{Bytes: bytes.Clone(b.Bytes), ContentType: b.ContentType, Fault: b.Fault}
+	if c.events && b.Stamp != nil {
+		own.Stamp = &route.Stamp{To: b.Stamp.To}
+	}
 	if own.Bytes == nil {
 		own.Bytes = []byte("null") // no body is no content, and no event
 	}

@@ -101,12 +101,19 @@ type plan struct {
 	fields  []addressField
 }
 
-var bodyType = reflect.TypeFor[route.Body]()
+var (
+	bodyType   = reflect.TypeFor[route.Body]()
+	placedType = reflect.TypeFor[placed]()
+)
 
 func planOf[In, Out any]() *plan {
 	p := &plan{}
 	p.fault = p.input(reflect.TypeFor[In]())
-	if out := reflect.TypeFor[Out](); p.fault == nil && out != bodyType {
+	out := reflect.TypeFor[Out]()
+	if out.Kind() == reflect.Struct && out.Implements(placedType) {
+		out = out.Field(out.NumField() - 1).Type // what is sent
+	}
+	if p.fault == nil && out != bodyType {
 		p.out, p.fault = schema.Of(out)
 	}
 	return p
@@ -195,10 +202,13 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// encode gives send the JSON of v.
+// encode gives send the JSON of v, of an [At] that of its event.
 func encode(v any, send func(route.Body) error) error {
 	if b, ok := v.(route.Body); ok {
 		return send(b)
+	}
+	if p, ok := v.(placed); ok {
+		_, v = p.event()
 	}
 	e, _ := encoders.Get().(*encoder)
 	e.buf.Reset()

@@ -60,6 +60,51 @@ func Events[In, Out any](f func(ctx context.Context, in In, emit func(Out) error
 	return newWatchHandler(f, true)
 }
 
+// At is an event of [Events] of one address. A path such as /{symbol} or /** can be
+// watched by a pattern, too: *, or ** for any rest, stands in the place of
+// segments then, for f as well. Those who watch a pattern are told of which address
+// an event is if f emits an At, so Out is At of something:
+//
+//	s.Handle("/{symbol}", service.Events(func(ctx context.Context, in struct {
+//		Symbol string `path:"symbol"` // * for all
+//	}, emit func(service.At[Trade]) error) error {
+//		for t := range trades(ctx, in.Symbol) {
+//			if err := emit(service.At[Trade]{Path: "/" + t.Symbol, Event: t}); err != nil {
+//				return err
+//			}
+//		}
+//		return ctx.Err()
+//	}))
+//
+// An event of an address that is not watched is given to nobody: an f that does
+// not look which are may emit all.
+type At[T any] struct {
+	// Path is as in the address, "/ACME" of ticker:/ACME.
+	Path  string
+	Event T
+}
+
+// event implements placed.
+func (a At[T]) event() (path string, event any) { return a.Path, a.Event }
+
+// placed is an At of something.
+type placed interface {
+	event() (path string, event any)
+}
+
+// giveAt gives an event of one address of a service.
+func giveAt(name string, v placed, give func(route.Body) error) error {
+	path, event := v.event()
+	a := message.Address{Name: name, Path: path}
+	if _, err := message.ParseStrict(a.String()); err != nil || path == "" || path[0] != '/' || a.HasWildcard() {
+		return message.NewError(message.CodeInvalidInput, fmt.Sprintf("%.64q is no path of an event", path), "Write it like /ACME.")
+	}
+	return encode(event, func(b route.Body) error {
+		b.Stamp = &route.Stamp{To: a.String()}
+		return give(b)
+	})
+}
+
 // OnPublish has h answer what is published to a path of [Watch] or [Events]:
 // mostly one made by [Handle], whose In has the body that is published, and fields
 // from the address. It is run as any handler. What is published changes nothing
@@ -96,8 +141,14 @@ func newWatchHandler[In, Out any](f func(ctx context.Context, in In, give func(O
 		if err := h.plan.decode(req, &in); err != nil {
 			return nil, err
 		}
+		name := req.Address.Name
 		return func(ctx context.Context, give func(route.Body) error) error {
-			return f(ctx, in, func(v Out) error { return encode(v, give) })
+			return f(ctx, in, func(v Out) error {
+				if at, ok := any(v).(placed); ok && h.events {
+					return giveAt(name, at, give)
+				}
+				return encode(v, give)
+			})
 		}, nil
 	}
 	return h

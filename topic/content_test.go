@@ -215,3 +215,32 @@ func TestVisitAfterServerHasEnded(t *testing.T) {
 	}
 	h.forget(s)
 }
+
+// A server names only addresses that are watched at it.
+func TestPlacesOfEvents(t *testing.T) {
+	t.Parallel()
+	h := quietHub(t)
+	for _, c := range []struct {
+		watched, to, want string
+		ok                bool
+	}{
+		{"s:/**", "", "", true},
+		{"s:/**", "s:/a/b", "s:/a/b", true},
+		{"s:/*", "s:/a/b", "", false},
+		{"s:/a", "s:/a", "", true},
+		{"s:/a", "s:/b", "", false},
+		{"s:/**", "other:/a", "", false},
+		{"s:/**", "x@s:/a", "", false},
+		{"s:/**", "s:/*", "", false},
+		{"s:/**", "none", "", false},
+	} {
+		s, _ := h.source(sourceKey{what: c.watched + c.to}, &view{info: &route.Topic{Events: true}, to: c.watched})
+		if to, ok := s.place(c.to); ok != c.ok || ok && to != c.want {
+			t.Errorf("%s at %s: %t, %q", c.to, c.watched, ok, to)
+		}
+	}
+	s, _ := h.source(sourceKey{what: "state"}, &view{info: &route.Topic{}, to: "s:/a"})
+	if _, ok := s.place("s:/a"); ok {
+		t.Error("a content is of the address that is watched")
+	}
+}

@@ -44,6 +44,15 @@ type source struct {
 	visitors []*visitor
 	up       exchange.Opening
 	open     bool // up is set
+	where    *where
+}
+
+// where is the address of a source of events whose server says of which address
+// they are.
+type where struct {
+	message.Address
+
+	only route.Pattern // if it is a pattern
 }
 
 // visitor is a node where somebody watches: this one, or another.
@@ -218,9 +227,13 @@ func (s *source) Part(b route.Body) {
 		return
 	}
 	if e.stamp.Epoch == "" {
+		to, watched := s.place(e.stamp.To)
+		if !watched {
+			return
+		}
 		s.arm()
 		s.offset++
-		e.stamp = &route.Stamp{Epoch: s.epoch, Offset: s.offset, Topic: e.stamp.Topic, To: e.stamp.To, Publisher: e.stamp.Publisher}
+		e.stamp = &route.Stamp{Epoch: s.epoch, Offset: s.offset, Topic: e.stamp.Topic, To: to, Publisher: e.stamp.Publisher}
 	} else {
 		s.epoch, s.offset = e.stamp.Epoch, e.stamp.Offset
 	}
@@ -236,6 +249,28 @@ func (s *source) Part(b route.Body) {
 	for _, v := range s.visitors {
 		v.to.Part(p)
 	}
+}
+
+// place checks what a server says of the address of an event. It returns what
+// visitors are told, and reports whether that is watched here. s.mu is held.
+func (s *source) place(to string) (told string, watched bool) {
+	if to == "" || !s.events {
+		return "", to == ""
+	}
+	if s.where == nil {
+		s.where = new(where)
+		s.where.Address, _ = message.ParseStrict(s.to)             // it was one that was routed
+		s.where.only, _ = route.ParsePattern(s.where.Address.Path) // nothing matches one that is none
+	}
+	a, err := message.ParseStrict(to)
+	if err != nil || a.Name != s.where.Name || a.Instance != "" || a.HasWildcard() {
+		return "", false
+	}
+	if !s.where.HasWildcard() {
+		return "", a.String() == s.where.String()
+	}
+	_, watched = s.where.only.Match(a.Path)
+	return a.String(), watched
 }
 
 // marked takes what a server that numbers by itself says of its history. It
