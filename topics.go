@@ -94,4 +94,13 @@ func (n *Node) Publish(ctx context.Context, address string, body any, opts ...ca
 	return n.x.Local().Publish(ctx, address, body, opts...)
 }
 
+// Owns tells whether this node has the server that all nodes choose now for a
+// topic, so that of several nodes one does what is to be done once. Nodes that
+// do not reach each other choose by themselves, and for a moment after one has come
+// or gone two may do so differently.
+func (n *Node) Owns(address string) bool {
+	owner, _, err := n.x.Owner(address)
+	return err == nil && owner.Local() && owner.ID() == n.id
+}
+
 var _ call.Watcher = (*Node)(nil)

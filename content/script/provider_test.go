@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,15 +156,24 @@ func TestScheduled(t *testing.T) {
 	t.Parallel()
 	s := newStore()
 	p, dir := provider(t, script.Settings{Grants: all}, s.host(), map[string]string{
-		"a.js":       "export const schedule = 'every 1s'\nexport async function tick(ctx) { await call('count:/up', ctx.path) }",
-		"b.js":       "export const schedule = 'sometimes'\nexport async function tick() { await call('never:/x') }",
-		"c.js":       "/*\nexport const schedule = 'every 1s'\n*/\nexport async function tick() { await call('never:/x') }",
-		"notmine.js": "export const schedule = 'every 1s'\nexport async function tick() { await call('never:/x') }",
+		"a.js": "export const schedule = 'every 1s'\nexport async function tick(ctx) { await call('count:/up', ctx.path) }",
+		"b.js": "export const schedule = 'sometimes'\nexport async function tick() { await call('never:/x') }",
+		"c.js": "/*\nexport const schedule = 'every 1s'\n*/\nexport async function tick() { await call('never:/x') }",
 	})
 	ran := make(chan error, 100)
+	var mine atomic.Bool
+	asked := make(chan struct{}, 100)
+	other := script.NewScheduler(p, script.SchedulerOptions{
+		Mine: func() bool { asked <- struct{}{}; return mine.Load() },
+		Ran:  func(string, time.Duration, error) { t.Error("it has run where it is not to") },
+	})
+	<-asked
+	<-asked
+	other.Close()
+	mine.Store(true)
 	sched := script.NewScheduler(p, script.SchedulerOptions{
 		Rescan: 50 * time.Millisecond,
-		Mine:   func(path string) bool { return path != "/notmine.js" },
+		Mine:   mine.Load,
 		Ran:    func(_ string, _ time.Duration, err error) { ran <- err },
 	})
 	defer sched.Close()

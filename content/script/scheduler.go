@@ -50,10 +50,10 @@ type Scheduler struct {
 type SchedulerOptions struct {
 	// Rescan is how often is looked for changes. Default: [DefaultRescan].
 	Rescan time.Duration
-	// Mine says whether this node is to run a script now, so that of several nodes
-	// with the same scripts one does. It is asked each time and must not block for
-	// long. Default: always.
-	Mine func(path string) bool
+	// Mine says whether this node is to run scripts now, so that of several nodes
+	// with the same scripts one does. It is asked each time that one is due, and must
+	// not block for long. Default: always.
+	Mine func() bool
 	// Ran is told of each run that has ended. It may be called by several
 	// goroutines. Default: nobody; errors are logged in any case.
 	Ran func(path string, took time.Duration, err error)
@@ -117,7 +117,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 
 // start runs a script, unless it still runs.
 func (s *Scheduler) start(p string) {
-	if s.o.Mine != nil && !s.o.Mine(p) {
+	if s.o.Mine != nil && !s.o.Mine() {
 		return
 	}
 	s.mu.Lock()

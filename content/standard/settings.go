@@ -92,15 +92,17 @@ type Query struct {
 type Script struct {
 	script.Settings
 	Sharing
-	// Schedules is "here" to run scripts by the schedules that they have, or
-	// "none". Of several nodes with the same scripts one should. Default: here.
+	// Schedules is "one" to run scripts by the schedules that they have at one of the
+	// nodes that say so, chosen as the owner of a topic is; "everywhere" to run them
+	// at this node in any case; or "none". Default: one.
 	Schedules string `json:"schedules,omitempty"`
 }
 
 // Values of Script.Schedules.
 const (
-	SchedulesHere = "here"
-	SchedulesNone = "none"
+	SchedulesOne        = "one"
+	SchedulesEverywhere = "everywhere"
+	SchedulesNone       = "none"
 )
 
 // dataDir holds what belongs to the contents and is none: hidden names are not
@@ -227,8 +229,8 @@ func (s *Settings) sections(f *faults) {
 	} else if len(full.Script.Grants) > 0 {
 		f.add("script.root", "is missing", "Name the directory of the scripts.")
 	}
-	if w := full.Script.Schedules; w != "" && w != SchedulesHere && w != SchedulesNone {
-		f.add("script.schedules", fmt.Sprintf("%q is none of here, none", w), "")
+	if w := full.Script.Schedules; w != "" && w != SchedulesOne && w != SchedulesEverywhere && w != SchedulesNone {
+		f.add("script.schedules", fmt.Sprintf("%q is none of one, everywhere, none", w), "Leave it out for one.")
 	}
 	f.of("web", full.Web.Check())
 	full.Query.Sharing.check("query", f)

@@ -11,6 +11,7 @@
 package standard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,10 +39,15 @@ import (
 )
 
 // Node is what scripts call, publish to and watch, if they may: a node, or a
-// client.
+// client. A client runs all schedules of its scripts.
 type Node interface {
 	call.Caller
 	call.Watcher
+}
+
+// owner is a Node that knows whether it is the one of many that owns a topic.
+type owner interface {
+	Owns(address string) bool
 }
 
 // Env is what contents need of the program.
@@ -66,6 +72,7 @@ type Contents struct {
 	services []*content.Service
 	shared   []io.Closer // providers of several services
 	scripts  *script.Provider
+	mine     func() bool // whether this node runs what has a schedule; nil: it does
 }
 
 // code are the ends of names of files that are run.
@@ -104,10 +111,29 @@ func (c *Contents) Services() []*service.Service {
 // Start begins to run scripts by their schedules. It is called when the node
 // runs, and once.
 func (c *Contents) Start() {
-	if c.scripts != nil && c.settings.Script.Schedules != SchedulesNone {
-		s := script.NewScheduler(c.scripts, script.SchedulerOptions{})
-		c.shared = append(c.shared, closer(func() error { s.Close(); return nil }))
+	if c.scripts == nil || c.settings.Script.Schedules == SchedulesNone {
+		return
 	}
+	s := script.NewScheduler(c.scripts, script.SchedulerOptions{Mine: c.mine})
+	c.shared = append(c.shared, closer(func() error { s.Close(); return nil }))
+}
+
+// schedules is the path by which nodes choose the one that runs scripts by their
+// schedules. No script has it: hidden names are not served.
+const schedules = "/.schedules"
+
+// elect has the nodes that serve the path of a service choose one of them.
+func (c *Contents) elect(s *content.Service, node Node) {
+	o, ok := node.(owner)
+	if w := c.settings.Script.Schedules; !ok || w == SchedulesEverywhere || w == SchedulesNone {
+		return
+	}
+	s.Handle(schedules, route.HandlerFunc(func(_ context.Context, _ *route.Request, res route.Responder) {
+		_ = res.Fail(message.NewError(message.CodeUnimplemented, "there is nothing to see", "Nodes choose by it who runs scripts by their schedules."))
+	}), service.WithTopic(route.Topic{}), service.WithInline(message.VerbSubscribe),
+		service.WithDescription("Nodes choose by it who runs scripts by their schedules."))
+	at := s.Name() + ":" + schedules
+	c.mine = func() bool { return o.Owns(at) }
 }
 
 // Close ends the services, then what they share.
@@ -279,11 +305,13 @@ func (c *Contents) script(s *Settings, h *host) error {
 	if personal {
 		o.Shared = shared.Shared
 	}
+	first := len(c.services)
 	for _, scheme := range []string{schemeScript, schemeJavaScript} {
 		if s.serves(scheme) {
 			c.add(scheme, p, o)
 		}
 	}
+	c.elect(c.services[first], h.node)
 	return nil
 }
 

@@ -1,0 +1,136 @@
+package standard_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/content/script"
+	"github.com/ropewalk/ropewalk/content/standard"
+	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/ropewalktest"
+)
+
+// ticks counts runs of a schedule, by node.
+type ticks struct {
+	mu   sync.Mutex
+	runs map[string]int
+	told chan string
+}
+
+// member is a node that serves a script with a schedule.
+func (c *ticks) member(t *testing.T, net *ropewalktest.Network, name, schedules string) *ropewalk.Node {
+	t.Helper()
+	n, err := ropewalk.New(ropewalk.Config{Name: name, Backplane: net.Node(), Logger: slog.New(slog.DiscardHandler), Allow: ropewalk.AllowAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := ropewalk.NewService("count-" + name)
+	count.Handle("/up", ropewalk.Handle(func(context.Context, struct{}) (int, error) {
+		c.mu.Lock()
+		c.runs[name]++
+		c.mu.Unlock()
+		c.told <- name
+		return 0, nil
+	}))
+	dir := t.TempDir()
+	text := "export const schedule = 'every 1s'\nexport async function tick() { await call('count-" + name + ":/up', {}) }"
+	if err := os.WriteFile(filepath.Join(dir, "a.js"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := standard.Settings{Script: standard.Script{
+		Settings:  script.Settings{Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Call: []string{"*:/**"}}}},
+		Schedules: schedules,
+	}}
+	all, err := standard.New(set, standard.Env{Logger: slog.New(slog.DiscardHandler), Node: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(all.Services(), count) {
+		if err := n.Serve(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = n.Shutdown(context.Background())
+		_ = all.Close()
+	})
+	all.Start()
+	return n
+}
+
+// knows waits until a node knows that others run schedules, too.
+func knows(t *testing.T, nodes ...*ropewalk.Node) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); ; <-tick.C {
+		owners := 0
+		for _, n := range nodes {
+			if n.Owns("script:/.schedules") {
+				owners++
+			}
+		}
+		if owners == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d nodes own the schedules", owners)
+		}
+	}
+}
+
+// Of several nodes one runs schedules, and another one when that is gone.
+func TestSchedulesRunAtOneNode(t *testing.T) {
+	t.Parallel()
+	net := ropewalktest.NewNetwork(1)
+	c := &ticks{runs: map[string]int{}, told: make(chan string, 100)}
+	nodes := map[string]*ropewalk.Node{}
+	for _, name := range []string{"a", "b"} {
+		nodes[name] = c.member(t, net, name, "")
+	}
+	idle := c.member(t, net, "idle", standard.SchedulesNone)
+	everywhere := c.member(t, net, "everywhere", standard.SchedulesEverywhere)
+	knows(t, nodes["a"], nodes["b"], idle, everywhere)
+	c.mu.Lock()
+	clear(c.runs)
+	c.mu.Unlock()
+	next := func() string {
+		for {
+			select {
+			case name := <-c.told:
+				if name != "everywhere" {
+					return name
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("nobody runs the schedule")
+			}
+		}
+	}
+	first := next()
+	for range 2 {
+		if name := next(); name != first {
+			t.Errorf("both %s and %s run it", first, name)
+		}
+	}
+	c.mu.Lock()
+	if c.runs["everywhere"] == 0 || c.runs["idle"] > 0 {
+		t.Errorf("%v", c.runs)
+	}
+	c.mu.Unlock()
+	if _, err := nodes[first].Get(t.Context(), "script:/.schedules"); message.CodeOf(err) != message.CodeUnimplemented {
+		t.Error(err)
+	}
+	_ = nodes[first].Shutdown(context.Background())
+	for name := next(); name == first; { // what it had begun
+		name = next()
+	}
+}
