@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/message"
@@ -18,14 +19,7 @@ func (n *Node) serveTopics() error {
 	services := make(map[string]*Service)
 	for _, at := range slices.Sorted(maps.Keys(n.cfg.Topics)) {
 		t := n.cfg.Topics[at]
-		addr, err := message.ParseStrict(at)
-		if err == nil {
-			err = checkTopic(&addr, &t)
-		}
-		if err != nil {
-			return fmt.Errorf("topics[%q]: %w", at, err)
-		}
-		pattern, err := route.ParsePattern(addr.Path)
+		addr, pattern, err := parseTopic(at, &t)
 		if err != nil {
 			return fmt.Errorf("topics[%q]: %w", at, err)
 		}
@@ -61,16 +55,55 @@ func (n *Node) closeLogs() {
 }
 
 // errNoLog is for durable topics without a place to keep them.
-var errNoLog = message.NewError(message.CodeInvalidInput, "there is no store for events", "Name a directory in mesh.store, or leave durable out.")
+var errNoLog = &message.Error{
+	Code: message.CodeInvalidInput, Path: "durable", Message: "there is no store for events that are to outlive nodes",
+	Hint: "Name a directory in mesh.store, or leave durable out.",
+}
 
-func checkTopic(a *message.Address, t *route.Topic) error {
-	if err := service.CheckName(a.Name); err != nil {
-		return err
+// CheckTopics returns all that is wrong with the topics, as *message.Error whose
+// Path is the field below topics; a node itself stops at the first. Durable
+// events need TopicLog, or the means of one: Mesh.Store or Mesh.NATS.
+func (c *Config) CheckTopics() []error {
+	var all []error
+	for _, at := range slices.Sorted(maps.Keys(c.Topics)) {
+		t := c.Topics[at]
+		_, _, err := parseTopic(at, &t)
+		if err == nil && t.Durable && c.TopicLog == nil && c.Mesh.Store == "" && len(c.Mesh.NATS) == 0 {
+			err = errNoLog
+		}
+		if err == nil {
+			continue
+		}
+		e := *message.AsError(err)
+		if e.Path == "" {
+			e.Path = at
+		} else {
+			e.Message = strings.TrimPrefix(e.Message, e.Path+": ")
+			e.Path = at + "." + e.Path
+		}
+		all = append(all, &e)
 	}
-	if a.Instance != "" || a.Method != "" || a.Query != "" {
-		return message.NewError(message.CodeInvalidInput, "this is no pattern of addresses", "Write it like prices:/**.")
+	return all
+}
+
+// parseTopic checks a topic and where it is. The Path of its error is a field of
+// the topic, if it is about one.
+func parseTopic(at string, t *route.Topic) (a message.Address, p route.Pattern, err error) {
+	if a, err = message.ParseStrict(at); err != nil || a.Instance != "" || a.Method != "" || a.Query != "" {
+		return a, p, message.NewError(message.CodeInvalidInput, "this is no pattern of addresses", "Write it like prices:/**.")
 	}
-	return t.Check()
+	if err = service.CheckName(a.Name); err != nil {
+		return a, p, err
+	}
+	if err = t.Check(); err != nil {
+		return a, p, err
+	}
+	if p, err = route.ParsePattern(a.Path); err != nil {
+		e := *message.AsError(err)
+		e.Path = "" // the pattern, and no field
+		return a, p, &e
+	}
+	return a, p, nil
 }
 
 // Watch has what comes at an address: the content and every change, or events.

@@ -56,6 +56,14 @@ func (c *checker) content() {
 	}
 }
 
+// topics checks those of the configuration.
+func (c *checker) topics() {
+	for _, err := range c.cfg.CheckTopics() {
+		e := message.AsError(err)
+		c.add("topics."+e.Path, e.Message, e.Hint)
+	}
+}
+
 // check returns a [config.Error] with all that is wrong with the values of cfg.
 func check(cfg *standard.Config, report *config.Report) error {
 	c := &checker{cfg: cfg, report: report}
@@ -66,6 +74,7 @@ func check(cfg *standard.Config, report *config.Report) error {
 	}
 	c.limits()
 	c.calls()
+	c.topics()
 	c.mesh()
 	c.policy("permissions.")
 	c.login()

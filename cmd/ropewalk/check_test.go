@@ -22,6 +22,7 @@ func TestCheckFindsAll(t *testing.T) {
   "limits": {"frame": -1},
   "log": {"level": "loud", "format": "xml"},
   "mesh": {"cluster": "0.0.0.0:7421", "nats": ["http://x"], "secret": "short", "certFile": "a.pem", "discovery": "gossip", "nodes": ["a"]},
+  "topics": {"bad": {}, "a b:/": {}, "a:/**/b": {}, "b:/": {"durable": true}, "c:/": {"events": true, "slow": "no"}},
   "middleware": [{"stage": "x", "kind": "log", "settings": {"slw": 1}}, {"kind": "lg"}],
 }`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -50,15 +51,45 @@ func TestCheckFindsAll(t *testing.T) {
 			`mesh.certFile: `,
 			`mesh.discovery: "gossip" is none of nats, static, none`,
 			`mesh.nodes: the names are for static discovery`,
+			`topics.bad: this is no pattern of addresses`, `Write it like prices:/**.`,
+			`topics.a b:/: the service name "a b" contains ' '`,
+			`topics.a:/**/b: the pattern "/**/b" is not valid`,
+			`topics.b:/.durable: only events are kept`,
+			`topics.c:/.slow: "no" is none of gap, drop, disconnect`,
 			`middleware[0].stage: "x" is none of inbound, call, serve, deliver, outbound`,
 			`middleware[0]: the settings cannot be read: unknown field "slw"`,
 			`middleware[1]: stage is missing`,
 			`middleware[1]: there is no middleware of the kind "lg"`,
 		)
-		if n := strings.Count(o.err, "error: "); n != 23 {
-			t.Errorf("%d errors, want 23:\n%s", n, o.err)
+		if n := strings.Count(o.err, "error: "); n != 28 {
+			t.Errorf("%d errors, want 28:\n%s", n, o.err)
 		}
 	}
 	o := try(t, nil, "", "config", "check", "--json", file)
 	wantText(t, o.err, `"file":"`+file+`","line":10,"column":20,"path":"log.level"`, `"hint":"Correct the value there."`)
+}
+
+// TestCheckDurable has events kept where there is no place for them.
+func TestCheckDurable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "c.jsonc")
+	for mesh, good := range map[string]bool{
+		`{}`:                               false,
+		`{"cluster": "127.0.0.1:0"}`:       false,
+		`{"store": "` + dir + `/store"}`:   true,
+		`{"nats": ["nats://127.0.0.1:1"]}`: true,
+	} {
+		text := `{"topics": {"orders:/**": {"events": true, "durable": true}}, "mesh": ` + mesh + `}`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := try(t, nil, "", "config", "check", file)
+		if good {
+			wantCode(t, o, exitOK)
+			continue
+		}
+		wantCode(t, o, exitUsage)
+		wantText(t, o.err, "c.jsonc:1:55: topics.orders:/**.durable: there is no store for events", "Name a directory in mesh.store, or leave durable out.")
+	}
 }

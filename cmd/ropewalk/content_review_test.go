@@ -43,7 +43,7 @@ func TestCallsOfContentsNeedTheRightToWatch(t *testing.T) {
 	putContent(t, dir, "open.json", `{"x": 1}`)
 	putContent(t, dir, "secret/s.json", `{"x": 2}`)
 	file := filepath.Join(t.TempDir(), "c.jsonc")
-	text := `{"permissions": {"rules": [{"name": "no", "effect": "deny", "verbs": ["watch"], "addresses": ["json:/secret/**"]}]}}`
+	text := `{"permissions": {"rules": [{"name": "no", "effect": "deny", "verbs": ["watch"], "addresses": ["json:/secret/**", "file:/secret/**"]}]}}`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -164,8 +164,15 @@ func newNode(ctx context.Context, w *world, cfg standard.Config, report *config.
 
 // placed adds to an error of the node where the value at fault was given.
 func placed(err error, report *config.Report) error {
-	path, text, ok := strings.Cut(err.Error(), ": ")
-	if e := new(message.Error); errors.As(err, &e) && e.Path != "" {
+	all, hint := err.Error(), ""
+	e := new(message.Error)
+	if errors.As(err, &e) {
+		all, hint = strings.Replace(all, e.Error(), e.Message, 1), e.Hint
+	} else {
+		e = new(message.Error)
+	}
+	path, text, ok := strings.Cut(all, ": ")
+	if e.Path != "" {
 		path, text, ok = e.Path, e.Message, true
 	}
 	origin := ""
@@ -173,9 +180,9 @@ func placed(err error, report *config.Report) error {
 		origin = report.Origin(path)
 	}
 	if origin == "" {
-		path, text = "", err.Error()
+		path, text = "", all
 	}
-	return &config.Error{Problems: []config.Problem{{File: origin, Path: path, Message: text}}}
+	return &config.Error{Problems: []config.Problem{{File: origin, Path: path, Message: text, Hint: hint}}}
 }
 
 // untilDone waits for a signal and then lets the node finish what it does.
