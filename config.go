@@ -273,8 +273,9 @@ type Mesh struct {
 	// Nodes are the names of the nodes of the mesh, for static discovery.
 	Nodes []string `json:"nodes,omitempty"`
 	// Store is a directory in which the node takes part in keeping what has to
-	// outlive a node: sessions of form "server", and which were revoked. Nodes keep it together: each
-	// needs a store, a fixed port in Cluster, and in Join the list of all of them.
+	// outlive a node: events of durable topics, sessions of form "server", and which
+	// sessions were revoked. Nodes keep it together: each needs a store, a fixed
+	// port in Cluster, and in Join the list of all of them.
 	// It works while more than half of them are there. Default: none.
 	Store string `json:"store,omitempty"`
 	// Labels are told to the other nodes. "zone" is a rack, data center or
