@@ -40,6 +40,7 @@ type cell struct {
 	greet    bool    // there are watches that have nothing yet
 	queued   bool    // a visit by a worker is wanted
 	lined    bool    // it is in the queue; perhaps for a visit that somebody else did
+	hurried  bool    // it is in the line of gets; likewise
 	visiting bool
 	dropped  bool
 	running  context.CancelFunc // of Get; nil: it does not run
@@ -138,10 +139,11 @@ func (c *cell) changed() {
 func (c *cell) schedule() {
 	switch {
 	case c.visiting || c.dropped || c.r.closed:
-	case len(c.waiters) > 0: // each has a goroutine that waits, so this is bounded, too
-		c.visiting = true
-		if !c.r.lane.Do(c.proceed) {
-			c.visiting = false
+	case len(c.waiters) > 0:
+		c.queued = true
+		if !c.hurried {
+			c.hurried = true
+			c.r.enqueue(&c.r.gets, hurried{c})
 		}
 	case c.queued:
 	case c.greet || !c.wanted() || c.last == nil:
@@ -157,7 +159,7 @@ func (c *cell) enqueue() {
 	c.queued = true
 	if !c.lined {
 		c.lined = true
-		c.r.enqueue(c)
+		c.r.enqueue(&c.r.watches, c)
 	}
 }
 
@@ -187,6 +189,20 @@ func (c *cell) due() {
 func (c *cell) visit(ctx context.Context) {
 	c.r.mu.Lock()
 	c.lined = false
+	c.visitNow(ctx)
+}
+
+// hurried is a cell in the line of gets.
+type hurried struct{ *cell }
+
+func (h hurried) visit(ctx context.Context) {
+	h.r.mu.Lock()
+	h.hurried = false
+	h.visitNow(ctx)
+}
+
+// visitNow is called with r.mu held, and gives it up.
+func (c *cell) visitNow(ctx context.Context) {
 	if !c.queued || c.visiting || c.dropped { // it has been visited meanwhile, or is
 		c.r.mu.Unlock()
 		return
@@ -369,7 +385,7 @@ func (c *cell) reopen() {
 		w.cell = nil
 		if w.opens < maxReopens {
 			w.opens++
-			c.r.enqueue(w)
+			c.r.enqueue(&c.r.watches, w)
 		} else {
 			w.later(0)
 		}

@@ -50,8 +50,8 @@ type Options struct {
 	Borrowed bool
 	// Version and Description are what the service says about itself.
 	Version, Description string
-	// Workers is how many watched contents are computed at a time; others wait
-	// for their turn. Default: two a processor, at least 4. Where computing is
+	// Workers is how many watched contents are computed at a time, and how many for
+	// gets; others wait for their turn. Default: two a processor, at least 4. Where computing is
 	// waiting for somebody else it should be more.
 	Workers int
 	// Timeout is how long computing a content may take; it then fails with

@@ -35,8 +35,8 @@ type runner struct {
 	cells   map[string]*cell // that are watched
 	asked   map[string]*cell // that are not, but got
 	open    watchList
-	queue   queue
-	workers int
+	watches line
+	gets    line // of cells that somebody waits for: what is watched does not keep them back
 }
 
 func newRunner(name string, p Provider, o Options) *runner {
@@ -53,7 +53,7 @@ type task interface {
 	visit(ctx context.Context)
 }
 
-// queue is first in, first out. Each cell and watch is in it once at most.
+// queue is first in, first out. Each cell and watch is in one once at most.
 type queue struct {
 	tasks []task
 	head  int
@@ -79,24 +79,31 @@ func (q *queue) pop() task {
 	return t
 }
 
-// enqueue has a worker visit t. r.mu is held.
-func (r *runner) enqueue(t task) {
+// line is a queue and the workers who take from it.
+type line struct {
+	queue
+
+	workers int
+}
+
+// enqueue has a worker of a line visit t. r.mu is held.
+func (r *runner) enqueue(l *line, t task) {
 	if r.closed {
 		return
 	}
-	r.queue.push(t)
-	if r.workers < r.o.Workers && r.lane.Do(r.work) {
-		r.workers++
+	l.push(t)
+	if l.workers < r.o.Workers && r.lane.Do(func(ctx context.Context) { r.work(ctx, l) }) {
+		l.workers++
 	}
 }
 
-// work does what there is to do.
-func (r *runner) work(ctx context.Context) {
+// work does what there is to do in a line.
+func (r *runner) work(ctx context.Context, l *line) {
 	for {
 		r.mu.Lock()
-		t := r.queue.pop()
+		t := l.pop()
 		if t == nil || r.closed {
-			r.workers--
+			l.workers--
 			r.mu.Unlock()
 			return
 		}
@@ -194,7 +201,7 @@ func (r *runner) watch(req *Request, res route.Responder) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !w.over {
-		r.enqueue(w)
+		r.enqueue(&r.watches, w)
 	}
 }
 

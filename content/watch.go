@@ -106,7 +106,7 @@ func (w *watch) later(atLeast time.Duration) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if !w.over && w.cell == nil {
-			r.enqueue(w)
+			r.enqueue(&r.watches, w)
 		}
 	})
 }
