@@ -70,6 +70,15 @@ func (n *Node) SetPermissions(c policy.Config) error {
 	return nil
 }
 
+// WatchPermissions has changed called after the rules were replaced, until stop is
+// called. changed must not block, nor call WatchPermissions or stop.
+func (n *Node) WatchPermissions(changed func()) (stop func()) {
+	if n.guard == nil {
+		return func() {}
+	}
+	return n.guard.Watch(changed)
+}
+
 // Permissions are the rules that hold now; nil if Config.Allow decides.
 func (n *Node) Permissions() *policy.Policy {
 	if n.guard == nil {

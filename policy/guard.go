@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/ropewalk/ropewalk/session"
@@ -13,6 +14,9 @@ import (
 // most of them cost a look-up: see [Guard.Check].
 type Guard struct {
 	now atomic.Pointer[rulebook]
+
+	mu    sync.Mutex
+	watch map[*func()]struct{}
 }
 
 // rulebook is a policy and what was decided by it.
@@ -48,8 +52,33 @@ func (g *Guard) Swap(p *Policy) uint64 {
 		}
 		next.nobody.limit = maxKeptNobody
 		if g.now.CompareAndSwap(old, next) {
+			g.tell()
 			return next.version
 		}
+	}
+}
+
+// Watch has changed called after each [Guard.Swap], until stop is called. changed
+// must not block, nor call the Guard's Watch or stop.
+func (g *Guard) Watch(changed func()) (stop func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.watch == nil {
+		g.watch = map[*func()]struct{}{}
+	}
+	g.watch[&changed] = struct{}{}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.watch, &changed)
+	}
+}
+
+func (g *Guard) tell() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for changed := range g.watch {
+		(*changed)()
 	}
 }
 

@@ -30,7 +30,9 @@ type listing struct {
 	Content bool     `json:"content"`
 	Hidden  []string `json:"hidden"`
 
-	json bool // it is under json:
+	json bool                   // it is under json:
+	may  func(path string) bool // whether the content of a file may be shown; nil: of all
+	who  string                 // for whom
 }
 
 // listing reads the parameters of a listing.
@@ -55,6 +57,7 @@ func (t *Tree) listing(params json.RawMessage) (*listing, error) {
 	if o.Depth == 0 || o.Depth > maxDepth {
 		o.Depth = maxDepth
 	}
+	o.Hidden = slices.DeleteFunc(o.Hidden, func(name string) bool { return BadName(name) != "" }) // there is none
 	slices.Sort(o.Hidden)
 	o.Hidden = slices.Compact(o.Hidden)
 	return o, nil
@@ -63,7 +66,7 @@ func (t *Tree) listing(params json.RawMessage) (*listing, error) {
 // key tells listings apart.
 func (o *listing) key(p string) string {
 	b, _ := json.Marshal(o) //nolint:errchkjson // strings and numbers
-	return "list:" + p + ":" + string(b)
+	return "list:" + p + ":" + string(b) + o.who
 }
 
 // entry is a file or directory of a listing.
@@ -284,7 +287,7 @@ func (l *lister) file(root *os.Root, p place, name, shown string) (*entry, error
 		Modified: p.info.ModTime().UTC().Format(time.RFC3339Nano),
 	}
 	// Who may watch json: need not be one who may read all files.
-	if !l.opt.Content || size > maxShown || l.imprint != nil || l.opt.json && kind(name) == "" {
+	if !l.opt.Content || size > maxShown || l.imprint != nil || l.opt.json && kind(name) == "" || l.opt.may != nil && !l.opt.may(e.Path) {
 		return e, nil
 	}
 	b, err := slurp(l.ctx, root, p, maxShown)

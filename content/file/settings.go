@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/internal/duration"
 )
 
@@ -50,6 +51,8 @@ type Settings struct {
 	// where the system does not tell: on network file systems, and when there are
 	// more directories than it watches.
 	Poll duration.Duration `json:"poll,omitzero"`
+	// Rights tell of which files a listing may show the content. Nil: of all.
+	Rights content.Rights `json:"-"`
 	// Logger gets what an operator has to know. Nil means [slog.Default].
 	Logger *slog.Logger `json:"-"`
 }

@@ -60,8 +60,10 @@
 //	{"depth":1,"content":true,"hidden":["drafts"]}
 //
 // depth is how many levels are shown, all without it; content adds "base64" to
-// files of up to 64 KiB, under json: to those that it serves; hidden are names that are left out. What a listing
-// shows is not subject to the rules for the files in it.
+// files of up to 64 KiB, under json: to those that it serves, if whoever looks may get the file
+// itself; a listing that is the same for all shows what everybody may get. hidden
+// are names that are left out. The names in a listing are not subject to the rules
+// for the files.
 package file
 
 import (
@@ -278,6 +280,14 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 			return nil, err
 		}
 		o.json = p.json
+		if rights := p.tree.set.Rights; rights != nil && o.Content {
+			scheme, who := "file", r.Session
+			if p.json {
+				scheme = "json"
+			}
+			o.who = content.Who(who)
+			o.may = func(at string) bool { return rights.MayRead(who, message.Address{Name: scheme, Path: at}) }
+		}
 		return &resource{tree: p.tree, target: g, list: o, key: o.key(g.path)}, nil
 	}
 	if g.mount == nil || len(g.names) == 0 {
@@ -346,8 +356,13 @@ func (r *resource) Watch(changed func()) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	unrule := func() {}
+	if r.list != nil && r.list.may != nil {
+		unrule = r.tree.set.Rights.Watch(changed)
+	}
 	r.watches.Store(&list)
 	return sync.OnceFunc(func() {
+		unrule()
 		r.watches.CompareAndSwap(&list, nil)
 		for _, x := range list {
 			w.stop(x)

@@ -76,7 +76,7 @@ func (l *lister) file(one *entry, h plumbing.Hash) error {
 	}
 	one.Size = &size
 	// Who may watch json: need not be one who may read all files.
-	if !l.opt.Content || size > maxShown || l.opt.json && !isDocument(one.Name) {
+	if !l.opt.Content || size > maxShown || l.opt.json && !isDocument(one.Name) || l.opt.may != nil && !l.opt.may(one.Path) {
 		return nil
 	}
 	if l.room -= size; l.room < 0 {

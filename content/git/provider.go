@@ -37,7 +37,8 @@ type options struct {
 	Content   bool     `json:"content"`
 	Hidden    []string `json:"hidden"`
 
-	json bool // it is under json:
+	json bool                   // it is under json:
+	may  func(path string) bool // whether a listing may show the content of a file; nil: of all
 }
 
 func parseOptions(r *content.Request) (*options, error) {
@@ -96,6 +97,8 @@ type resource struct {
 	key   string
 	spot  follower
 	get   func(ctx context.Context) (content.Content, error)
+	// rights are what it depends on besides; nil: on none.
+	rights content.Rights
 }
 
 // Key implements [content.Resource].
@@ -118,7 +121,11 @@ func (r *resource) Watch(changed func()) (stop func(), err error) {
 	f := r.spot
 	f.changed = changed
 	stop, err = r.store.watch.follow(r.store.lane.Context(), &f)
-	return stop, failed(err)
+	if err != nil || r.rights == nil {
+		return stop, failed(err)
+	}
+	unrule := r.rights.Watch(changed)
+	return func() { unrule(); stop() }, nil
 }
 
 // fault is failed, and logs what an operator has to know.
@@ -149,6 +156,15 @@ func (p *provider) Open(_ context.Context, r *content.Request) (content.Resource
 	switch {
 	case r.Dir || at == "":
 		res.key = fmt.Sprintf("list %q %q %d %t %q", ws, at, o.Depth, o.Content, o.Hidden)
+		if rights := p.store.opt.Rights; rights != nil && o.Content {
+			scheme, who := "file", r.Session
+			if p.json {
+				scheme = "json"
+			}
+			res.rights = rights
+			res.key += content.Who(who)
+			o.may = func(at string) bool { return rights.MayRead(who, message.Address{Name: scheme, Path: at}) }
+		}
 		res.get = func(ctx context.Context) (content.Content, error) { return p.store.list(ctx, ws, at, o) }
 	case p.json:
 		if !isDocument(at) {

@@ -15,6 +15,7 @@ import (
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/internal/lane"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
@@ -30,6 +31,8 @@ type Options struct {
 	// run. An error refuses all of it. Nil: the right to publish to that other
 	// address is enough, but code can only be published to its own and merged.
 	Allow func(s *session.Session, address string, code bool) error
+	// Rights tell of which files a listing may show the content. Nil: of all.
+	Rights content.Rights
 }
 
 // Store is a branch of a repository as a tree of contents. Make one with [New],

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -78,8 +77,7 @@ func noCode(address string) error {
 	if err != nil {
 		return err
 	}
-	ext := strings.TrimPrefix(strings.ToLower(path.Ext(a.Path)), ".")
-	if (a.Name == schemeFile || a.Name == schemeJSON) && slices.Contains(code, ext) {
+	if (a.Name == schemeFile || a.Name == schemeJSON) && isCode(a.Path) {
 		return message.NewError(message.CodeForbidden, "scripts write no code, such as "+address, "Have somebody publish it who has the right code.")
 	}
 	return nil

@@ -1,6 +1,11 @@
 package standard
 
 import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/session"
@@ -10,6 +15,36 @@ import (
 type ruled interface {
 	// Permissions are the rules that hold now; nil if the program decides itself.
 	Permissions() *policy.Policy
+	// WatchPermissions tells when they are replaced.
+	WatchPermissions(changed func()) (stop func())
+}
+
+// readers are the rules of a node about single files.
+type readers struct{ ruled }
+
+// readersOf returns them; nil if the node has no rules that could be asked.
+func readersOf(node Node) content.Rights {
+	n, ok := node.(ruled)
+	if !ok || n.Permissions() == nil {
+		return nil
+	}
+	return readers{n}
+}
+
+// MayRead implements content.Rights. A rule that depends on a listener or an IP
+// does not allow it.
+func (r readers) MayRead(s *session.Session, a message.Address) bool {
+	rules := r.Permissions()
+	may := func(v policy.Verb) bool { return rules.Decide(s, policy.Ask{Verb: v, Address: a}).Allowed }
+	return may(policy.Watch) && (!isCode(a.Path) || may(policy.Code))
+}
+
+// Watch implements content.Rights.
+func (r readers) Watch(changed func()) (stop func()) { return r.WatchPermissions(changed) }
+
+// isCode tells whether a file is run.
+func isCode(name string) bool {
+	return slices.Contains(code, strings.TrimPrefix(strings.ToLower(path.Ext(name)), "."))
 }
 
 // mayPublish returns what tells whether somebody may publish to an address, for

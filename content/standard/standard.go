@@ -156,7 +156,7 @@ func (c *Contents) open(s *Settings, node Node) error {
 			return err
 		}
 	} else if s.serves(schemeJSON) || s.serves(schemeFile) {
-		if err := c.files(s); err != nil {
+		if err := c.files(s, node); err != nil {
 			return err
 		}
 	}
@@ -191,9 +191,9 @@ func (c *Contents) add(scheme string, p content.Provider, o content.Options) {
 // longer, so that it tells what it was.
 const grace = 2 * time.Second
 
-func (c *Contents) files(s *Settings) error {
+func (c *Contents) files(s *Settings, node Node) error {
 	set := c.settings.Files
-	set.Logger = c.log
+	set.Logger, set.Rights = c.log, readersOf(node)
 	tree, err := file.New(set)
 	if err != nil {
 		return in("files", err)
@@ -212,7 +212,7 @@ func (c *Contents) files(s *Settings) error {
 }
 
 func (c *Contents) git(s *Settings, node Node) error {
-	store, err := git.New(c.settings.Git, git.Options{Logger: c.log, Allow: mayPublish(node)})
+	store, err := git.New(c.settings.Git, git.Options{Logger: c.log, Allow: mayPublish(node), Rights: readersOf(node)})
 	if err != nil {
 		return in("git", err)
 	}
