@@ -120,12 +120,15 @@ func (r *resource) Get(ctx context.Context) (content.Content, error) {
 func (r *resource) Watch(changed func()) (stop func(), err error) {
 	f := r.spot
 	f.changed = changed
-	stop, err = r.store.watch.follow(r.store.lane.Context(), &f)
+	unfollow, err := r.store.watch.follow(r.store.lane.Context(), &f)
 	if err != nil || r.rights == nil {
-		return stop, failed(err)
+		return unfollow, failed(err)
 	}
 	unrule := r.rights.Watch(changed)
-	return func() { unrule(); stop() }, nil
+	return func() {
+		unrule()
+		unfollow()
+	}, nil
 }
 
 // fault is failed, and logs what an operator has to know.
