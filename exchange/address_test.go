@@ -1,11 +1,15 @@
 package exchange_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/middleware"
 	"github.com/ropewalk/ropewalk/route"
+	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/session"
 )
 
 func fallingBack(t testing.TB, routes map[string]middleware.FallbackRoute) route.Entry {
@@ -57,6 +61,52 @@ func TestStreamEndsWithThePermission(t *testing.T) {
 			client.wantError("1", message.CodeForbidden)
 			server.want(message.VerbCancel, string(asked.Mid), "")
 			w.idle()
+		})
+	}
+}
+
+// adminOnly is a Guard: everybody may do all but admin, which takes a claim.
+type adminOnly struct{ byClaim }
+
+func (adminOnly) Permits(_ route.Peer, s *session.Session, act string, a message.Address) *message.Error {
+	if _, ok := s.Claim("admin"); ok || act != exchange.ActAdmin {
+		return nil
+	}
+	return message.NewError(message.CodeForbidden, "may not "+act+" "+a.String(), "Have the claim.")
+}
+
+func (g adminOnly) Might(p route.Peer, s *session.Session, act string, a message.Address) bool {
+	return g.Permits(p, s, act, a) == nil
+}
+
+// What another node shows to those who may change it ends for who may not any
+// more, also if the call has a key.
+func TestStreamOfAnotherNodeEndsWithThePermission(t *testing.T) {
+	t.Parallel()
+	for name, hdr := range map[string]string{"plain": `{}`, "idempotency": `{"idempotency-key":"k"}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newMesh(t, 2, false, guardedBy(adminOnly{}), func(c *exchange.Config) {
+				c.Stack = route.NewStack()
+				insert(t, c.Stack, route.StageCall, "idempotency", middleware.Idempotency(nil, nil, middleware.IdempotencyConfig{}))
+			})
+			s := service.New("node")
+			s.Handle("/tap", service.Stream(func(ctx context.Context, _ struct{}, send func(string) error) (string, error) {
+				if err := send("seen"); err != nil {
+					return "", err
+				}
+				<-ctx.Done()
+				return "", context.Cause(ctx)
+			}))
+			w.nodes[1].local(s)
+			w.announce()
+			c := w.connect(0)
+			c.SetSession(holder("anna", "admin"))
+			c.send(`{"to":"%s@node:/tap","mid":"1","hdr":%s,"bdy":{}}`, w.ids[1], hdr)
+			c.want(message.VerbPart, "1", `"seen"`)
+			c.SetSession(holder("anna"))
+			c.wantError("1", message.CodeForbidden)
+			w.still()
 		})
 	}
 }

@@ -97,6 +97,9 @@ func (x *Exchange) called(ctx context.Context, req *route.Request, res route.Res
 			_ = res.Fail(err)
 			return
 		}
+		if req.Address.Name == nodeScheme && !match.Endpoints[0].Local() {
+			x.grant(req, res) // middleware may hide the call from the one who asks the other node
+		}
 	}
 	x.calls.Handle(ctx, req, res)
 }

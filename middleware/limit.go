@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ropewalk/ropewalk/internal/duration"
@@ -67,19 +68,24 @@ type Limiter struct {
 	perRoute bool
 	all      *limiter
 	routes   *byRoute[limiter]
+	calls    atomic.Int64 // the limit of routes to come
 }
 
 // NewLimiter makes a Limiter. An invalid configuration panics; see
 // [LimitConfig.Validate].
 func NewLimiter(log *slog.Logger, cfg LimitConfig) *Limiter {
 	must(cfg.Validate())
+	x := &Limiter{perRoute: cfg.PerRoute}
+	x.calls.Store(int64(cfg.Calls))
 	create := func(name string) *limiter {
+		calls := int(x.calls.Load())
 		return &limiter{
-			route: name, max: cfg.Calls, room: cfg.Queue, wait: cfg.Wait.Or(DefaultLimitWait), log: log,
-			adapt: cfg.Adapt.adapter(cfg.Calls),
+			route: name, max: calls, room: cfg.Queue, wait: cfg.Wait.Or(DefaultLimitWait), log: log,
+			adapt: cfg.Adapt.adapter(calls),
 		}
 	}
-	return &Limiter{perRoute: cfg.PerRoute, all: create(""), routes: newByRoute(create)}
+	x.all, x.routes = create(""), newByRoute(create)
+	return x
 }
 
 // Middleware is what [Limit] says.
@@ -124,16 +130,17 @@ func (x *Limiter) SetState(raw json.RawMessage) error {
 	if err := decode(raw, &in); err != nil {
 		return err
 	}
-	list := x.limiters()
 	switch {
 	case in.Calls < 1:
 		return invalid("calls", "no call may run", "Set calls to at least 1.")
 	case in.Route != "" && !x.perRoute:
 		return invalid("route", "all routes are counted together", "Leave route out.")
 	case in.Route != "":
-		list = []*limiter{x.routes.get(in.Route)}
+		x.routes.get(in.Route).set(in.Calls)
+		return nil
 	}
-	for _, l := range list {
+	x.calls.Store(int64(in.Calls)) // first, so that no route is made with the old one and not found
+	for _, l := range x.limiters() {
 		l.set(in.Calls)
 	}
 	return nil

@@ -186,6 +186,7 @@ type LimitChange struct {
 	// Calls is how many may run at a time from now on; a limit that adapts goes
 	// on from there. Required.
 	Calls int `json:"calls"`
-	// Route is of which route, where each is counted on its own. Default: all.
+	// Route is of which route, where each is counted on its own. Default: all,
+	// also those that were not called yet.
 	Route string `json:"route,omitempty"`
 }

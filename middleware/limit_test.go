@@ -282,3 +282,21 @@ func TestLimitAdapts(t *testing.T) {
 		}
 	})
 }
+
+// A limit that is set for all routes is that of routes to come, too.
+func TestLimitSetBeforeTheFirstCall(t *testing.T) {
+	t.Parallel()
+	var in taken
+	l := middleware.NewLimiter(nil, middleware.LimitConfig{Calls: 1, PerRoute: true})
+	h := l.Middleware()(&in)
+	if err := l.SetState([]byte(`{"calls":2}`)); err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := run(t, h, newCall("a:/x")), run(t, h, newCall("a:/x")), run(t, h, newCall("a:/x"))
+	if a.code() != "open" || b.code() != "open" || c.code() != message.CodeOverloaded {
+		t.Errorf("of three %q, %q and %q", a.code(), b.code(), c.code())
+	}
+	for _, res := range in.calls {
+		_ = res.Reply(route.Body{})
+	}
+}
