@@ -214,7 +214,7 @@ func (c *Call) Expire() {
 	}
 	_ = c.Fail(&message.Error{
 		Code:    message.CodeDeadlineExceeded,
-		Message: "no answer from " + string(c.to) + " in time",
+		Message: "no answer from " + shown(c.to) + " in time",
 		Hint:    "Give the call more time, or find out with \"ropewalk tap\" why its server is slow; it may still have been executed.",
 	})
 }

@@ -203,7 +203,7 @@ func siblings(m route.Match, server route.Endpoint) []route.Endpoint {
 func errReturned(to []byte) *message.Error {
 	what := "what was called"
 	if to != nil {
-		what = string(to)
+		what = shown(to)
 	}
 	return &message.Error{
 		Code: message.CodeServiceDown, Message: "the servers of " + what + " take no calls any more",

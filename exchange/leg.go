@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -226,6 +227,13 @@ func forwardSend(m *message.Message, req *route.Request) {
 	m.Mid = req.Message.Mid
 }
 
+// shown is an address as errors have it, which get into logs and traces: without
+// what is behind its question mark, where people put tokens.
+func shown(to []byte) string {
+	before, _, _ := bytes.Cut(to, []byte("?"))
+	return string(before)
+}
+
 // maybeExecuted is the hint of calls whose server was lost after it got them.
 const maybeExecuted = "The call may have been executed; repeat it only if that does no harm."
 
@@ -233,7 +241,7 @@ const maybeExecuted = "The call may have been executed; repeat it only if that d
 func errServiceLost(req *route.Request) *message.Error {
 	return &message.Error{
 		Code:      message.CodeServiceLost,
-		Message:   "the server of " + string(req.Message.To) + " went away",
+		Message:   "the server of " + shown(req.Message.To) + " went away",
 		Hint:      "The call was not executed and can be repeated.",
 		Retryable: true,
 	}
@@ -248,7 +256,7 @@ func undelivered(err error, req *route.Request) *message.Error {
 	case message.CodeOverloaded, message.CodeSlowConsumer:
 		full := &message.Error{
 			Code:      message.CodeOverloaded,
-			Message:   "the connection to the receiver of " + string(req.Message.To) + " is full",
+			Message:   "the connection to the receiver of " + shown(req.Message.To) + " is full",
 			Hint:      "Try again later, or start another server for this path.",
 			Retryable: true, RetryAfter: time.Second,
 		}

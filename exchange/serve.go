@@ -193,7 +193,7 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 		if o.granted {
 			return nil
 		}
-		return message.NewError(message.CodeForbidden, "the node of the caller does not allow it to "+verb.String()+" "+a.String(),
+		return message.NewError(message.CodeForbidden, "the node of the caller does not allow it to "+verb.String()+" "+shown(a.AppendTo(nil)),
 			"Each node decides what its own connections may do: see \"permissions\" in the configuration of the one that the caller is connected to.")
 	}
 	if peer, ok := p.(*Peer); ok && x.cfg.Guard != nil {
@@ -203,7 +203,7 @@ func (x *Exchange) Allowed(p route.Peer, verb message.Verb, a message.Address) e
 		return nil
 	}
 	if x.cfg.Allow == nil {
-		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+a.String()+" on this node",
+		return message.NewError(message.CodeForbidden, "connections may not "+verb.String()+" "+shown(a.AppendTo(nil))+" on this node",
 			"The node decides who may serve, broadcast, and change or watch the node itself: see \"permissions\" in its configuration.")
 	}
 	return x.cfg.Allow(p, verb, a)

@@ -99,7 +99,7 @@ func (x *Exchange) dispatchTopic(ctx context.Context, req *route.Request, res ro
 	}
 	info := match.Info(nil)
 	if info.Topic == nil { // its handlers are for those who may call
-		_ = res.Fail(message.NewError(message.CodeUnimplemented, req.Address.String()+" is no topic",
+		_ = res.Fail(message.NewError(message.CodeUnimplemented, shown(req.Message.To)+" is no topic",
 			"It can be called; node:/services tells what can be watched."))
 		return
 	}
@@ -243,7 +243,7 @@ func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
 	t := match.Info(nil).Topic
 	switch {
 	case t == nil:
-		return match, message.NewError(message.CodeUnimplemented, addr.String()+" cannot be watched",
+		return match, message.NewError(message.CodeUnimplemented, shown(addr.AppendTo(nil))+" cannot be watched",
 			"It can be called; node:/services tells what can be watched.")
 	case addr.HasWildcard() && !t.Events:
 		return match, message.NewError(message.CodeBadAddress, "only event topics can be watched by a pattern",

@@ -60,8 +60,9 @@ type FallbackRoute struct {
 	// service_lost, node_lost, mesh_split, circuit_open, overloaded and
 	// shutting_down.
 	Codes []string `json:"codes,omitempty"`
-	// After is how long an answer is waited for until the fallback is taken,
-	// whatever comes of the call later. Default: until there is an error.
+	// After is how long an answer is waited for until the fallback is taken; the
+	// server is told then that nobody waits any more. Default: until there is an
+	// error.
 	After duration.Duration `json:"after,omitzero"`
 	// To are other addresses, which are asked in turn. A {name} of the route
 	// stands for its value, and the query goes along. The caller must be

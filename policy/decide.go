@@ -173,7 +173,9 @@ func (d Decision) Error(s *session.Session, ask Ask) *message.Error {
 		s = session.Anonymous()
 	}
 	code, hint := d.advise(s, ask)
-	address := clip(ask.Address.String())
+	to := ask.Address
+	to.Query = "" // people put tokens there, and errors get into logs
+	address := clip(to.String())
 	e := message.NewError(code, "may not "+ask.Verb.phrase(address)+": "+d.reason(), hint)
 	e.Path = address
 	e.Details, _ = json.Marshal(map[string]string{"rule": d.By(), "verb": ask.Verb.String()}) //nolint:errchkjson // texts
