@@ -66,7 +66,7 @@ func TestStreamEndsWithThePermission(t *testing.T) {
 }
 
 // adminOnly is a Guard: everybody may do all but admin, which takes a claim.
-type adminOnly struct{ byClaim }
+type adminOnly struct{}
 
 func (adminOnly) Permits(_ route.Peer, s *session.Session, act string, a message.Address) *message.Error {
 	if _, ok := s.Claim("admin"); ok || act != exchange.ActAdmin {
