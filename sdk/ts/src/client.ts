@@ -282,13 +282,13 @@ export class Rope extends Emitter<Events> {
     if (this.#closing || this.state === "closed") return this.#running;
     this.#closing = true;
     const until = Date.now() + timeout;
-    const timer = setTimeout(() => this.#link.close(0), timeout); // it also ends what is waited for here
     this.#link.closing();
     this.#messenger.cancel(new RopewalkError("canceled", "the client was closed"));
     const services = [...this.#services.all];
     if (services.length) this.#messenger.post({ verb: "drain" });
     await Promise.all(services.map((s) => s.drain(timeout)));
     const { outbox } = this.#messenger;
+    const timer = setTimeout(() => this.#link.close(0), until - Date.now()); // it also ends the wait for room
     while (outbox.length && Date.now() < until) {
       const room = outbox.room();
       if (!room) break; // there is no connection, or none for new messages

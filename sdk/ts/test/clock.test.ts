@@ -322,3 +322,16 @@ describe("a socket that closes", () => {
     expect(over).toBe(true);
   });
 });
+
+it("close answers the calls that it cannot wait for any longer", async () => {
+  const rope = open();
+  await Socket.last.welcome();
+  rope.serve("slow", { "/": () => new Promise(() => {}) });
+  const s = Socket.last;
+  s.get({ vrb: "call", to: "slow:/", mid: "m1" });
+  let before: unknown[] | undefined;
+  s.close = () => { before ??= [...s.sent]; }; // nothing is sent after it
+  void rope.close({ timeout: 1_000 });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(before?.at(-1)).toMatchObject({ vrb: "error", rmid: "m1", bdy: { code: "shutting_down" } });
+});
