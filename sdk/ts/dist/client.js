@@ -257,7 +257,6 @@ export class Rope extends Emitter {
             return this.#running;
         this.#closing = true;
         const until = Date.now() + timeout;
-        const timer = setTimeout(() => this.#link.close(0), timeout); // it also ends what is waited for here
         this.#link.closing();
         this.#messenger.cancel(new RopewalkError("canceled", "the client was closed"));
         const services = [...this.#services.all];
@@ -265,6 +264,7 @@ export class Rope extends Emitter {
             this.#messenger.post({ verb: "drain" });
         await Promise.all(services.map((s) => s.drain(timeout)));
         const { outbox } = this.#messenger;
+        const timer = setTimeout(() => this.#link.close(0), until - Date.now()); // it also ends the wait for room
         while (outbox.length && Date.now() < until) {
             const room = outbox.room();
             if (!room)
