@@ -20,9 +20,9 @@ const rowContents = "contents"
 
 // ofContents are these benchmarks, by package and name.
 var ofContents = []struct{ pkg, name, what string }{ //nolint:gochecknoglobals // a table
-	{"script/engine", "Pool", "script: call of a script in the process"},
-	{"script/engine", "PoolHostCall", "script: the same, with a call of a host function"},
-	{"script/engine", "Workers", "script: call of a script in a worker process"},
+	{"script", "Call", "script: call of a script in the process"},
+	{"script", "CallHost", "script: the same, in which the script calls an address"},
+	{"script", "CallProcess", "script: call of a script in a worker process"},
 	{"file", "Latency", "file: from the change by another program until the watcher is told, 10 ms of it waiting for more"},
 	{"file", "Get", "file: get"},
 	{"file", "Publish", "file: publish, with two fsyncs"},
