@@ -37,6 +37,11 @@ const (
 	// entry is how the first file is imported.
 	entry = "entry"
 	space = "script"
+	// start hands on what can be run, and nothing else: what no export needs is then
+	// left out, and not made anew in each run.
+	start = `import * as all from "` + entry + `"; ` + mainName + `({ ` +
+		engine.ExportTopic + `: all.` + engine.ExportTopic + `, ` + engine.ExportCall + `: all.` + engine.ExportCall + `, ` +
+		engine.ExportPublish + `: all.` + engine.ExportPublish + `, ` + engine.ExportTick + `: all.` + engine.ExportTick + ` })`
 
 	// maxFiles is how many files a script may be made of.
 	maxFiles = 500
@@ -117,7 +122,7 @@ func (b *build) module(prog *program, p, text string) {
 	}
 	out := api.Build(api.BuildOptions{
 		Stdin: &api.StdinOptions{
-			Contents: `import * as all from "` + entry + `"; ` + mainName + `(all)`, Sourcefile: "start", Loader: api.LoaderJS,
+			Contents: start, Sourcefile: "start", Loader: api.LoaderJS,
 		},
 		Bundle: true, Write: false, Outfile: "/script.js", AbsWorkingDir: "/",
 		Format: api.FormatESModule, Platform: api.PlatformNeutral, Target: api.ES2023, Charset: api.CharsetUTF8,

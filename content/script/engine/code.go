@@ -46,7 +46,7 @@ var shift = strings.Repeat("\n", Lines)
 // function returns the script as a function of a machine, for start.
 func (c *Code) function(m *vm) (value, error) {
 	if b := c.read.Load(); b != nil {
-		return m.load(*b)
+		return m.read(*b)
 	}
 	f, err := m.compile(c.before, c.text)
 	if err != nil {

@@ -14,8 +14,12 @@ import (
 type machine struct {
 	*vm
 	kernel value
-	image  []byte // all its memory when it was ready for the first time
+	image  *image // all its memory when it was ready for the first time
 	run    *run   // nil until there is a job
+
+	last   *Code  // the one of the last run
+	loaded *image // with last read and not yet run; nil: none
+	script value  // what last is there
 }
 
 // newMachine makes a machine that is ready to be given a job.
@@ -47,7 +51,10 @@ func (m *machine) prepare() error {
 	if m.kernel, err = m.vm.call(start, host); err != nil {
 		return err
 	}
-	return m.keep()
+	if m.image = m.memory.keep(nil); m.image == nil {
+		return errors.New("the machine is larger than it may be")
+	}
+	return nil
 }
 
 // eval runs a script and returns its last value.
@@ -59,27 +66,46 @@ func (m *machine) eval(c *Code) (value, error) {
 	return m.vm.start(f)
 }
 
-// keep makes what the machine is now what reset brings back.
-func (m *machine) keep() error {
-	image, ok := m.memory.keep()
-	if !ok {
-		return errors.New("the machine is larger than it may be")
-	}
-	m.image = image
-	return nil
-}
-
 // reset makes the machine ready for the next job: it is then, to the last byte of
-// its memory, what it was before the first. It reports false if it cannot be used
-// again.
+// its memory, what it was before the first, or before the last if its script was
+// there already. It reports false if it cannot be used again.
 func (m *machine) reset() bool {
 	if !m.whole() {
 		return false
 	}
 	m.run = nil
-	m.back(m.image)
+	if m.loaded != nil {
+		m.back(m.loaded)
+	} else {
+		m.back(m.image)
+	}
 	m.trim()
 	return true
+}
+
+// unload makes the machine what it was before there was a script, unless it is c.
+func (m *machine) unload(c *Code) {
+	if m.loaded != nil && m.last != c {
+		m.loaded = nil
+		m.back(m.image)
+	}
+}
+
+// load has a script ready to be run. When it is the one of the run before, too, it
+// stays: it is read as a function, of which nothing is run yet. A classic script is
+// none.
+func (m *machine) load(c *Code) error {
+	again := m.last == c
+	m.last = c
+	if m.loaded != nil || c.classic {
+		return nil
+	}
+	var err error
+	if m.script, err = m.eval(c); err != nil || !again {
+		return err
+	}
+	m.loaded = m.memory.keep(m.image)
+	return nil
 }
 
 // run is one job in a machine.
@@ -119,6 +145,7 @@ func (m *machine) do(ctx context.Context, job *Job, host Host, late chan<- struc
 	m.run = r
 	defer cancel()
 	defer context.AfterFunc(ctx, r.meter.stop)()
+	m.unload(job.Code)
 	m.limit(job.Limits.Memory, job.Limits.Depth, min(job.Limits.Memory/4, maxGarbage))
 	result, err := r.do()
 	if err != nil {
@@ -138,6 +165,9 @@ func (r *run) do() (json.RawMessage, error) {
 	text, err := json.Marshal(settings{r.job.Code.classic, r.job.Export, r.job.Input, r.job.Context, r.job.Session, r.job.Grants})
 	if err != nil {
 		return nil, fmt.Errorf("encode job: %w", err)
+	}
+	if err := r.enter(func() error { return r.load(r.job.Code) }); err != nil {
+		return nil, err
 	}
 	if err := r.enter(func() error { return r.say("setup", string(text)) }); err != nil {
 		return nil, err
@@ -245,15 +275,14 @@ func (r *run) settle(a answer) error {
 
 // start evaluates the code and hands what comes out to the prelude.
 func (r *run) start() error {
+	if !r.job.Code.classic {
+		return r.tell("run", r.script)
+	}
 	v, err := r.eval(r.job.Code)
 	if err != nil {
 		return err
 	}
-	op := "run"
-	if r.job.Code.classic {
-		op = "finish"
-	}
-	return r.tell(op, v)
+	return r.tell("finish", v)
 }
 
 // maxStack is how much of a stack is kept, in bytes.

@@ -55,8 +55,8 @@ func TestLikeNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	seed := &in[quickjs.TJSContext](s.m.ctx).Frandom_state
-	first, image := s.m, s.m.image
-	behind := bytesAt(s.m.memory.kept, s.m.memory.end-s.m.memory.kept)
+	first, image := s.m, s.m.image.parts[0].b
+	behind := bytesAt(s.m.memory.next, s.m.memory.end-s.m.memory.next)
 	clear(behind)
 	for name, body := range map[string]string{
 		"globals":    `globalThis.left = 1; delete globalThis.Map; globalThis.JSON = {}`,
@@ -86,7 +86,7 @@ func TestLikeNew(t *testing.T) {
 		old := bytes.Clone(image)
 		at := uintptr(unsafe.Pointer(seed)) - s.m.memory.start
 		copy(old[at:at+8], now[at:at+8])
-		if !bytes.Equal(now, old) || s.m.memory.list != 0 || s.m.memory.next != s.m.memory.kept {
+		if !bytes.Equal(now, old) || s.m.memory.list != 0 || s.m.memory.next != s.m.image.next {
 			t.Errorf("%s: something is left", name)
 		}
 		if bytes.ContainsFunc(behind, func(r rune) bool { return r != 0 }) {
@@ -132,6 +132,48 @@ func TestRetired(t *testing.T) {
 				t.Errorf("the next run: %s, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestLoaded runs the same scripts again and again, also when they are there
+// already, and looks that they begin anew.
+func TestLoaded(t *testing.T) {
+	t.Parallel()
+	s := newSeat()
+	t.Cleanup(s.close)
+	counts := job("")
+	counts.Code = NewCode(`(async (main) => { "use strict"; let n = 0; const f = () => { f.n = (f.n ?? 0) + 1; return [++n, f.n, globalThis.left ?? 0] };
+		const tag = (t) => t; main({ default: () => { const got = f(); globalThis.left = 1; tag`+"`x`"+`; return [...got, Math.random()] } }) })`, false)
+	other, broken := job(`return typeof left`), job("")
+	broken.Code = NewCode(`(async (main) => { return 1 +; })`, false)
+	classic := job("")
+	classic.Code = NewCode(`var left = typeof n; n = 1; left`, true)
+	random := map[any]bool{}
+	for i, j := range []*Job{counts, counts, counts, other, counts, other, other, other, counts, counts, counts, broken, broken, broken, counts, classic, classic, classic, counts, counts, counts} {
+		got, err := run1(t, s, j, nobody{})
+		switch j {
+		case counts:
+			var out [4]any
+			if json.Unmarshal([]byte(got), &out) != nil || out[0] != 1.0 || out[1] != 1.0 || out[2] != 0.0 || random[out[3]] {
+				t.Errorf("run %d: got %s, %v", i, got, err)
+			}
+			random[out[3]] = true
+		case other:
+			if got != `"undefined"` {
+				t.Errorf("run %d: got %s, %v", i, got, err)
+			}
+		case broken:
+			if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != Syntax {
+				t.Errorf("run %d: got %s, %v", i, got, err)
+			}
+		case classic:
+			if _, ok := errors.AsType[*Failure](err); !ok { // "undefined" is no JSON
+				t.Errorf("run %d: got %s, %v", i, got, err)
+			}
+		}
+	}
+	if s.m.loaded == nil {
+		t.Error("the script is not there")
 	}
 }
 

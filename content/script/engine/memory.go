@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -9,8 +10,9 @@ import (
 
 const (
 	// regionSize is what a machine takes at once, in bytes: a machine that is ready
-	// for a script has about half of it, and most scripts need no more than the rest.
-	regionSize = 512 << 10
+	// for a script has about a third of it, and most scripts need no more than the
+	// rest. The system gives it as it is used.
+	regionSize = 1 << 20
 	// blockHead stands before each block.
 	blockHead = unsafe.Sizeof(block{})
 	// align is what the addresses of blocks are multiples of.
@@ -33,11 +35,8 @@ type memory struct {
 	start, next, end uintptr
 	// high is how far it was ever in use.
 	high uintptr
-	// kept is the end of what [memory.back] brings back; 0: there is nothing yet.
-	kept uintptr
-	// free has the blocks of the region that can be used again, keptFree what it was
-	// when all was kept.
-	free, keptFree uintptr
+	// free has the blocks of the region that can be used again.
+	free uintptr
 	// list has the blocks outside of the region.
 	list uintptr
 }
@@ -99,25 +98,63 @@ func (m *memory) drop(tls *libc.TLS) {
 	m.list = 0
 }
 
-// keep returns a copy of all there is, for back. It reports false if that is more
-// than fits in the region.
-func (m *memory) keep() ([]byte, bool) {
-	if m.list != 0 {
-		return nil, false
-	}
-	m.kept, m.keptFree = m.next, m.free
-	return append([]byte(nil), bytesAt(m.start, m.kept-m.start)...), true
+// image is what a machine was at some time: what of its region was in use then, as
+// it was, or as what it is different in from another image.
+type image struct {
+	base       *image // nil: parts is one part, which is all
+	parts      []part
+	next, free uintptr
 }
 
-// back makes everything what it was when image was kept. Nothing is left of what
-// came after.
-func (m *memory) back(tls *libc.TLS, image []byte) {
-	m.drop(tls)
-	copy(bytesAt(m.start, m.kept-m.start), image)
-	if m.high > m.kept {
-		clear(bytesAt(m.kept, m.high-m.kept))
+// part is what a place of the region had.
+type part struct {
+	at uintptr // from the start of the region
+	b  []byte
+}
+
+// page is how large parts are that are compared, in bytes.
+const page = 256
+
+// keep returns what there is now, for back; base is an image of before, or nil. It
+// returns nil if that is more than fits in the region.
+func (m *memory) keep(base *image) *image {
+	if m.list != 0 {
+		return nil
 	}
-	m.next, m.high, m.free, m.refused = m.kept, m.kept, m.keptFree, 0
+	now := bytesAt(m.start, m.next-m.start)
+	i := &image{base: base, next: m.next, free: m.free}
+	if base == nil {
+		i.parts = []part{{0, bytes.Clone(now)}}
+		return i
+	}
+	old := base.parts[0].b
+	for at := 0; at < len(now); at += page {
+		b := now[at:min(at+page, len(now))]
+		if at+len(b) > len(old) || !bytes.Equal(b, old[at:at+len(b)]) {
+			i.parts = append(i.parts, part{uintptr(at), bytes.Clone(b)})
+		}
+	}
+	return i
+}
+
+// back makes everything what it was when i was kept. Nothing is left of what came
+// after.
+func (m *memory) back(tls *libc.TLS, i *image) {
+	m.drop(tls)
+	if i.base != nil {
+		m.put(i.base.parts)
+	}
+	m.put(i.parts)
+	if m.high > i.next {
+		clear(bytesAt(i.next, m.high-i.next))
+	}
+	m.next, m.high, m.free, m.refused = i.next, i.next, i.free, 0
+}
+
+func (m *memory) put(parts []part) {
+	for _, p := range parts {
+		copy(bytesAt(m.start+p.at, uintptr(len(p.b))), p.b)
+	}
 }
 
 // take returns a new block, or 0.
@@ -196,7 +233,7 @@ func (m *memory) give(tls *libc.TLS, at uintptr) {
 	case h.outside != 0:
 		m.unlink(b)
 		libc.Xfree(tls, b)
-	case at+h.size == m.next && b >= m.kept:
+	case at+h.size == m.next:
 		m.next = b
 	default:
 		h.next, m.free = m.free, b

@@ -74,9 +74,12 @@ func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, e
 // never more seats than places.
 func (p *pool) hand(t *task) bool {
 	p.mu.Lock()
-	if n := len(p.free); n > 0 {
-		s := p.free[n-1]
-		p.free = p.free[:n-1]
+	if i := len(p.free) - 1; i >= 0 {
+		if at := slices.IndexFunc(p.free, func(s *seat) bool { return s.knows(t.job.Code) }); at >= 0 {
+			i = at
+		}
+		s := p.free[i]
+		p.free = slices.Delete(p.free, i, i+1)
 		p.mu.Unlock()
 		s.tasks <- t // it has room for one
 		return true

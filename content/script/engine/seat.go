@@ -62,6 +62,9 @@ func (s *seat) open() (err error) {
 	return err
 }
 
+// knows reports whether a script was the last one here. The seat must be at rest.
+func (s *seat) knows(c *Code) bool { return s.m != nil && s.m.last == c }
+
 func (s *seat) close() {
 	if s.m != nil {
 		s.m.close()

@@ -117,10 +117,9 @@ func (m *vm) close() {
 // stack may not be what it was.
 func (m *vm) whole() bool { return m.tls.StackSlots() == 0 && m.panicked == nil }
 
-// back makes the machine what it was when image was kept, but for its random
-// numbers.
-func (m *vm) back(image []byte) {
-	m.memory.back(m.tls, image)
+// back makes the machine what it was when i was kept, but for its random numbers.
+func (m *vm) back(i *image) {
+	m.memory.back(m.tls, i)
 	atomic.StoreInt32(&m.memory.stop, 0)
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // it never fails
@@ -193,7 +192,7 @@ func (m *vm) compile(head, code string) (value, error) {
 	return m.got(quickjs.XJS_Eval(m.tls, m.ctx, at, quickjs.Tsize_t(n), m.word("<eval>"), quickjs.MJS_EVAL_TYPE_GLOBAL|quickjs.MJS_EVAL_FLAG_COMPILE_ONLY))
 }
 
-// save returns a compiled function for load. It must not have been started.
+// save returns a compiled function for read. It must not have been started.
 func (m *vm) save(f value) []byte {
 	out := m.scratch + wordOut
 	at := quickjs.XJS_WriteObject(m.tls, m.ctx, out, f, quickjs.MJS_WRITE_OBJ_BYTECODE)
@@ -206,8 +205,8 @@ func (m *vm) save(f value) []byte {
 	return b
 }
 
-// load returns the function that was saved, of this or another machine.
-func (m *vm) load(code []byte) (value, error) {
+// read returns the function that was saved, of this or another machine.
+func (m *vm) read(code []byte) (value, error) {
 	at, n, err := m.hand(unsafe.String(unsafe.SliceData(code), len(code))) // it is only read
 	if err != nil {
 		return undefined(), err
