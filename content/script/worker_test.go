@@ -180,7 +180,7 @@ func BenchmarkCallHost(b *testing.B) {
 	benchmarkCall(b, script.Settings{Grants: all}, newStore().host(), `export const call = async () => ({ ...await globalThis.call("math:/add", 1) })`)
 }
 
-// BenchmarkCallLarge has a script of 40 KiB of which hardly anything is run.
+// BenchmarkCallLarge has a script of 40 KiB of which one function is needed.
 func BenchmarkCallLarge(b *testing.B) {
 	var code strings.Builder
 	code.WriteString(sum)

@@ -4,6 +4,15 @@
 //
 // [NewPool] runs them in this process; [NewWorkers] in processes that are killed
 // when they go on for too long, for scripts that are not trusted.
+//
+// To make a machine takes half a millisecond, so one is used again. QuickJS is
+// given all its memory by us, in one region and a list of what does not fit there.
+// When the prelude has run, a copy is made of the region; after each job the copy
+// is put back and the list freed, which takes 10 µs and leaves nothing of the job,
+// whatever it did. If a script is run twice in a row a second copy is made, with
+// the script read as a function of which nothing has run. A call of a small script
+// through its provider takes 110 µs of a processor (before: 830), 190 in a worker
+// (1200); the script itself, its promises and its JSON are most of that.
 package engine
 
 import (
