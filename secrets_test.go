@@ -272,17 +272,21 @@ func secretTraffic(t *testing.T, w *witness, n *ropewalk.Node, cfg ropewalk.Conf
 	tapCtx, endTap := context.WithCancel(ctx)
 	// Bodies are shown to those who ask for them, but for what is called password
 	// and the like.
+	right, wrong := call.WithAuthorization(plantedSecrets["secret of a middleware"]), call.WithAuthorization(plantedSecrets["wrong secret of a client"])
 	for _, in := range []nodeapi.Tap{{}, {Pattern: "door:/fail", Body: 4096}} {
-		s := call.Streamed[nodeapi.Tapped, nodeapi.TapEnd](tapCtx, c, "node:/tap", in, call.WithAuthorization(plantedSecrets["secret of a middleware"]))
+		s := call.Streamed[nodeapi.Tapped, nodeapi.TapEnd](tapCtx, c, "node:/tap", in, right)
+		open := make(chan struct{})
 		taps.Go(func() {
+			begun := sync.OnceFunc(func() { close(open) })
 			for p, err := range s.Parts() {
 				if text, bad := json.Marshal(p); err == nil && bad == nil {
 					_, _ = w.at("tap").Write(text)
+					begun()
 				}
 			}
 		})
+		untilOpen(ctx, t, open, func() { _, _ = c.Call(ctx, "door:/fail", nil, right) })
 	}
-	right, wrong := call.WithAuthorization(plantedSecrets["secret of a middleware"]), call.WithAuthorization(plantedSecrets["wrong secret of a client"])
 	wrongInput := map[string]any{"password": plantedSecrets["password in a body"], "N": plantedSecrets["input of the wrong type"]}
 	body := map[string]any{"password": plantedSecrets["password in a body"], "User": "anna", "Role": "editor", "Pin": plantedSecrets["secret claim"]}
 	for _, path := range []string{"/in", "/panic", "/forbidden", "/typed", "/none", "/who?token=" + plantedSecrets["token in the query of a URL"]} {
@@ -339,6 +343,22 @@ func secretTraffic(t *testing.T, w *witness, n *ropewalk.Node, cfg ropewalk.Conf
 	taps.Wait()
 	_ = c.Close()
 	return secrets
+}
+
+// untilOpen does something again and again until a tap has shown it: it shows
+// only what comes after its call was taken up.
+func untilOpen(ctx context.Context, t *testing.T, open <-chan struct{}, try func()) {
+	t.Helper()
+	for {
+		try()
+		select {
+		case <-open:
+			return
+		case <-ctx.Done():
+			t.Fatal("a tap shows nothing")
+		default:
+		}
+	}
 }
 
 // answersOfNode asks the node all that can be asked without input.

@@ -204,7 +204,9 @@ func (w *farWorld) serving(i int, address string) end {
 func (w *farWorld) still() {
 	w.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for ; ; <-again.C { // there is no channel for all of it
 		busy := ""
 		for i, x := range w.nodes {
 			if n := x.InFlight(); n != 0 {
@@ -236,7 +238,6 @@ func (w *farWorld) still() {
 		if time.Now().After(deadline) {
 			w.t.Fatal("in flight:" + busy)
 		}
-		time.Sleep(time.Millisecond) // a condition that has no channel
 	}
 }
 
