@@ -40,25 +40,7 @@ func gitNode(t *testing.T) (url, token string) {
 	services := []*content.Service{
 		content.NewService("json", store.JSON(), o), content.NewService("file", store.Files(true), o), content.NewService("git", store.Git(), o),
 	}
-	for _, s := range services {
-		if err := n.ServeOwn(s.Service); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stop(t, n)
-		for _, s := range services {
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	startServing(t, n, n.ServeOwn, services, store.Close)
 	return "ws://" + n.Addrs()["main"].String(), newToken(t, file, "anna", "--claim", "name=Anna")
 }
 

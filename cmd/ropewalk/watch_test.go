@@ -42,8 +42,15 @@ func contentNode(t *testing.T, address string) (n *ropewalk.Node, url, dir strin
 		content.NewService("json", tree.JSON(), content.Options{Logger: quiet}),
 		content.NewService("file", tree.Files(true), content.Options{Logger: quiet}),
 	}
+	startServing(t, n, n.Serve, services, tree.Close)
+	return n, "ws://" + n.Addrs()["main"].String(), dir
+}
+
+// startServing starts a node that serves contents, and closes these after it.
+func startServing(t *testing.T, n *ropewalk.Node, serve func(*ropewalk.Service) error, services []*content.Service, closeStore func() error) {
+	t.Helper()
 	for _, s := range services {
-		if err := n.Serve(s.Service); err != nil {
+		if err := serve(s.Service); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,11 +64,10 @@ func contentNode(t *testing.T, address string) (n *ropewalk.Node, url, dir strin
 				t.Error(err)
 			}
 		}
-		if err := tree.Close(); err != nil {
+		if err := closeStore(); err != nil {
 			t.Error(err)
 		}
 	})
-	return n, "ws://" + n.Addrs()["main"].String(), dir
 }
 
 func stop(t *testing.T, n *ropewalk.Node) {

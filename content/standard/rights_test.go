@@ -1,7 +1,6 @@
 package standard_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
@@ -19,42 +18,14 @@ import (
 // not publish to all of them.
 func TestRightsToFiles(t *testing.T) {
 	t.Parallel()
-	quiet := slog.New(slog.DiscardHandler)
-	n, err := ropewalk.New(ropewalk.Config{
-		Name: "test", Logger: quiet,
+	n := startNode(t, ropewalk.Config{
 		Listeners: map[string]ropewalk.Listener{"main": {Address: "127.0.0.1:0"}},
 		Permissions: policy.Config{Rules: []policy.Rule{
 			{Verbs: []string{"publish"}, Addresses: []string{"file:/**", "git:/**"}},
 			{Effect: "deny", Verbs: []string{"publish"}, Addresses: []string{"file:/shop/secret/**"}},
 		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := standard.New(standard.Settings{Git: git.Settings{Repository: filepath.Join(t.TempDir(), "site.git")}},
-		standard.Env{Logger: quiet, Registry: n.Registry(), Node: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := n.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	for _, s := range c.Services() {
-		if err := n.ServeOwn(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := client.Dial(t.Context(), "ws://"+n.Addrs()["main"].String(), client.WithLogger(quiet))
+	}, standard.Settings{Git: git.Settings{Repository: filepath.Join(t.TempDir(), "site.git")}}, standard.Env{})
+	conn, err := client.Dial(t.Context(), "ws://"+n.Addrs()["main"].String(), client.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
