@@ -83,7 +83,8 @@ type Config struct {
 	// topic/natslog has one. The node closes it. Default: none, and then no topic can
 	// be durable.
 	TopicLog func(name string, pattern route.Pattern, t route.Topic) topic.Durable `json:"-"`
-	// SessionJournal keeps what was revoked over a restart. Default: nothing does.
+	// SessionJournal keeps what was revoked over a restart. Default: the file
+	// Sessions.Revocations.
 	SessionJournal keeper.Journal `json:"-"`
 	// Backplane connects the node with others as Mesh says; package
 	// mesh/natsplane makes one. Default: none, and then Mesh must be empty.
@@ -191,6 +192,12 @@ type Sessions struct {
 	// that connects is the node's own or of one of the listener's origins; "*"
 	// does not count. Default: cookies are not looked at.
 	Cookie string `json:"cookie,omitempty"`
+	// Revocations is a file in which a node keeps which sessions were ended before
+	// their time, for after a restart: their tokens may be good by then but for
+	// that. Nodes of a mesh tell each other, and need it only if all may stop at
+	// once; with a mesh.store it is not used. Default: revocations.jsonl in
+	// Tokens.Dir; nowhere, without one.
+	Revocations string `json:"revocations,omitempty"`
 	// Tokens says how tokens are signed, and whose tokens are accepted. Default:
 	// keys that are made of the secret of the mesh; a node alone makes its own.
 	Tokens token.Config `json:"tokens,omitzero"`

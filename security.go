@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,11 +62,28 @@ func (n *Node) buildSessions() error {
 	s := &cfg.Sessions
 	k, err := keeper.New(context.Background(), keeper.Config{
 		Form: s.Form, Lifetime: s.Lifetime, Idle: s.Idle, Limit: s.Limit, Warn: s.Warn,
-	}, keeper.Parts{Codec: n.tokens, Store: cfg.SessionStore, Journal: cfg.SessionJournal, Logger: n.log, Registry: n.registry})
+	}, keeper.Parts{Codec: n.tokens, Store: cfg.SessionStore, Journal: cfg.journal(), Logger: n.log, Registry: n.registry})
 	if err != nil {
 		return fmt.Errorf("sessions.%w", err)
 	}
 	n.sessions = newSessions(n, k, n.audit)
+	return nil
+}
+
+// revoked is the name of the file of revocations in the directory of keys.
+const revoked = "revocations.jsonl"
+
+// journal is what keeps revocations over a restart; nil is nothing.
+func (c *Config) journal() keeper.Journal {
+	s := &c.Sessions
+	switch {
+	case c.SessionJournal != nil:
+		return c.SessionJournal
+	case s.Revocations != "":
+		return keeper.NewFile(s.Revocations)
+	case s.Tokens.Dir != "":
+		return keeper.NewFile(filepath.Join(s.Tokens.Dir, revoked))
+	}
 	return nil
 }
 
