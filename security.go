@@ -138,7 +138,7 @@ type credential string
 func (n *Node) admit(listener string) func(h *edge.Handshake) error {
 	return func(h *edge.Handshake) error {
 		origins := n.reloading.now.Load().Listeners[listener].Origins
-		if c := n.credentialOf(h.Header, origins); c != "" {
+		if c := n.credentialOf(h.Header, origins, n.cfg.Listeners[listener].CertFile != ""); c != "" {
 			h.Bring(credential(c))
 		}
 		return nil
@@ -147,12 +147,12 @@ func (n *Node) admit(listener string) func(h *edge.Handshake) error {
 
 // credentialOf finds the credential in a request: in its header, or in the
 // cookie, which a browser sends along whatever page it is that connects.
-func (n *Node) credentialOf(header func(string) string, origins []string) string {
+func (n *Node) credentialOf(header func(string) string, origins []string, tls bool) string {
 	if kind, value, found := strings.Cut(header("Authorization"), " "); found && strings.EqualFold(kind, "Bearer") {
 		return strings.TrimSpace(value)
 	}
 	name := n.cfg.Sessions.Cookie
-	if name == "" || !ownPage(header("Origin"), header("Host"), origins) {
+	if name == "" || !ownPage(header("Origin"), header("Host"), origins, tls) {
 		return ""
 	}
 	cookies, err := http.ParseCookie(header("Cookie"))
@@ -168,8 +168,9 @@ func (n *Node) credentialOf(header func(string) string, origins []string) string
 }
 
 // ownPage tells whether a page of this origin may use the cookies of its
-// visitor. Only browsers send an origin, and to connect they always do.
-func ownPage(origin, host string, origins []string) bool {
+// visitor. Only browsers send an origin, and to connect they always do. A page that
+// came without TLS to a listener that has it may be anybody's.
+func ownPage(origin, host string, origins []string, tls bool) bool {
 	if origin == "" {
 		return false
 	}
@@ -177,7 +178,7 @@ func ownPage(origin, host string, origins []string) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	return strings.EqualFold(u.Host, host) || slices.ContainsFunc(origins, func(o string) bool { return o != "*" && strings.EqualFold(o, origin) })
+	return strings.EqualFold(u.Host, host) && (!tls || u.Scheme == "https") || slices.ContainsFunc(origins, func(o string) bool { return o != "*" && strings.EqualFold(o, origin) })
 }
 
 // jwks answers for the public keys of our tokens.

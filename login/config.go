@@ -296,6 +296,12 @@ func (c *Config) checkNumbers(f *faults) {
 			f.add(n.path, fmt.Sprintf("%d is not from %d to %d", n.v, n.min, n.max), "Leave it out for the default.")
 		}
 	}
+	memory, lanes := p.Memory, p.Lanes
+	number(&memory, DefaultMemory)
+	number(&lanes, DefaultLanes)
+	if memory < minMemory*lanes { // RFC 9106
+		f.add("passwords.memory", fmt.Sprintf("%d lanes take %d KiB at least", lanes, minMemory*lanes), "Raise it, or have fewer passwords.lanes.")
+	}
 	if d := t.Delay.Or(DefaultDelay); d > t.MaxDelay.Or(DefaultMaxDelay) {
 		f.add("throttle.delay", "it is longer than throttle.maxDelay", "")
 	}

@@ -37,6 +37,7 @@ func TestCheck(t *testing.T) {
 		{"origin without TLS", `{` + users + `,"passkeys":{"id":"example.com","origins":["http://example.com"]}}`, "passkeys.origins"},
 		{"no origin", `{` + users + `,"passkeys":{"id":"example.com","origins":["example.com"]}}`, "passkeys.origins"},
 		{"verification", `{` + users + `,"passkeys":{"id":"example.com","verification":"never"}}`, "passkeys.verification"},
+		{"lanes", `{` + users + `,"passwords":{"memory":24,"lanes":4}}`, "passwords.memory"},
 		{"keep", `{` + users + `,"keep":[""]}`, "keep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -136,7 +136,7 @@ func (l *Login) admit(ctx context.Context, u *User, how string) (*Me, error) {
 	set := make(session.Claims, len(u.Public)+2)
 	maps.Copy(set, u.Public)
 	set[ClaimHow], set[ClaimAt] = how, float64(time.Now().Unix())
-	p := session.Patch{Subject: &u.ID, Set: set, Secret: u.Secret, Delete: l.old(service.SessionOf(ctx))}
+	p := session.Patch{Subject: &u.ID, Renew: true, Set: set, Secret: u.Secret, Delete: l.old(service.SessionOf(ctx))}
 	if err := service.ChangeSession(ctx, p); err != nil {
 		return nil, err
 	}

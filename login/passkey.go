@@ -238,6 +238,15 @@ func (l *Login) finishRegister(ctx context.Context, in registerIn) (*PasskeyInfo
 		e.Reason = whyBadPasskey
 		return nil, errRegister()
 	}
+	keys, err := l.table.passkeys(ctx, u.ID) // several sessions may have begun
+	if err != nil {
+		e.Outcome = OutcomeFailed
+		return nil, err
+	}
+	if len(keys) >= l.cfg.Passkeys.PerUser {
+		e.Reason = "too many"
+		return nil, errManyKeys()
+	}
 	now := time.Now().Truncate(time.Second)
 	k := &passkey{
 		ID: passkeyID(c.ID), User: u.ID, Label: oneLine(in.Label), Counter: int64(c.Authenticator.SignCount),

@@ -156,7 +156,11 @@ func (l *Login) changePassword(ctx context.Context, in changeIn) (*done, error) 
 	if u.hash == "" {
 		err = l.fresh(s)
 	} else {
-		_, err = l.verify(ctx, EventChangePassword, u.Name, in.Password)
+		var who *User
+		who, err = l.verify(ctx, EventChangePassword, u.Name, in.Password)
+		if err == nil && who.ID != u.ID { // a query of the application finds another one by this name
+			err = errWrong()
+		}
 	}
 	if err != nil {
 		return nil, err

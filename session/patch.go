@@ -29,6 +29,10 @@ const (
 type Patch struct {
 	// Subject authenticates, or, if it points to "", takes that back.
 	Subject *string `json:"subject,omitempty"`
+	// Renew says that whoever it is has just proved it again: the session begins
+	// anew under another id, as at a first log-in, and who has the old one gets
+	// nothing of it. It is nothing for somebody who is not authenticated.
+	Renew bool `json:"renew,omitempty"`
 	// Set and Secret add claims or replace them. A claim that changes sides
 	// leaves the other.
 	Set    Claims `json:"set,omitempty"`
@@ -44,7 +48,7 @@ type Patch struct {
 
 // Empty tells whether p changes nothing.
 func (p *Patch) Empty() bool {
-	return p.Subject == nil && len(p.Set) == 0 && len(p.Secret) == 0 && len(p.Delete) == 0 && p.Idle == 0 && !p.End
+	return p.Subject == nil && !p.Renew && len(p.Set) == 0 && len(p.Secret) == 0 && len(p.Delete) == 0 && p.Idle == 0 && !p.End
 }
 
 // Merge adds a later change.
@@ -71,11 +75,12 @@ func (p *Patch) Merge(q Patch) {
 	if q.Idle != 0 {
 		p.Idle = q.Idle
 	}
+	p.Renew = p.Renew || q.Renew
 	p.End = p.End || q.End
 }
 
 // Apply returns what p makes of s: another session with the same id, or, when
-// somebody logs in or out, with a new one, so that who knew the id before knows
+// somebody logs in or out, or p renews it, with a new one, so that who knew the id before knows
 // nothing. That one begins now, and where it ends is open. What was known about
 // somebody goes when they log out or somebody else logs in, but for what p says;
 // what was known before anybody logged in stays. Apply fails with
@@ -86,11 +91,15 @@ func (p Patch) Apply(s *Session) (*Session, error) {
 	if t.Anonymous() {
 		t.ID, t.Since = NewID(), time.Now()
 	}
-	if p.Subject != nil && *p.Subject != t.Subject {
-		if t.Authenticated() {
+	subject := t.Subject
+	if p.Subject != nil {
+		subject = *p.Subject
+	}
+	if subject != t.Subject || p.Renew && t.Authenticated() {
+		if t.Authenticated() && subject != t.Subject {
 			t.Public, t.Secret = nil, nil
 		}
-		t = &Session{ID: NewID(), Subject: *p.Subject, Public: t.Public, Secret: t.Secret, Since: time.Now(), Idle: t.Idle, Held: t.Held}
+		t = &Session{ID: NewID(), Subject: subject, Public: t.Public, Secret: t.Secret, Since: time.Now(), Idle: t.Idle, Held: t.Held}
 	}
 	for _, name := range p.Delete {
 		delete(t.Public, name)

@@ -64,6 +64,23 @@ func TestApplySubject(t *testing.T) {
 	}
 }
 
+func TestApplyRenew(t *testing.T) {
+	t.Parallel()
+	s := session.New("anna", session.Claims{"a": 1.0}, session.Claims{"b": 2.0})
+	s.Since, s.Limit, s.Held = s.Since.Add(-time.Hour), time.Now().Add(time.Minute), true
+	for name, p := range map[string]session.Patch{"ok": {Renew: true}, "logged in again": {Renew: true, Subject: new("anna")}} {
+		got, err := p.Apply(s)
+		if err != nil || got.ID == s.ID || got.Subject != "anna" || !got.Since.After(s.Since) || !got.Limit.IsZero() || !got.Held ||
+			got.Public["a"] != 1.0 || got.Secret["b"] != 2.0 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	guest := session.New("", nil, nil)
+	if got, err := (session.Patch{Renew: true}).Apply(guest); err != nil || got.ID != guest.ID {
+		t.Errorf("nobody in particular became %+v, %v", got, err)
+	}
+}
+
 func TestApplyBounds(t *testing.T) {
 	t.Parallel()
 	s := session.New("anna", nil, nil)
@@ -90,7 +107,7 @@ func TestEmpty(t *testing.T) {
 		t.Error("nothing is something")
 	}
 	for _, p := range []session.Patch{
-		{Subject: new("")}, {Set: session.Claims{"a": nil}}, {Secret: session.Claims{"a": nil}}, {Delete: []string{"a"}}, {Idle: 1}, {End: true},
+		{Subject: new("")}, {Renew: true}, {Set: session.Claims{"a": nil}}, {Secret: session.Claims{"a": nil}}, {Delete: []string{"a"}}, {Idle: 1}, {End: true},
 	} {
 		if p.Empty() {
 			t.Errorf("%+v is nothing", p)

@@ -496,3 +496,22 @@ func TestShorterLimit(t *testing.T) {
 		wantReason(t, err, "expired")
 	})
 }
+
+// TestRenew has somebody prove again who they are: a thief who has the credential
+// of before has nothing of it, nor that one any more.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	each(t, keeper.Config{}, func(t *testing.T, k *keeper.Keeper) {
+		s, stolen := begin(t, k, "anna")
+		next, cred, err := k.Change(t.Context(), s, session.Patch{Subject: new("anna"), Renew: true, Set: session.Claims{"fresh": true}})
+		if err != nil || next.ID == s.ID || cred == "" || next.Public["role"] != "editor" {
+			t.Fatalf("%+v, %v", next, err)
+		}
+		if got, err := k.Open(t.Context(), stolen); err == nil {
+			t.Errorf("the old credential opens %+v", got)
+		}
+		if got, err := k.Open(t.Context(), cred); err != nil || got.Public["fresh"] != true {
+			t.Error(got, err)
+		}
+	})
+}
