@@ -72,6 +72,9 @@ func New(cfg Config, env Env) (*Login, error) {
 // Start connects to the database and, if the configuration says so, makes the
 // tables. It blocks until that is done or ctx ends.
 func (l *Login) Start(ctx context.Context) error {
+	if l.cfg.Users.Create {
+		l.table.private()
+	}
 	if err := l.table.db.PingContext(ctx); err != nil {
 		e := message.NewError(message.CodeInvalidInput, "the user table cannot be reached: "+err.Error(),
 			"Start the database, or correct login.users.dsn.")

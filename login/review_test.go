@@ -1,7 +1,10 @@
 package login_test
 
 import (
+	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/ropewalk/ropewalk/login"
@@ -73,5 +76,32 @@ func TestChangeWithThePasswordOfAnother(t *testing.T) {
 	err := c.call(t, d, "/password/change", map[string]string{"password": "password of mallory", "newPassword": "taken over now"}, nil)
 	if codeOf(err) != message.CodeUnauthenticated {
 		t.Errorf("anna has another password: %v", err)
+	}
+}
+
+// The hashes of passwords are for the node alone.
+func TestTableIsPrivate(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such rights there")
+	}
+	dir := t.TempDir()
+	for i, dsn := range []string{"plain.db", "options.db?_pragma=journal_mode(wal)", "file:url.db?_pragma=busy_timeout(5000)"} {
+		name := []string{"plain.db", "options.db", "url.db"}[i]
+		dsn = strings.Replace(dsn, name, filepath.Join(dir, name), 1)
+		d := open(t, login.Config{Users: login.Users{Driver: "sqlite", DSN: dsn, Create: true}})
+		d.add(t, "anna", right, nil, nil)
+		if err := d.Start(t.Context()); err != nil { // it is there already
+			t.Error(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is %v", filepath.Base(f), info.Mode())
+		}
 	}
 }

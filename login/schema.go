@@ -3,12 +3,25 @@ package login
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
 )
+
+// private makes the file of a new SQLite database, for the owner alone: SQLite would
+// have others read the hashes in it. What is wrong with the file SQLite says.
+func (t *table) private() {
+	if t.cfg.Driver != DriverSQLite || inMemory(t.cfg.DSN) {
+		return
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(t.cfg.DSN, "file:"), "?")
+	if f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+		_ = f.Close() // nothing was written
+	}
+}
 
 // create makes the tables if they are not there.
 func (t *table) create(ctx context.Context) error {
