@@ -178,7 +178,10 @@ func ownPage(origin, host string, origins []string, tls bool) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	return strings.EqualFold(u.Host, host) && (!tls || u.Scheme == "https") || slices.ContainsFunc(origins, func(o string) bool { return o != "*" && strings.EqualFold(o, origin) })
+	if strings.EqualFold(u.Host, host) && (!tls || u.Scheme == "https") {
+		return true
+	}
+	return slices.ContainsFunc(origins, func(o string) bool { return o != "*" && strings.EqualFold(o, origin) })
 }
 
 // jwks answers for the public keys of our tokens.
