@@ -36,9 +36,9 @@ func (c *Config) Node() ropewalk.Config {
 }
 
 // Settings is the section "content" of a configuration file. The zero value
-// serves nothing.
+// serves nothing. Relative paths are below the directory of that file.
 type Settings struct {
-	// Root is a directory of contents. Its files are served as json: and file:, the
+	// Root is a directory of contents, relative to that of this file. Its files are served as json: and file:, the
 	// .sql files in its directories as query:, its scripts as script: and
 	// javascript:. Where nothing else is said, queries run on an SQLite database in
 	// it, .ropewalk/main.db.
