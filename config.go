@@ -156,6 +156,11 @@ type Limits struct {
 	// Topics is how many topics all connections together may watch. Default:
 	// 500000.
 	Topics int `json:"topics,omitempty"`
+	// History is how large the histories of all topics may be together, in bytes;
+	// those to which nothing was added for longest are forgotten when they are larger,
+	// and contents of topics with nothing behind them that nobody watches. Default:
+	// 256 MiB.
+	History int `json:"history,omitempty"`
 	// PendingBytes is how much may wait for a connection that does not read.
 	// Default: 4 MiB.
 	PendingBytes int `json:"pendingBytes,omitempty"`

@@ -113,7 +113,7 @@ func (n *Node) build() error {
 	n.kit = middlewareKit{env: middleware.Env{Logger: n.log, Registry: n.registry, Tracer: cfg.Tracer}}
 	stack := route.NewStack()
 	n.topics = topic.New(topic.Config{
-		MaxWatches: cfg.Limits.Watches, MaxTopics: cfg.Limits.Topics, Logger: n.log, Metrics: topic.NewMetrics(n.registry),
+		MaxWatches: cfg.Limits.Watches, MaxTopics: cfg.Limits.Topics, MaxHistory: cfg.Limits.History, Logger: n.log, Metrics: topic.NewMetrics(n.registry),
 	})
 	n.x = exchange.New(exchange.Config{
 		NodeID: n.id, NodeName: cfg.Name,

@@ -53,6 +53,8 @@ type history[E aged] struct {
 	floor uint64 // all events after this offset are there
 	last  uint64 // offset of the newest that there ever was
 	drop  func(E)
+	mem   *memory // counts it; nil: nobody does
+	grew  uint64  // when an event came last, by the clock of mem
 }
 
 // kept is an event with what is asked of it when it goes: by then it would have to
@@ -120,6 +122,10 @@ func (h *history[E]) push(e E) {
 	h.count++
 	h.bytes += k.size
 	h.last = k.at
+	if h.mem != nil {
+		h.grew = h.mem.clock.Add(1)
+		h.mem.add(k.size)
+	}
 }
 
 func (h *history[E]) grow() {
@@ -145,6 +151,9 @@ func (h *history[E]) pop() {
 	h.head = h.place(1)
 	h.count--
 	h.bytes -= k.size
+	if h.mem != nil {
+		h.mem.add(-k.size)
+	}
 	h.floor = k.at
 	if h.drop != nil {
 		h.drop(k.e)

@@ -39,6 +39,7 @@ const (
 type Config struct {
 	MaxWatches int // of one connection
 	MaxTopics  int // of the node
+	MaxHistory int // of all histories of the node together, in bytes
 	Logger     *slog.Logger
 	Metrics    *Metrics
 }
@@ -71,6 +72,9 @@ func New(cfg Config) *Hub {
 	if cfg.MaxTopics <= 0 {
 		cfg.MaxTopics = DefaultMaxTopics
 	}
+	if cfg.MaxHistory <= 0 {
+		cfg.MaxHistory = DefaultMaxHistory
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -82,6 +86,8 @@ func New(cfg Config) *Hub {
 		topics: make(map[string]*topic), sources: make(map[sourceKey]*source), viewers: make(map[client]*viewer),
 		lost: make(map[*topic]time.Time), wake: make(chan struct{}, 1),
 	}
+	m := &h.metrics.memory
+	m.limit, m.soon, m.others = int64(cfg.MaxHistory), h.later, h.histories
 	return h
 }
 

@@ -59,7 +59,8 @@ type reader struct {
 	many bool
 }
 
-// NewLog returns the log of a route, name:/pattern. m may be nil.
+// NewLog returns the log of a route, name:/pattern. m is that of the hub, which
+// bounds what all its logs remember together; nil for a log that nobody counts.
 func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log {
 	if m == nil {
 		m = NewMetrics(nil)
@@ -68,10 +69,14 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 	if !t.Events {
 		t.History = route.History{Count: 1, Bytes: 1 << 30}
 	}
-	return &Log{
+	l := &Log{
 		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
 		rings: make(map[string]*ring), recent: list.New(), graves: list.New(), wild: make(map[*reader]struct{}),
 	}
+	m.memory.mu.Lock()
+	m.memory.logs = append(m.memory.logs, l)
+	m.memory.mu.Unlock()
+	return l
 }
 
 // AddTo has a service answer for the route by the log.
@@ -215,7 +220,7 @@ func (l *Log) ring(to string) *ring {
 		return r
 	}
 	r = &ring{to: to}
-	r.past.bound = l.topic.History
+	r.past.bound, r.past.mem = l.topic.History, &l.metrics.memory
 	r.past.begin(l.forgot)
 	l.rings[to] = r
 	return r
@@ -266,6 +271,7 @@ func (l *Log) forgetOne() {
 // forget drops what is known of an address.
 func (l *Log) forget(r *ring) {
 	l.forgot = max(l.forgot, r.past.last)
+	r.past.begin(r.past.last)
 	l.unlist(r)
 	delete(l.rings, r.to)
 }

@@ -11,9 +11,13 @@ import "github.com/prometheus/client_golang/prometheus"
 //	ropewalk_topic_gaps_total        times that a watcher was told that it has missed events
 //	ropewalk_topic_revoked_total     watches that a change of rights or sessions has ended
 //	ropewalk_topic_published_total   events that were published to topics of this node
+//	ropewalk_topic_history_bytes     size of the histories of all topics together
+//	ropewalk_topic_forgotten_total   histories that were forgotten since all together were too large
 type Metrics struct {
-	topics, watches                              prometheus.Gauge
-	updates, conflated, gaps, revoked, published prometheus.Counter
+	topics, watches                                         prometheus.Gauge
+	updates, conflated, gaps, revoked, published, forgotten prometheus.Counter
+
+	memory memory
 }
 
 // Metrics are those of the hub.
@@ -35,7 +39,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}
 		return c
 	}
-	return &Metrics{
+	m := &Metrics{
 		topics:    gauge("ropewalk_topics", "Topics that somebody watches."),
 		watches:   gauge("ropewalk_watches", "Watches of connections."),
 		updates:   counter("ropewalk_topic_updates_total", "Updates that were given to watchers."),
@@ -43,5 +47,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		gaps:      counter("ropewalk_topic_gaps_total", "Times that a watcher was told that it has missed events."),
 		revoked:   counter("ropewalk_topic_revoked_total", "Watches that a change of rights or sessions has ended."),
 		published: counter("ropewalk_topic_published_total", "Events that were published to topics of this node."),
+		forgotten: counter("ropewalk_topic_forgotten_total", "Histories that were forgotten since all together were too large."),
 	}
+	m.memory.forgot = m.forgotten.Inc
+	if r != nil {
+		r.MustRegister(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: "ropewalk_topic_history_bytes", Help: "Size of the histories of all topics together."},
+			func() float64 { return float64(m.memory.used.Load()) }))
+	}
+	return m
 }

@@ -162,7 +162,7 @@ func (h *Hub) source(key sourceKey, w *view) (s *source, made bool) {
 		hub: h, key: key, events: info.Events, counted: info.Durable, to: w.to, params: w.params, who: info.Personal, epoch: newEpoch(), armed: !info.Events,
 	}
 	if info.Events {
-		s.past.bound = bounds(info.History)
+		s.past.bound, s.past.mem = bounds(info.History), &h.metrics.memory
 	}
 	h.sources[key] = s
 	return s, true
@@ -308,6 +308,7 @@ func (s *source) Done(err *message.Error) {
 	s.mu.Lock()
 	over := s.over
 	s.over = true
+	s.past.begin(s.past.last)
 	visitors := s.visitors
 	s.visitors = nil
 	for _, v := range visitors {
@@ -365,6 +366,7 @@ func (s *source) close() {
 	stays := len(s.visitors) > 0 && !s.over
 	if !stays {
 		s.over = true
+		s.past.begin(s.past.last)
 		if h.sources[s.key] == s {
 			delete(h.sources, s.key)
 		}

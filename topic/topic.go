@@ -73,7 +73,7 @@ const idBase = 36
 
 func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
 	t := &topic{hub: h, key: key, to: to, info: *info, number: n, id: strconv.AppendUint(nil, n, idBase)}
-	t.past.bound = bounds(info.History)
+	t.past.bound, t.past.mem = bounds(info.History), &h.metrics.memory
 	if !info.Events {
 		t.past.bound = route.History{Count: 1}
 	}
