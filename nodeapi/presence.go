@@ -15,8 +15,12 @@ import (
 )
 
 const (
-	// gatherFor is for how long joins and leaves are gathered before they are told.
-	gatherFor = 100 * time.Millisecond
+	// gatherFor is for how long joins and leaves are gathered before they are told,
+	// and gatherEach how many watchers make that once more as long. Where all who
+	// watch a topic look at who does, too, each change is told to all, with a list of
+	// all: so the traffic grows as they do, and not with their square.
+	gatherFor  = 100 * time.Millisecond
+	gatherEach = 20
 	// lookAgain is how often it is looked who clients are: they may log in.
 	lookAgain = 5 * time.Second
 )
@@ -64,10 +68,11 @@ func (h *api) watchers(ctx context.Context, in about, set func(topic.Presence) e
 	again := time.NewTicker(lookAgain)
 	defer again.Stop()
 	for {
-		if err := set(h.Hub.Present(in.Address, h.ID)); err != nil {
+		p := h.Hub.Present(in.Address, h.ID)
+		if err := set(p); err != nil {
 			return err
 		}
-		if err := rest(ctx); err != nil {
+		if err := rest(ctx, gathering(&p)); err != nil {
 			return err
 		}
 		select {
@@ -79,9 +84,15 @@ func (h *api) watchers(ctx context.Context, in about, set func(topic.Presence) e
 	}
 }
 
+// gathering is how long it is until something is told again after p: where nobody
+// is listed it costs little to tell.
+func gathering(p *topic.Presence) time.Duration {
+	return gatherFor * time.Duration(1+len(p.Watchers)/gatherEach)
+}
+
 // rest waits until there may be something to tell again.
-func rest(ctx context.Context) error {
-	t := time.NewTimer(gatherFor)
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -185,10 +196,11 @@ func (h *api) presence(ctx context.Context, in about, set func(topic.Presence) e
 				return ctx.Err()
 			}
 		}
-		if err := set(c.all()); err != nil {
+		p := c.all()
+		if err := set(p); err != nil {
 			return err
 		}
-		if err := rest(ctx); err != nil {
+		if err := rest(ctx, gathering(&p)); err != nil {
 			return err
 		}
 		select {
@@ -228,7 +240,7 @@ func (h *api) ask(ctx context.Context, c *crowd, a *asking, address string) {
 	at := message.Address{Instance: a.node, Name: Name, Path: "/watchers/" + of.Name + of.Path}
 	for ctx.Err() == nil {
 		h.hear(ctx, c, a, at.String())
-		_ = rest(ctx) // what the node serves may not be known yet
+		_ = rest(ctx, gatherFor) // what the node serves may not be known yet
 	}
 }
 
