@@ -36,7 +36,7 @@ func TestCheckContent(t *testing.T) {
 			`bad.jsonc:6:46: content.query.databases.main.driver: there is no driver "dbase"`,
 			`content.query.shared[0]: this is everything`,
 			`bad.jsonc:7:22: content.script.mode: "thread" is none`,
-			`content.script.schedules: "there" is none of here, none`,
+			`content.script.schedules: "there" is none of one, everywhere, none`,
 			`content.script.grants[0].paths: say for which scripts it is`,
 			`content.web.allow[0].url: `,
 		)
