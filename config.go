@@ -121,9 +121,9 @@ type Listener struct {
 	// addresses.
 	Advertise string `json:"advertise,omitempty"`
 	// CertFile and KeyFile are PEM files; together they switch TLS on.
-	CertFile string `json:"certFile,omitempty"`
+	CertFile string `json:"certFile,omitempty" path:"file"`
 	// KeyFile is the key that belongs to CertFile.
-	KeyFile string `json:"keyFile,omitempty"`
+	KeyFile string `json:"keyFile,omitempty" path:"file"`
 	// Origins are the web origins whose pages may connect, besides those that
 	// the node itself serves: "https://app.example.com", or "*" for all.
 	Origins []string `json:"origins,omitempty"`
@@ -202,7 +202,7 @@ type Sessions struct {
 	// that. Nodes of a mesh tell each other, and need it only if all may stop at
 	// once; with a mesh.store it is not used. Default: revocations.jsonl in
 	// Tokens.Dir; nowhere, without one.
-	Revocations string `json:"revocations,omitempty"`
+	Revocations string `json:"revocations,omitempty" path:"file"`
 	// Tokens says how tokens are signed, and whose tokens are accepted. Default:
 	// keys that are made of the secret of the mesh; a node alone makes its own.
 	Tokens token.Config `json:"tokens,omitzero"`
@@ -254,7 +254,7 @@ type Mesh struct {
 	// empty.
 	NATS []string `json:"nats,omitempty"`
 	// Credentials is a NATS credentials file for that cluster.
-	Credentials string `json:"credentials,omitempty" secret:"true"`
+	Credentials string `json:"credentials,omitempty" secret:"true" path:"file"`
 	// Advertise is HOST:PORT at which other nodes reach Cluster, if that is not
 	// what it says. Default: Cluster.
 	Advertise string `json:"advertise,omitempty"`
@@ -267,11 +267,11 @@ type Mesh struct {
 	Secret string `json:"secret,omitempty" secret:"true"`
 	// CertFile, KeyFile and CAFile are PEM files; together they switch on TLS
 	// between nodes, in which both sides show a certificate of that authority.
-	CertFile string `json:"certFile,omitempty"`
+	CertFile string `json:"certFile,omitempty" path:"file"`
 	// KeyFile is the key that belongs to CertFile.
-	KeyFile string `json:"keyFile,omitempty"`
+	KeyFile string `json:"keyFile,omitempty" path:"file"`
 	// CAFile is the authority whose certificates are accepted.
-	CAFile string `json:"caFile,omitempty"`
+	CAFile string `json:"caFile,omitempty" path:"file"`
 	// Lines says whether nodes talk to each other over direct connections to their
 	// listeners, which costs less than the way over Cluster: "auto", where they
 	// can, or "none". They can if a listener without TLS has the same host as
@@ -289,7 +289,7 @@ type Mesh struct {
 	// sessions were revoked. Nodes keep it together: each needs a store, a fixed
 	// port in Cluster, and in Join the list of all of them.
 	// It works while more than half of them are there. Default: none.
-	Store string `json:"store,omitempty"`
+	Store string `json:"store,omitempty" path:"file"`
 	// Labels are told to the other nodes. "zone" is a rack, data center or
 	// region, for zone-aware strategies.
 	Labels map[string]string `json:"labels,omitempty"`

@@ -12,7 +12,7 @@ import (
 type Config struct {
 	// File takes the audit log, one JSON object a line; only the owner of the
 	// file can read it. Default: none.
-	File string `json:"file,omitempty"`
+	File string `json:"file,omitempty" path:"file"`
 	// MaxSize is how large File becomes, in bytes, before it is renamed to File.1
 	// and a new one is begun. Default: 64 MiB.
 	MaxSize int64 `json:"maxSize,omitempty"`

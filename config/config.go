@@ -13,7 +13,10 @@
 // everything else that is no single value is written as JSON.
 //
 // A field with the tag secret:"true" is shown nowhere: neither in problems nor by
-// [Values].
+// [Values]. One with the tag path:"file" is the path of a file or directory, or has
+// such by name: what a configuration file says there is relative to the directory
+// of that file, what a variable says to where the program was started. With
+// path:"dsn" that is so unless it names a server, or fields.
 package config
 
 import (

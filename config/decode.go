@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type decoder struct {
 	name     string // of the file or variable
 	variable bool   // it is a variable: places within are of no use
 	secret   bool   // problems must not show values
+	paths    string // what texts are: the tag of the field
 	text     []byte
 	origins  map[string]string
 	problems []Problem
@@ -195,10 +197,10 @@ func (d *decoder) object(path string, v *hujson.Value, rv reflect.Value) {
 			d.unknown(path, m, name, rv.Type())
 			continue
 		}
-		outer := d.secret
-		d.secret = outer || f.secret
+		secret, paths := d.secret, d.paths
+		d.secret, d.paths = secret || f.secret, f.path
 		d.value(join(path, name), &m.Value, rv.FieldByIndex(f.index))
-		d.secret = outer
+		d.secret, d.paths = secret, paths
 	}
 }
 
@@ -279,7 +281,7 @@ func (d *decoder) scalar(path string, v *hujson.Value, rv reflect.Value) {
 	}
 	switch kind := lit.Kind(); {
 	case rv.Kind() == reflect.String && kind == '"':
-		rv.SetString(lit.String())
+		rv.SetString(d.below(lit.String()))
 	case rv.Kind() == reflect.Bool && (kind == 't' || kind == 'f'):
 		rv.SetBool(lit.Bool())
 	case numeric(rv.Kind()) && kind == '0':
@@ -288,6 +290,22 @@ func (d *decoder) scalar(path string, v *hujson.Value, rv reflect.Value) {
 		}
 	default:
 		d.mismatch(path, v, rv.Type())
+	}
+}
+
+// pathTag marks the fields that hold paths.
+const pathTag = "path"
+
+// below takes a relative path of a file as relative to its directory.
+func (d *decoder) below(text string) string {
+	name, _, _ := strings.Cut(text, "?")
+	switch {
+	case d.paths == "" || d.variable || text == "" || filepath.IsAbs(text):
+		return text
+	case d.paths == "dsn" && strings.ContainsAny(name, ":="):
+		return text
+	default:
+		return filepath.Join(filepath.Dir(d.name), text)
 	}
 }
 

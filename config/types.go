@@ -17,6 +17,7 @@ type field struct {
 	name   string
 	index  []int
 	secret bool // nobody may see the value
+	path   string
 }
 
 // listFields returns the fields of a struct in their order; those of embedded
@@ -32,7 +33,7 @@ func listFields(t reflect.Type) []field {
 		case name == "":
 			name = f.Name
 		}
-		fields = append(fields, field{name, f.Index, f.Tag.Get(secretTag) == "true"})
+		fields = append(fields, field{name, f.Index, f.Tag.Get(secretTag) == "true", f.Tag.Get(pathTag)})
 	}
 	return fields
 }

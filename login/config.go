@@ -36,7 +36,7 @@ type Users struct {
 	// DSN is the data source: for sqlite a file, for postgres a URL such as
 	// postgres://user:password@host/database. Better given as
 	// ROPEWALK_LOGIN_USERS_DSN than in a file.
-	DSN string `json:"dsn,omitempty" secret:"true"`
+	DSN string `json:"dsn,omitempty" secret:"true" path:"dsn"`
 	// Create makes the tables if they are not there. Default: false.
 	Create bool `json:"create,omitempty"`
 	// Table is the name of the user table, "schema.table" for one in a schema.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,11 +56,6 @@ func (f *nodeFlags) load(w *world, path string) (standard.Config, *config.Report
 			*set.field = set.value
 			report.Set(set.path, set.flag)
 		}
-	}
-	if path != "" {
-		cfg.Content.Below(filepath.Dir(path), func(field string) bool {
-			return strings.HasPrefix(report.Origin("content."+field), path+":")
-		})
 	}
 	f.listeners(&cfg, report)
 	if err := f.apply(&cfg, report); err != nil {

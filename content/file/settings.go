@@ -30,10 +30,10 @@ const (
 type Settings struct {
 	// Root is the directory whose files are served: "/a/b.json" is the file
 	// a/b.json in it. Either Root or Applications has to be set.
-	Root string `json:"root,omitempty"`
+	Root string `json:"root,omitempty" path:"file"`
 	// Applications are directories by the first segment of the path: with
 	// {"shop":"/srv/shop"}, "/shop/b.json" is the file /srv/shop/b.json.
-	Applications map[string]string `json:"applications,omitempty"`
+	Applications map[string]string `json:"applications,omitempty" path:"file"`
 	// ReadOnly refuses to publish.
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// MaxFile is how large a file may be, in bytes, to be read or published. The

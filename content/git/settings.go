@@ -28,7 +28,7 @@ type Settings struct {
 	// Repository is the directory of the repository: a bare one, or one with a
 	// work tree whose checked out branch is another. It is made if it does not
 	// exist.
-	Repository string `json:"repository"`
+	Repository string `json:"repository" path:"file"`
 	// Branch is the branch that is the content. Default: main.
 	Branch string `json:"branch,omitempty"`
 	// ReadOnly refuses publishing, merging and restoring. Default: false.
@@ -98,16 +98,16 @@ type Remote struct {
 	// Password is the password, or the token, for http and https.
 	Password string `json:"password,omitempty" secret:"true"`
 	// PasswordFile is a file that holds it; it is read before each use.
-	PasswordFile string `json:"passwordFile,omitempty"`
+	PasswordFile string `json:"passwordFile,omitempty" path:"file"`
 	// Bearer sends the password as a bearer token instead. Default: false.
 	Bearer bool `json:"bearer,omitempty"`
 	// KeyFile is the private key for ssh.
-	KeyFile string `json:"keyFile,omitempty"`
+	KeyFile string `json:"keyFile,omitempty" path:"file"`
 	// KeyPassword opens the key.
 	KeyPassword string `json:"keyPassword,omitempty" secret:"true"`
 	// KnownHosts is the file with the keys of ssh servers that are trusted.
 	// Default: known_hosts in ~/.ssh.
-	KnownHosts string `json:"knownHosts,omitempty"`
+	KnownHosts string `json:"knownHosts,omitempty" path:"file"`
 }
 
 // Check reports what is wrong with the settings, naming the field. The error

@@ -20,9 +20,9 @@ import (
 type Settings struct {
 	// Root is a directory whose directories are applications: the first segment
 	// of a path is the name of one.
-	Root string `json:"root,omitempty"`
+	Root string `json:"root,omitempty" path:"file"`
 	// Applications are further applications, by name, and their directories.
-	Applications map[string]string `json:"applications,omitempty"`
+	Applications map[string]string `json:"applications,omitempty" path:"file"`
 	// Databases are the databases, by the names that -- @database says. Needed.
 	Databases map[string]Database `json:"databases,omitempty"`
 	// Default is the database of files that name none. Default: "main", or the
@@ -52,7 +52,7 @@ type Database struct {
 	// MariaDB too). Default: sqlite.
 	Driver string `json:"driver,omitempty"`
 	// File is the file of an SQLite database. It is made if it is not there.
-	File string `json:"file,omitempty"`
+	File string `json:"file,omitempty" path:"file"`
 	// URL is where the server is: postgres://user:password@host/database or
 	// mysql://user:password@host:3306/database. Better given as an environment
 	// variable than in a file.

@@ -59,11 +59,11 @@ const (
 type Settings struct {
 	// Root is the directory of the scripts: "/a/b.js" is the file a/b.js in it.
 	// Either Root or Applications has to be set.
-	Root string `json:"root,omitempty"`
+	Root string `json:"root,omitempty" path:"file"`
 	// Applications are directories by the first segment of the path: with
 	// {"shop":"/srv/shop"}, "/shop/b.js" is the file /srv/shop/b.js. A script
 	// imports only what is in its own directory.
-	Applications map[string]string `json:"applications,omitempty"`
+	Applications map[string]string `json:"applications,omitempty" path:"file"`
 	// Mode is "in-process", or "process" to run scripts in processes of their own:
 	// slower, and right for scripts that are not trusted. Default: "in-process".
 	Mode string `json:"mode,omitempty"`

@@ -36,20 +36,20 @@ func (c *Config) Node() ropewalk.Config {
 }
 
 // Settings is the section "content" of a configuration file. The zero value
-// serves nothing. Relative paths are below the directory of that file.
+// serves nothing.
 type Settings struct {
-	// Root is a directory of contents, relative to that of this file. Its files are served as json: and file:, the
+	// Root is a directory of contents. Its files are served as json: and file:, the
 	// .sql files in its directories as query:, its scripts as script: and
 	// javascript:. Where nothing else is said, queries run on an SQLite database in
 	// it, .ropewalk/main.db.
-	Root string `json:"root,omitempty"`
+	Root string `json:"root,omitempty" path:"file"`
 	// Applications are such directories by the first segment of the path: with
 	// {"shop":"/srv/shop"}, json:/shop/b.json is the file /srv/shop/b.json. Give
 	// either this or root. For query: this needs query.databases.
-	Applications map[string]string `json:"applications,omitempty"`
+	Applications map[string]string `json:"applications,omitempty" path:"file"`
 	// Pages is a directory of files for browsers: /score.html is the file score.html
 	// in it, and /ropewalk.js the client. Default: the client alone.
-	Pages string `json:"pages,omitempty"`
+	Pages string `json:"pages,omitempty" path:"file"`
 	// Schemes are those that are served, of json, file, query, script, javascript,
 	// http, https and git. Default: all that there are settings for.
 	Schemes []string `json:"schemes,omitempty"`

@@ -56,7 +56,7 @@ type Config struct {
 	// Dir is the directory in which the node keeps the keys that it makes itself
 	// if there is neither Secret nor Keys. Default: they are kept nowhere, and live
 	// as long as the process.
-	Dir string `json:"dir,omitempty"`
+	Dir string `json:"dir,omitempty" path:"file"`
 	// Keep is for how long keys that were made here verify tokens after they
 	// have been replaced. Default: 720h.
 	Keep duration.Duration `json:"keep,omitzero"`
@@ -77,7 +77,7 @@ type Config struct {
 // and does not sign.
 type Key struct {
 	// File is the path. It should be readable for the node alone.
-	File string `json:"file"`
+	File string `json:"file" path:"file"`
 	// Kid is the name of the key in tokens. Default: what a JWK says, else a
 	// thumbprint. Not for a JWK set.
 	Kid string `json:"kid,omitempty"`
