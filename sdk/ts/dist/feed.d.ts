@@ -16,6 +16,17 @@ export interface WatchContext {
     readonly session: Session | undefined;
 }
 /**
+ * An event of one address, for those who watch many by a pattern such as ticker:/*: what a handler of events yields in
+ * place of the event. Its path parameters are then * too, or ** for any rest. An event of an address that nobody watches
+ * goes to nobody.
+ */
+export declare class At<T = unknown> {
+    readonly path: string;
+    readonly event: T;
+    /** The path is as in the address: /ACME of ticker:/ACME. */
+    constructor(path: string, event: T);
+}
+/**
  * Yields what a topic holds, each content or event. Its parameters are those of the watch, and the segments of the path
  * in the places of {name}.
  */

@@ -13,7 +13,7 @@ export type { Session, SessionEvent, SessionPatch, TokenStore } from "./identity
 export type { State } from "./link.js";
 export { bytes, type Bytes, type Framing } from "./message.js";
 export type { CallOptions, Candidates, ConnectOptions, GatherOptions, MessageOptions, SendOptions, Strategy, StreamOptions, } from "./options.js";
-export type { FeedOptions, WatchContext, WatchHandler } from "./feed.js";
+export { At, type FeedOptions, type WatchContext, type WatchHandler } from "./feed.js";
 export type { Context, Handler, Route, ServeOptions, Service, WatchRoute } from "./serve.js";
 export type { RopeStream } from "./stream.js";
 export type { SocketLike, TransportKind, WebSocketLike } from "./transport.js";

@@ -6,3 +6,4 @@
 export { connect } from "./client.js";
 export { RopewalkError } from "./error.js";
 export { bytes } from "./message.js";
+export { At } from "./feed.js";

@@ -18,6 +18,16 @@ export interface WatchContext {
 }
 
 /**
+ * An event of one address, for those who watch many by a pattern such as ticker:/*: what a handler of events yields in
+ * place of the event. Its path parameters are then * too, or ** for any rest. An event of an address that nobody watches
+ * goes to nobody.
+ */
+export class At<T = unknown> {
+  /** The path is as in the address: /ACME of ticker:/ACME. */
+  constructor(readonly path: string, readonly event: T) {}
+}
+
+/**
  * Yields what a topic holds, each content or event. Its parameters are those of the watch, and the segments of the path
  * in the places of {name}.
  */
@@ -53,6 +63,7 @@ interface Reader {
 interface Said {
   readonly body: Encoded | undefined;
   readonly fault: true | undefined;
+  readonly to: string | undefined;
 }
 
 /** One run of a handler, for all who watch the same. */
@@ -80,7 +91,7 @@ export class Feeds {
   read(m: Decoded, line: Line, address: Address, route: FeedOptions & { watch: WatchHandler }, found: Readonly<Record<string, string>>): void {
     const reader: Reader = { id: m.mid ?? "", line, once: m.verb === "get" };
     if (reader.once && route.events) return this.#end(reader, new RopewalkError("unimplemented", `${m.to} has events, and no content to get`, { path: m.to }));
-    if (address.path.split("/").some((s) => s === "*" || s === "**")) {
+    if (!route.events && /\/\*\*?(\/|$)/.test(address.path)) {
       return this.#end(reader, new RopewalkError("bad_address", `${m.to} cannot be watched by a pattern`, { path: m.to, hint: "Watch each address." }));
     }
     const session = route.personal ? readSession(m.session) : undefined;
@@ -99,7 +110,7 @@ export class Feeds {
     if (run.last && !run.events) this.#tell(run, reader, run.last);
     if (!fresh) return;
     const { signal } = run.abort;
-    void this.#run(run, m.to ?? "", () => route.watch({ ...params, ...found }, { signal, to: m.to ?? "", path: address.path, query: address.query, session }));
+    void this.#run(run, m.to ?? "", address.name, () => route.watch({ ...params, ...found }, { signal, to: m.to ?? "", path: address.path, query: address.query, session }));
   }
 
   /** Somebody does not watch any more. */
@@ -119,14 +130,17 @@ export class Feeds {
     for (const run of [...this.#runs.values()]) this.#fail(run, err);
   }
 
-  async #run(run: Run, to: string, start: () => AsyncIterable<unknown>): Promise<void> {
+  async #run(run: Run, to: string, name: string, start: () => AsyncIterable<unknown>): Promise<void> {
     const { signal } = run.abort;
     try {
       const contents = start()[Symbol.asyncIterator]();
       signal.addEventListener("abort", () => void contents.return?.()?.catch(() => {}));
       for (let r; !(r = await contents.next()).done && !signal.aborted;) {
-        const bad = r.value instanceof RopewalkError;
-        run.last = { body: encodeBody(bad ? toWire(r.value) : r.value ?? null), fault: bad || undefined };
+        let v = r.value;
+        const bad = v instanceof RopewalkError;
+        const at = run.events && v instanceof At ? `${name}:${v.path}` : undefined;
+        if (v instanceof At) v = v.event;
+        run.last = { body: encodeBody(bad ? toWire(v) : v ?? null), fault: bad || undefined, to: at };
         for (const reader of [...run.readers]) this.#tell(run, reader, run.last);
         await this.#host.room();
       }
@@ -139,9 +153,9 @@ export class Feeds {
     }
   }
 
-  #tell(run: Run, reader: Reader, { body, fault }: Said): void {
+  #tell(run: Run, reader: Reader, { body, fault, to }: Said): void {
     const { id, line, once } = reader;
-    const sent = this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, fault: once ? undefined : fault }, line);
+    const sent = this.#host.post({ verb: !once ? "part" : fault ? "error" : "reply", rmid: id, body, to, fault: once ? undefined : fault }, line);
     if (once || !sent) this.#leave(run, reader);
   }
 

@@ -1,7 +1,7 @@
 // Topics against the real node: a service of this client's own is watched by another client.
 import { WebSocket } from "ws";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { connect, RopewalkError, type ConnectOptions, type Rope, type Update, type WebSocketLike } from "../src/index.js";
+import { At, connect, RopewalkError, type ConnectOptions, type Rope, type Update, type WebSocketLike } from "../src/index.js";
 import { RealNode, Wire } from "./real-node.js";
 import { stopAll } from "./setup.js";
 
@@ -176,6 +176,28 @@ it("events: each one, with history, recovered after a break", async () => {
   await expect.poll(() => got.length).toBe(21);
   await rope.close();
   await wire.stop();
+});
+
+it("events of a pattern: only those of addresses that are watched, with their address", async () => {
+  const svc = name();
+  let emit: ((path: string, event: string) => void) | undefined;
+  await dial().serve(svc, {}).watch("/{room}", async function* (_, { signal }) {
+    const waiting: At<string>[] = [];
+    let wake = (): void => {};
+    emit = (path, event) => { waiting.push(new At(path, event)); wake(); };
+    signal.addEventListener("abort", () => wake());
+    while (!signal.aborted) {
+      if (waiting.length) yield waiting.shift()!;
+      else await new Promise<void>((r) => { wake = r; });
+    }
+  }, { events: true }).ready;
+  const got: [string, string][] = [];
+  await dial().watch<string>(`${svc}:/*`, {}, (u) => got.push([u.address, u.content])).ready;
+  await expect.poll(() => emit !== undefined).toBe(true);
+  emit!("/a", "one");
+  emit!("/far/below", "nobody's");
+  emit!("/b", "two");
+  await expect.poll(() => got).toEqual([[`${svc}:/a`, "one"], [`${svc}:/b`, "two"]]);
 });
 
 it("publish reaches the service; a refusal takes back what was shown", async () => {
