@@ -144,6 +144,9 @@ func wants(t testing.TB, err error, code message.Code) *message.Error {
 	if e.Code != code {
 		t.Fatalf("got %v, want %s", err, code)
 	}
+	if e.Message == "" || e.Hint == "" {
+		t.Errorf("the error has no message or hint: %+v", e)
+	}
 	return e
 }
 

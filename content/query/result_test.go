@@ -119,8 +119,8 @@ func TestRefused(t *testing.T) {
 			continue
 		}
 		e := message.AsError(err)
-		if e.Code != c.code || !strings.Contains(e.Message, c.says) || strings.Contains(e.Message, s.dir) {
-			t.Errorf("%s: got %v %q, want %s, %s", c.sql, err, e.Message, c.code, c.says)
+		if e.Code != c.code || !strings.Contains(e.Message, c.says) || strings.Contains(e.Message, s.dir) || e.Hint == "" {
+			t.Errorf("%s: got %v %q %q, want %s, %s and a hint", c.sql, err, e.Message, e.Hint, c.code, c.says)
 		}
 	}
 	if got := must2(s.run(t, "SELECT count(*) AS n FROM people", "")); got != `[{"n":3}]` {

@@ -87,6 +87,9 @@ func TestErrors(t *testing.T) {
 			if string(e.Code) != tc.code || !strings.Contains(e.Message, tc.text) || !strings.Contains(string(e.Details), tc.details) {
 				t.Fatalf("got %s, %q, %s; want %+v", e.Code, e.Message, e.Details, tc)
 			}
+			if e.Hint == "" && tc.code != "source_down" { // which the host says
+				t.Errorf("%s: %s: there is no hint", e.Code, e.Message)
+			}
 			told := string(message.AppendError(nil, e))
 			for _, bad := range []string{dir, secret, "goroutine", "quickjs", "prelude", "__ropewalk", "script:/"} {
 				if strings.Contains(told, bad) {
