@@ -38,6 +38,8 @@ export interface SessionEvent {
 export interface SessionPatch {
     /** Logs in, or with "" out. */
     subject?: string | undefined;
+    /** Whoever it is has just proved it again: the session begins anew under another id. */
+    renew?: boolean | undefined;
     /** Public claims to add or replace. */
     set?: Readonly<Record<string, unknown>> | undefined;
     /** Secret claims to add or replace. */

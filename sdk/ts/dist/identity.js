@@ -298,6 +298,7 @@ export function mergePatch(to, p) {
         secret: { ...without(to.secret, [...gone, ...Object.keys(p.set ?? {})]), ...p.secret },
         delete: [...(to.delete ?? []), ...gone],
         idle: p.idle ?? to.idle,
+        renew: p.renew || to.renew,
         end: p.end || to.end,
     };
 }

@@ -41,6 +41,8 @@ export interface SessionEvent {
 export interface SessionPatch {
   /** Logs in, or with "" out. */
   subject?: string | undefined;
+  /** Whoever it is has just proved it again: the session begins anew under another id. */
+  renew?: boolean | undefined;
   /** Public claims to add or replace. */
   set?: Readonly<Record<string, unknown>> | undefined;
   /** Secret claims to add or replace. */
@@ -377,6 +379,7 @@ export function mergePatch(to: SessionPatch, p: SessionPatch): SessionPatch {
     secret: { ...without(to.secret, [...gone, ...Object.keys(p.set ?? {})]), ...p.secret },
     delete: [...(to.delete ?? []), ...gone],
     idle: p.idle ?? to.idle,
+    renew: p.renew || to.renew,
     end: p.end || to.end,
   };
 }

@@ -278,7 +278,7 @@ describe("a service", () => {
     const { rope, conn } = await start();
     rope.serve("door", {
       "/in": (_: unknown, ctx) => {
-        ctx.changeSession({ subject: "anna", set: { role: "guest", pin: 1 }, idle: 1500 });
+        ctx.changeSession({ subject: "anna", renew: true, set: { role: "guest", pin: 1 }, idle: 1500 });
         ctx.changeSession({ secret: { pin: 2 }, set: { role: "editor" }, delete: ["old"] });
         return [ctx.session?.subject, ctx.session?.secret["shard"]];
       },
@@ -291,7 +291,7 @@ describe("a service", () => {
     conn.send({ vrb: "call", to: "door:/in", mid: "1", frm: "c9@client:/", ses: { id: "s1", subject: "otto", secret: { shard: 7 } } });
     expect(await conn.take((m) => m.rmid === "1")).toEqual({
       vrb: "reply", rmid: "1", bdy: ["otto", 7],
-      ses: { subject: "anna", set: { role: "editor" }, secret: { pin: 2 }, delete: ["old"], idle: 1.5 },
+      ses: { subject: "anna", renew: true, set: { role: "editor" }, secret: { pin: 2 }, delete: ["old"], idle: 1.5 },
     });
     conn.send({ vrb: "call", to: "door:/none", mid: "2", frm: "c9@client:/" });
     const failed = await conn.take((m) => m.rmid === "2");
@@ -320,7 +320,7 @@ describe("a service", () => {
 });
 
 it("patches add up", () => {
-  expect(mergePatch({ set: { a: 1, b: 1 }, secret: { c: 1, d: 1 }, end: true }, { set: { c: 2 }, secret: { a: 2 }, delete: ["d"], subject: "" })).toEqual({
-    subject: "", set: { b: 1, c: 2 }, secret: { a: 2 }, delete: ["d"], idle: undefined, end: true,
+  expect(mergePatch({ set: { a: 1, b: 1 }, secret: { c: 1, d: 1 }, renew: true, end: true }, { set: { c: 2 }, secret: { a: 2 }, delete: ["d"], subject: "" })).toEqual({
+    subject: "", renew: true, set: { b: 1, c: 2 }, secret: { a: 2 }, delete: ["d"], idle: undefined, end: true,
   });
 });
