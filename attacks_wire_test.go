@@ -15,13 +15,16 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/edge"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/service"
+	"github.com/ropewalk/ropewalk/session"
 	"github.com/ropewalk/ropewalk/session/keeper"
+	"github.com/ropewalk/ropewalk/session/token"
 )
 
 // wire is a way to talk to a node without a client of ours, which would refuse to
@@ -289,5 +292,50 @@ func TestNobodyGoesOnAsAnother(t *testing.T) {
 				t.Errorf("the victim: %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestKeysOfTokensAreToldToAll has another program check a token by what a node
+// publishes, which is nothing that signs.
+func TestKeysOfTokensAreToldToAll(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_, url := startNode(t, func(c *ropewalk.Config) { c.Sessions.Tokens = token.Config{Dir: dir} })
+	keys := "http" + strings.TrimPrefix(url, "ws") + "/.well-known/jwks.json"
+	res, err := http.Get(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "application/jwk-set+json" {
+		t.Fatalf("%s: %s, %v", res.Status, body, err)
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) == 0 {
+		t.Fatalf("%s: %v", body, err)
+	}
+	for _, k := range set.Keys {
+		if !k.IsPublic() {
+			t.Errorf("a private key is told: %s", k.KeyID)
+		}
+	}
+	codec, err := token.New(token.Config{Dir: dir}, token.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer codec.Close()
+	s := session.New("anna", nil, nil)
+	s.Expires = time.Now().Add(time.Hour)
+	text, err := codec.Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := jose.ParseSigned(text, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if payload, err := signed.Verify(set); err != nil || !bytes.Contains(payload, []byte(`"anna"`)) {
+		t.Errorf("%s, %v", payload, err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/cmd/ropewalk/doc"
@@ -61,7 +62,9 @@ func (c *configShowCmd) Run(w *world) error {
 	}
 	if len(list) == 0 && c.Path != "" && len(doc.Find(fields, c.Path)) == 0 {
 		hint := `"ropewalk config doc" prints all fields.`
-		if s := doc.Nearest(fields, c.Path); s != "" {
+		if filepath.Ext(c.Path) == ".jsonc" || filepath.Ext(c.Path) == ".json" {
+			hint = "To read a file, say --config " + c.Path + "."
+		} else if s := doc.Nearest(fields, c.Path); s != "" {
 			hint = fmt.Sprintf("Did you mean %s?", s)
 		}
 		return usage("there is no field "+c.Path, hint)
@@ -134,6 +137,7 @@ func (s *setting) text() (string, error) {
 	case s.Secret:
 		return fmt.Sprint(s.Value), nil
 	}
-	text, err := json.Marshal(s.Value)
-	return string(text), err
+	var b strings.Builder
+	err := writeJSON(&b, s.Value)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }

@@ -49,6 +49,25 @@ func TestConfigShow(t *testing.T) {
 	}
 	wantCode(t, try(t, nil, "", "config", "show", "limit.frame"), exitUsage)
 	wantCode(t, try(t, nil, "", "config", "show", "middleware"), exitOK)
+	for _, args := range [][]string{{"config", "show", file}, {"config", "show", "my.jsonc"}} { // as "config check" is told
+		if o := try(t, nil, "", args...); o.code != exitUsage || !strings.Contains(o.err, "--config "+args[2]) {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
+}
+
+func TestConfigShowsConditionsAsTheyAre(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.jsonc")
+	const when = "has(claims.a) && claims.a < 3 && claims.b > 'x'"
+	if err := os.WriteFile(file, []byte(`{"permissions": {"rules": [{"verbs": ["call"], "addresses": ["a:/**"], "when": "`+when+`"}]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"config", "show", "permissions", "--config", file}, {"config", "check", file}} {
+		if o := try(t, nil, "", args...); o.code != exitOK || !strings.Contains(o.out, `"`+when+`"`) {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
 }
 
 func TestConfigCheckShowsNoSecrets(t *testing.T) {

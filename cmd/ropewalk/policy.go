@@ -166,7 +166,7 @@ func by(d policy.Decision) string {
 
 // askFlags are what is wanted.
 type askFlags struct {
-	Verb    string `arg:"" help:"What: call, send, serve, broadcast, watch, publish, admin or session."`
+	Verb    string `arg:"" help:"What: call, send, serve, broadcast, watch, publish, code, admin or session."`
 	Address string `arg:"" help:"Where, such as shop:/orders/7."`
 }
 
