@@ -11,6 +11,7 @@ import (
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/topic/delta"
 )
 
@@ -111,4 +112,59 @@ func TestChangesOnTheWire(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever comes back after more events than are kept is told that there is a gap, and
+// gets those that are there; after fewer, those that it has missed, and no word.
+func TestHoleThatCannotBeFilled(t *testing.T) {
+	t.Parallel()
+	n, url := startNode(t, func(c *ropewalk.Config) {
+		c.Topics = map[string]route.Topic{"log:/**": {Events: true, History: route.History{Count: 3}}}
+	})
+	for name, door := range map[string]call.Watcher{"client": dial(t, url)} {
+		at := "log:/" + name
+		publish := func(from, to int) {
+			t.Helper()
+			for i := from; i <= to; i++ {
+				if _, err := n.Publish(t.Context(), at, i); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w := door.Watch(t.Context(), at)
+		ready(t, w)
+		publish(1, 1)
+		first := next(t, w)
+		seen := first.Position()
+		_ = w.Close()
+		for _, c := range []struct {
+			to   int
+			want string
+		}{{4, "[2 3 4]"}, {5, "[gap 3 4 5]"}, {20, "[gap 18 19 20]"}} {
+			publish(lastOfLog(t, n, at)+1, c.to)
+			w := door.Watch(t.Context(), at, call.WithRecover(seen))
+			var got []string
+			for len(got) == 0 || got[len(got)-1] != fmt.Sprint(c.to) {
+				u := next(t, w)
+				if u.Gap {
+					u.Body = []byte("gap")
+				}
+				got = append(got, string(u.Body))
+			}
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("%s, %d: got %v, want %s", name, c.to, got, c.want)
+			}
+			_ = w.Close()
+		}
+	}
+}
+
+// lastOfLog is the newest event of a topic.
+func lastOfLog(t *testing.T, n *ropewalk.Node, at string) (i int) {
+	t.Helper()
+	u, err := n.Get(t.Context(), at)
+	if err != nil || json.Unmarshal(u.Body, &i) != nil {
+		t.Fatalf("%s, %v", u.Body, err)
+	}
+	return i
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // ErrMissing is the error if a server is not installed.
@@ -98,9 +99,28 @@ func (s *Server) setup(name string, args ...string) error {
 
 // Start starts the server and waits until it takes connections.
 func (s *Server) Start() error {
+	for tries := 100; ; tries-- {
+		ready, said, err := s.begin()
+		if ready || err != nil {
+			return err
+		}
+		s.end(syscall.SIGKILL)
+		if tries == 0 || !strings.Contains(said, lingers) {
+			return fmt.Errorf("%s did not start:\n%s", filepath.Base(s.name), said)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
+// lingers is what PostgreSQL says after it was killed, until the last of its
+// processes has noticed and ended.
+const lingers = "pre-existing shared memory block"
+
+// begin starts the server and waits until it is ready, or has ended and said why.
+func (s *Server) begin() (ready bool, said string, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return err
+		return false, "", err
 	}
 	s.cmd = exec.Command(s.name, s.args...) //nolint:noctx,gosec // Stop ends it; likewise
 	s.cmd.SysProcAttr, s.cmd.Dir, s.cmd.Stderr = s.attr, s.Dir, w
@@ -108,22 +128,23 @@ func (s *Server) Start() error {
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
-		return err
+		s.cmd = nil
+		return false, "", err
 	}
 	s.log = r
-	var said strings.Builder
+	var all strings.Builder
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		said.WriteString(lines.Text() + "\n")
+		all.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), s.ready) {
 			go func() { // what it writes from now on
 				for lines.Scan() {
 				}
 			}()
-			return nil
+			return true, "", nil
 		}
 	}
-	return fmt.Errorf("%s did not start:\n%s", filepath.Base(s.name), said.String())
+	return false, all.String(), nil
 }
 
 // Kill ends the server without giving it time for anything, and waits for it.
