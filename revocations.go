@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,11 +17,23 @@ func (s *sessions) Revoke(ctx context.Context, r keeper.Revocation) error {
 	if err := s.keeper.Revoke(ctx, r); err != nil {
 		return err
 	}
-	s.note(audit.Event{
-		Kind: audit.KindSession, Outcome: audit.Done, Who: nodeapi.Caller(ctx),
-		Detail: fmt.Sprintf("revoked session %q subject %q all %t", r.Session, r.Subject, r.All),
-	})
+	s.note(audit.Event{Kind: audit.KindSession, Outcome: audit.Done, Who: nodeapi.Caller(ctx), Detail: revocationText(&r)})
 	return nil
+}
+
+// revocationText says what was revoked, for the audit log.
+func revocationText(r *keeper.Revocation) string {
+	what := "revoked session " + r.Session
+	switch {
+	case r.All:
+		what = "revoked all sessions"
+	case r.Subject != "":
+		what = "revoked subject " + r.Subject
+	}
+	if r.Why != "" {
+		what += ": " + r.Why
+	}
+	return what
 }
 
 // Merge implements nodeapi.Sessions. What is new is passed on: who told it may

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,5 +107,31 @@ func TestLoginChangesEndSessions(t *testing.T) {
 		o = user("another horse\n", append(args, "--url", url, "--token", chief)...)
 		wantCode(t, o, exitOK)
 		wantCode(t, who(), exitConnect)
+	}
+}
+
+// TestServeLogInIsAudited has a node of a configuration say who logged in and who
+// could not, without what they said for it.
+func TestServeLogInIsAudited(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	env := []string{"ROPEWALK_LOGIN_PASSWORDS_MEMORY=64"}
+	file := filepath.Join(dir, "ropewalk.jsonc")
+	if err := os.WriteFile(file, []byte(`{"audit": {"file": "audit.jsonl"}, "login": {"users": {"driver": "sqlite", "dsn": "users.db", "create": true}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, try(t, env, "correct horse\n", "login", "user", "add", "anna", "--config", file), exitOK)
+	p := launch(t, dir, env, "serve", "--listen", "127.0.0.1:0", "--config", file)
+	url := p.serveURL()
+	wantCode(t, ask(t, url, "", "call", "login:/password", `{"user":"anna","password":"planted horse"}`), exitFailed)
+	wantCode(t, ask(t, url, "", "call", "login:/password", `{"user":"anna","password":"correct horse"}`), exitOK)
+	p.signal(os.Interrupt)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, p.errs.all.String())
+	}
+	o := try(t, nil, "", "audit", "show", filepath.Join(dir, "audit.jsonl"), "--kind", "login")
+	wantText(t, o.out, "refused", "wrong password", "done", "from 127.0.0.1")
+	if strings.Contains(o.out, "horse") {
+		t.Errorf("a password is shown: %s", o.out)
 	}
 }

@@ -37,7 +37,7 @@ Examples:
 // permissionFlags say whose rules they are.
 type permissionFlags struct {
 	Config string `placeholder:"FILE" help:"Read the rules from this file. Default: ropewalk.jsonc, if there is one."`
-	Preset string `placeholder:"NAME" help:"What holds where no rule matches, in place of what the file says: dev, standard or closed."`
+	Preset string `placeholder:"NAME" help:"What holds where no rule matches, in place of what the file says: dev, standard, read-only, editor, admin or closed."`
 }
 
 // load compiles the rules of the file, with the tests of another one if there is

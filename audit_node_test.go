@@ -1,0 +1,95 @@
+package ropewalk_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/audit"
+	"github.com/ropewalk/ropewalk/nodeapi"
+	"github.com/ropewalk/ropewalk/policy"
+	"github.com/ropewalk/ropewalk/session/keeper"
+)
+
+// TestAuditLogOfANode has all happen of which the audit log has to tell.
+func TestAuditLogOfANode(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "audit.jsonl")
+	chiefs := policy.Rule{Name: "chiefs", Verbs: []string{"admin"}, Addresses: []string{"node:/**"}, When: "session.subject == 'anna'"}
+	n, url := door(t, func(c *ropewalk.Config) {
+		c.Audit = audit.Config{File: file}
+		c.Permissions.Rules = append(c.Permissions.Rules, chiefs)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := dial(t, url, quiet)
+	do := func(wanted bool, address string, in any) {
+		t.Helper()
+		if _, err := ropewalk.Call[json.RawMessage](ctx, c, address, in); (err == nil) != wanted {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	do(false, "door:/secret", nil)
+	do(false, "node:/session/revoke", nodeapi.Revoke{Subject: "ben"})
+	do(false, "node:/session/open", nodeapi.Open{Token: "not one"})
+	do(true, "node:/session/open", nodeapi.Open{Token: tokenOf(t)})
+	do(true, "node:/middleware/insert", map[string]any{"stage": "call", "kind": "breaker"})
+	do(true, "node:/middleware/remove", map[string]any{"stage": "call", "name": "breaker"})
+	do(true, "node:/session/revoke", nodeapi.Revoke{Subject: "ben", Reason: "lost"})
+	do(true, "door:/out", nil)
+	do(true, "door:/in", map[string]string{"User": "anna", "Role": "editor"})
+	do(true, "node:/session/close", nodeapi.Close{Everywhere: true})
+	if err := n.SetPermissions(policy.Config{Preset: "closed", Rules: []policy.Rule{chiefs}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.RevokeSessions(ctx, keeper.Revocation{Subject: "carla"}); err != nil {
+		t.Fatal(err)
+	}
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer stop()
+	if err := n.Shutdown(end); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type line struct {
+		kind                  audit.Kind
+		outcome               audit.Outcome
+		subject, rule, detail string
+	}
+	var got []line
+	for e, err := range audit.Read(bytes.NewReader(text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		byClient := e.Kind != audit.KindPermissions && e.Detail != "revoked subject carla"
+		if e.Node != "test" || byClient != (e.Who.Client == c.ID() && e.Who.IP == "127.0.0.1") {
+			t.Errorf("who, and where? %+v", e)
+		}
+		got = append(got, line{e.Kind, e.Outcome, e.Who.Subject, e.Rule, e.Detail})
+	}
+	want := []line{
+		{audit.KindAccess, audit.Refused, "", "secrets are for editors", ""},
+		{audit.KindAccess, audit.Refused, "", "preset", ""},
+		{audit.KindSession, audit.Refused, "", "", "the token cannot be read"},
+		{audit.KindSession, audit.Done, "anna", "", "opened"},
+		{audit.KindMiddleware, audit.Done, "anna", "", `inserted "breaker", stage call`},
+		{audit.KindMiddleware, audit.Done, "anna", "", `removed "breaker", stage call`},
+		{audit.KindSession, audit.Done, "anna", "", "revoked subject ben: lost"},
+		{audit.KindLogout, audit.Done, "anna", "", ""},
+		{audit.KindLogin, audit.Done, "anna", "", ""},
+		{audit.KindLogout, audit.Done, "anna", "", "everywhere"},
+		{audit.KindPermissions, audit.Done, "", "", ""},
+		{audit.KindSession, audit.Done, "", "", "revoked subject carla"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
