@@ -423,8 +423,8 @@ func TestBurst(t *testing.T) {
 		_ = i
 	}
 	t.Logf("%d runs of %d queries for %d writes", runs.Load(), sets, writes+others)
-	if n := runs.Load(); n > int64(sets*writes/2) {
-		t.Errorf("%d runs are as good as one for each write", n)
+	if n := runs.Load(); n > int64(sets*writes/5) { // each write is one to the table of all
+		t.Errorf("%d runs are as good as one of each query for each write", n)
 	}
 }
 

@@ -1,8 +1,10 @@
 package query_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -51,6 +53,67 @@ func TestSeveralDatabases(t *testing.T) {
 	here.wokenBy(t, false, inc("more/inc.sql"))
 	there.until(t, `[{"n":12}]`)
 	there.wokenBy(t, false, inc("inc.sql"))
+}
+
+// TestLockedDatabaseAlone has somebody lock one database for as long as writes wait:
+// another one is written to and watched meanwhile.
+func TestLockedDatabaseAlone(t *testing.T) {
+	t.Parallel()
+	s := openSQLite(t, func(s *query.Settings) {
+		calm(s)
+		main := s.Databases["main"]
+		main.Busy = duration.Duration(3 * time.Second)
+		more := main
+		more.File = filepath.Join(filepath.Dir(main.File), "more.db")
+		s.Databases["main"], s.Databases["more"], s.Default = main, more, "main"
+	})
+	s.file(t, "make.sql", "CREATE TABLE t (n INTEGER)")
+	s.file(t, "make2.sql", "-- @database more\nCREATE TABLE t (n INTEGER)")
+	s.file(t, "add.sql", "INSERT INTO t VALUES (1)")
+	s.file(t, "add2.sql", "-- @database more\nINSERT INTO t VALUES (1)")
+	s.file(t, "n2.sql", "-- @database more\nSELECT count(*) AS n FROM t")
+	for _, name := range []string{"make.sql", "make2.sql"} {
+		if _, err := s.publish(t, name, "{}"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := s.watch(t, request("n2.sql", ""))
+	w.until(t, `[{"n":0}]`)
+	lock, err := s.other.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if _, err := lock.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	const many = 20
+	ended := make(chan error, many)
+	for range many {
+		go func() {
+			_, err := s.publish(t, "add.sql", "{}")
+			ended <- err
+		}()
+	}
+	for n := 1; n <= 5; n++ {
+		w.wokenBy(t, true, func() {
+			if got := must2(s.publish(t, "add2.sql", "{}")); got != `{"rowsAffected":1,"keys":[`+strconv.Itoa(n)+`]}` {
+				t.Error(got)
+			}
+		})
+		w.until(t, fmt.Sprintf(`[{"n":%d}]`, n))
+	}
+	if n := len(ended); n > 0 {
+		t.Errorf("%d of those who wait have ended: the other database was not quicker", n)
+	}
+	if _, err := lock.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	for range many {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestSafeSettings asks SQLite how it was opened.
