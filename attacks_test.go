@@ -502,6 +502,12 @@ func TestTokensAreInNoLog(t *testing.T) {
 		_, _ = ropewalk.Call[any](ctx, c, "node:/session/open", nodeapi.Open{Token: text})
 		_ = dialWith(ctx, t, url, http.Header{"Authorization": {"Bearer " + text}})
 	}
+	// Proxies log addresses: what stands in one is no credential.
+	for _, name := range []string{"token", "access_token", "authorization", "aut"} {
+		if code := dialWith(ctx, t, url+"/?"+name+"="+good, nil); code == 0 {
+			t.Errorf("%s in the address opened the door", name)
+		}
+	}
 	if text := log.String(); strings.Contains(text, good) || strings.Contains(text, "1234") || strings.Contains(text, testSecret) {
 		t.Error("a secret is in the log")
 	}
