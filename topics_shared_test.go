@@ -77,6 +77,7 @@ func TestChangesOnTheWire(t *testing.T) {
 	}
 	for _, c := range []struct{ asks, old, now, contentType, body string }{
 		{`["merge"]`, `{"a":"` + strings.Repeat("x", 100) + `","b":1}`, `{"a":"` + strings.Repeat("x", 100) + `","b":2}`, delta.MergeType, `{"b":2}`},
+		{`["merge","patch"]`, `{"a":"` + strings.Repeat("x", 100) + `","b":1}`, `{"a":"` + strings.Repeat("x", 100) + `","b":2}`, delta.MergeType, `{"b":2}`},
 		{`["patch"]`, table("c"), table("z"), delta.PatchType, `[{"op":"replace","path":"/2/v","value":"z"}]`},
 		{`["rows"]`, table("c"), table("z"), delta.RowsType, `"z"`},
 		{`["rows:v"]`, table("c"), table("z"), delta.RowsType, `"z"`},
