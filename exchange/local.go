@@ -169,7 +169,7 @@ func (l Local) Get(ctx context.Context, address string, opts ...call.Option) (*c
 
 // Ask sends what the node itself wants of somebody, and does not wait. sink is
 // told how it ends; its Done may be called before Ask returns.
-func (l Local) Ask(m *message.Message, sink Sink) {
+func (l Local) Ask(m *message.Message, sink route.Sink) {
 	if !l.x.oneMore() {
 		sink.Done(errShuttingDown)
 		return

@@ -150,21 +150,10 @@ func owned(req *route.Request, match *route.Match) {
 	req.Message.Strategy = append(req.Message.Strategy, '}')
 }
 
-// Sink takes what comes for a request that [Exchange.Open] has made. Its methods
-// are called one at a time and must not block, nor end the request.
-type Sink interface {
-	// Part takes a content or event; unless b is Stable it is valid until Part
-	// returns.
-	Part(b route.Body)
-	// Done tells that it is over; err is nil after a reply. It is the last that is
-	// called.
-	Done(err *message.Error)
-}
-
-// sinkAsker is the asker of a request with a Sink.
+// sinkAsker is the asker of a request with a route.Sink.
 type sinkAsker struct {
 	prompt
-	sink Sink
+	sink route.Sink
 }
 
 func (s sinkAsker) answer(_ *Call, a answer) error {
@@ -188,12 +177,12 @@ func (o Opening) Close(why *message.Error) { _ = o.c.Fail(why) }
 // Open has the node that owns a topic see to it: one server is chosen, the same
 // from all nodes, and its node visited. body is that of a subscribe; s is who
 // wants it if that matters, else nil. What comes may come before Open returns.
-func (x *Exchange) Open(to string, body []byte, s *session.Session, sink Sink) Opening {
+func (x *Exchange) Open(to string, body []byte, s *session.Session, sink route.Sink) Opening {
 	return x.open(to, body, s, sink, route.HandlerFunc(x.chooseOwner))
 }
 
 // OpenAt is Open of a server that is known, and here.
-func (x *Exchange) OpenAt(server route.Endpoint, to string, body []byte, s *session.Session, sink Sink) Opening {
+func (x *Exchange) OpenAt(server route.Endpoint, to string, body []byte, s *session.Session, sink route.Sink) Opening {
 	return x.open(to, body, s, sink, route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
 		addr, match, err := x.findTopic(req)
 		if err != nil {
@@ -210,7 +199,7 @@ func (x *Exchange) OpenAt(server route.Endpoint, to string, body []byte, s *sess
 	}))
 }
 
-func (x *Exchange) open(to string, body []byte, s *session.Session, sink Sink, h route.Handler) Opening {
+func (x *Exchange) open(to string, body []byte, s *session.Session, sink route.Sink, h route.Handler) Opening {
 	m := &message.Message{
 		Verb: message.VerbSubscribe, To: []byte(to), From: x.address, Mid: []byte(message.NewMid()), Body: body,
 	}

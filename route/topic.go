@@ -45,6 +45,8 @@ type Topic struct {
 	// Reads is set if a call is answered as a get is: then it needs the right to
 	// watch, too.
 	Reads bool `json:"reads,omitempty"`
+	// Feed is the server itself, if it is one; other nodes do not know it.
+	Feed Feed `json:"-"`
 }
 
 // Check reports what makes no sense in it, naming the field. The error is a
@@ -92,6 +94,27 @@ type Stamp struct {
 	To string
 	// Publisher is a JSON object: who published an event; nil if nobody is told.
 	Publisher []byte
+}
+
+// Sink takes what a topic has, from its server or on the way. Its methods are
+// called one at a time and must not block, nor end what they belong to.
+type Sink interface {
+	// Part takes a content or event; unless b is Stable it is valid until Part
+	// returns.
+	Part(b Body)
+	// Done tells that it is over; err is nil after a reply. It is the last that is
+	// called.
+	Done(err *message.Error)
+}
+
+// Feed is a server in this process that numbers what it tells, remembers it and
+// tells it to many. Nodes join it, without the request that others are sent.
+type Feed interface {
+	// Join has a Sink told what there is at an address, which may be a pattern of
+	// event topics, and then all that comes, until leave is called; the Sink must
+	// not do that. seen is the position up to which it needs no events any more; its
+	// zero value is the beginning.
+	Join(to message.Address, seen Stamp, s Sink) (leave func(), err error)
 }
 
 // Equal reports whether two topics, which may be nil, say the same.

@@ -3,7 +3,6 @@ package topic
 import (
 	"time"
 
-	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -87,10 +86,10 @@ type seeding struct {
 	turn int
 }
 
-// Part implements exchange.Sink.
+// Part implements route.Sink.
 func (seeding) Part(route.Body) {}
 
-// Done implements exchange.Sink.
+// Done implements route.Sink.
 func (s seeding) Done(err *message.Error) { s.t.hub.later(func() { s.t.seeded(err, s.turn) }) }
 
 // seeded is told whether the owner has taken the content. If not it is asked once
@@ -122,4 +121,4 @@ func (t *topic) seeded(err *message.Error, turn int) {
 		"topic", t.to, "err", err)
 }
 
-var _ exchange.Sink = seeding{}
+var _ route.Sink = seeding{}

@@ -21,22 +21,21 @@ func put(l *Log, to, body, epoch string) bool {
 }
 
 // heard are the parts that somebody who comes to a log gets.
-type heard struct {
-	answers
-	parts []route.Body
-}
+type heard struct{ parts []route.Body }
 
-func (h *heard) Part(b route.Body) error { h.parts = append(h.parts, b); return nil }
+func (h *heard) Part(b route.Body) { h.parts = append(h.parts, b) }
+func (*heard) Done(*message.Error) {}
 
 func visit(l *Log, to string) *heard {
-	res := new(heard)
-	w := &reader{log: l, res: res, to: to}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := l.ring(to)
-	r.readers = append(r.readers, w)
-	l.tellOne(w, r)
-	return res
+	h := new(heard)
+	a, err := message.ParseStrict(to)
+	if err == nil {
+		_, err = l.Join(a, route.Stamp{}, h)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return h
 }
 
 // A node that gives a new owner the content of the one before does not bring back

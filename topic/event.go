@@ -3,7 +3,6 @@ package topic
 import (
 	"bytes"
 	"sync"
-	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
@@ -27,7 +26,6 @@ type event struct {
 	contentType string
 	fault       bool
 	stamp       *route.Stamp
-	at          time.Time // zero where nobody asks for its age
 }
 
 // newEvent makes an event with a stamp of its own, which may be written to until
@@ -66,12 +64,13 @@ func (e *event) part() route.Body {
 	return route.Body{Bytes: e.body, ContentType: e.contentType, Fault: e.fault, Stamp: e.stamp, Stable: true}
 }
 
-// partAt is part for those who watch many addresses.
-func (e *event) partAt(to string) route.Body {
-	b, s := e.part(), *e.stamp
+// atAddress is the event for those who watch many addresses.
+func (e *event) atAddress(to string) *event {
+	s := *e.stamp
 	s.To = to
-	b.Stamp = &s
-	return b
+	o := newEvent(e.body, e.contentType, s)
+	o.fault = e.fault
+	return o
 }
 
 // empty is about markEmpty.

@@ -32,15 +32,17 @@ type aged interface {
 
 	size() int
 	number() uint64
-	arrived(now time.Time)
-	when() time.Time
 }
 
-func (e *event) number() uint64  { return e.stamp.Offset }
-func (e *event) when() time.Time { return e.at }
+func (e *event) number() uint64 { return e.stamp.Offset }
 
-// arrived notes when it came. Nobody else has it yet.
-func (e *event) arrived(now time.Time) { e.at = now }
+// moment is a time, as the time since the process began; a time.Time is three times
+// as large.
+type moment time.Duration
+
+var began = time.Now() //nolint:gochecknoglobals // from when moments count
+
+func now() moment { return moment(time.Since(began)) }
 
 // history keeps the newest events of a topic, oldest first, in a ring that grows
 // up to what its bound allows.
@@ -63,6 +65,7 @@ type kept[E aged] struct {
 	e    E
 	at   uint64
 	size int
+	came moment // 0 if nobody asks for its age
 }
 
 // firstRing is how many events there is room for at first.
@@ -93,9 +96,9 @@ func (h *history[E]) place(i int) int {
 // comes of age from now on.
 func (h *history[E]) rebound(bound route.History) {
 	if h.bound.Age <= 0 && bound.Age > 0 {
-		now := time.Now()
+		came := now()
 		for i := range h.count {
-			h.get(i).arrived(now)
+			h.ring[h.place(i)].came = came
 		}
 	}
 	h.bound = bound
@@ -106,12 +109,11 @@ func (h *history[E]) rebound(bound route.History) {
 
 // push adds the newest event, and drops what is too much.
 func (h *history[E]) push(e E) {
+	k := kept[E]{e: e, at: e.number(), size: e.size()}
 	if h.bound.Age > 0 {
-		now := time.Now()
-		e.arrived(now)
-		h.expire(now)
+		h.expire()
+		k.came = now()
 	}
-	k := kept[E]{e, e.number(), e.size()}
 	for h.count > 0 && (h.count >= h.bound.Count || h.bytes+k.size > h.bound.Bytes) {
 		h.pop()
 	}
@@ -136,11 +138,12 @@ func (h *history[E]) grow() {
 }
 
 // expire drops what is too old.
-func (h *history[E]) expire(now time.Time) {
+func (h *history[E]) expire() {
 	if h.bound.Age <= 0 {
 		return
 	}
-	for h.count > 0 && now.Sub(h.get(0).when()) > time.Duration(h.bound.Age) {
+	oldest := now() - moment(h.bound.Age)
+	for h.count > 0 && h.ring[h.head].came < oldest {
 		h.pop()
 	}
 }

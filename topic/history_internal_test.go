@@ -27,6 +27,7 @@ func TestHistoryKeepsTheNewest(t *testing.T) {
 func checkHistory(t *testing.T, rnd *rand.Rand, bound route.History) {
 	t.Helper()
 	var plain []*event
+	came := make(map[*event]time.Time)
 	floor, last, dropped := uint64(0), uint64(0), 0
 	h := history[*event]{bound: bound, drop: func(*event) { dropped++ }}
 	pushed := 0
@@ -48,14 +49,15 @@ func checkHistory(t *testing.T, rnd *rand.Rand, bound route.History) {
 			last++
 			e := &event{body: make([]byte, rnd.IntN(400)), stamp: &route.Stamp{Offset: last}}
 			h.push(e)
+			came[e] = time.Now()
 			pushed++
 			plain = append(plain, e)
 			for sum(plain) > bound.Bytes && len(plain) > 1 || len(plain) > bound.Count {
 				cut(1)
 			}
 		}
-		h.expire(time.Now())
-		for bound.Age > 0 && len(plain) > 0 && time.Since(plain[0].at) > time.Duration(bound.Age) {
+		h.expire()
+		for bound.Age > 0 && len(plain) > 0 && time.Since(came[plain[0]]) > time.Duration(bound.Age) {
 			cut(1)
 		}
 		if h.len() != len(plain) || h.floor != floor || h.last != last || h.bytes != sum(plain) || dropped != pushed-len(plain) {

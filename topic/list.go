@@ -63,14 +63,19 @@ func (h *Hub) Topics(id, name string) []Info {
 			list = append(list, i)
 		}
 	}
-	for _, s := range sources {
-		i := s.about()
-		if at, ok := place[s.key.what]; ok {
+	served := func(key string, i Info) {
+		if at, ok := place[key]; ok {
 			list[at].Nodes += i.Nodes
-			continue
+			return
 		}
 		i.Owner, i.OwnerName = id, name
 		list = append(list, i)
+	}
+	for _, s := range sources {
+		served(s.key.what, s.about())
+	}
+	for _, l := range h.metrics.memory.all() {
+		l.about(served)
 	}
 	slices.SortFunc(list, func(a, b Info) int {
 		return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(string(a.Params), string(b.Params)), cmp.Compare(a.Epoch, b.Epoch))
@@ -95,6 +100,9 @@ func (t *topic) about(id, name string) (Info, bool) {
 	}
 	if !t.info.Events && t.newest != nil {
 		i.Offset = t.newest.stamp.Offset
+	}
+	if v, here := t.up.(*visitor); t.open && here && v.left != nil {
+		i.Nodes = 1
 	}
 	if t.open && t.owner != nil {
 		i.Owner, i.OwnerName = id, name

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
@@ -42,6 +41,7 @@ type Log struct {
 
 // ring is what a Log has of one address.
 type ring struct {
+	log     *Log
 	to      string
 	past    history[*event]
 	place   *list.Element // in recent, or in graves; nil: nothing was published there
@@ -50,10 +50,10 @@ type ring struct {
 	readers []*reader
 }
 
-// reader is a source that watches a Log.
+// reader is somebody who has joined a Log: a topic of this node, or another node.
 type reader struct {
 	log  *Log
-	res  route.Responder
+	sink route.Sink
 	to   string
 	only route.Pattern // of a pattern; else the zero Pattern
 	many bool
@@ -81,8 +81,9 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 
 // AddTo has a service answer for the route by the log.
 func (l *Log) AddTo(s *service.Service) {
-	s.Handle(l.pattern.String(), l,
-		service.WithInline(message.VerbGet, message.VerbSubscribe, message.VerbPublish), service.WithTopic(l.topic))
+	t := l.topic
+	t.Feed = l
+	s.Handle(l.pattern.String(), l, service.WithInline(message.VerbGet, message.VerbPublish), service.WithTopic(t))
 }
 
 // Handle implements route.Handler.
@@ -90,8 +91,6 @@ func (l *Log) Handle(_ context.Context, req *route.Request, res route.Responder)
 	switch req.Message.Verb {
 	case message.VerbPublish:
 		l.publish(req, res)
-	case message.VerbSubscribe:
-		l.subscribe(req, res)
 	case message.VerbGet:
 		l.get(req, res)
 	default:
@@ -148,17 +147,16 @@ func (l *Log) append(to string, e *event, epoch string) bool {
 	}
 	r.past.push(e)
 	l.touch(r)
-	b := e.part()
 	for _, w := range r.readers {
-		_ = w.res.Part(b)
+		w.tell(e)
 	}
 	if len(l.wild) == 0 {
 		return true
 	}
-	path, p := pathOf(to), e.partAt(to)
+	path, at := pathOf(to), e.atAddress(to)
 	for w := range l.wild {
 		if w.wants(path) {
-			_ = w.res.Part(p)
+			w.tell(at)
 		}
 	}
 	return true
@@ -172,7 +170,7 @@ func (l *Log) mark(r *ring) {
 	r.deleted = true
 	r.place = l.graves.PushFront(r)
 	for _, w := range r.readers {
-		_ = w.res.Part(l.nothing(r))
+		w.sink.Part(l.nothing(r))
 	}
 	if l.graves.Len() > maxGraves {
 		old := l.graves.Back().Value.(*ring) //nolint:forcetypeassert // nothing else is put
@@ -219,7 +217,7 @@ func (l *Log) ring(to string) *ring {
 	if r != nil {
 		return r
 	}
-	r = &ring{to: to}
+	r = &ring{log: l, to: to}
 	r.past.bound, r.past.mem = l.topic.History, &l.metrics.memory
 	r.past.begin(l.forgot)
 	l.rings[to] = r
@@ -283,7 +281,7 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.rings[to]; r != nil {
-		r.past.expire(time.Now())
+		r.past.expire()
 		if n := r.past.len(); n > 0 {
 			_ = res.Reply(r.past.get(n - 1).part())
 			return
@@ -292,61 +290,65 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	_ = res.Fail(errNothing(to))
 }
 
-func (l *Log) subscribe(req *route.Request, res route.Responder) {
-	a := req.Address
-	a.Instance = ""
-	w := &reader{log: l, res: res, to: a.String(), many: a.HasWildcard()}
+// Join implements route.Feed. It does not block.
+func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave func(), err error) {
+	to.Instance = ""
+	w := &reader{log: l, sink: s, to: to.String(), many: to.HasWildcard()}
 	if w.many {
-		p, err := route.ParsePattern(a.Path)
-		if err != nil {
-			_ = res.Fail(err)
-			return
+		if w.only, err = route.ParsePattern(to.Path); err != nil {
+			return nil, err
 		}
-		w.only = p
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seen.Epoch != l.epoch || seen.Offset > l.offset {
+		seen.Offset = 0
+	}
 	if w.many {
 		l.wild[w] = struct{}{}
-		l.tellMany(w)
+		l.tellMany(w, seen.Offset)
 	} else {
 		r := l.ring(w.to)
 		r.readers = append(r.readers, w)
-		l.tellOne(w, r)
+		l.tellOne(w, r, seen.Offset)
 	}
-	l.mu.Unlock()
-	res.OnFinish(w)
+	return w.leave, nil
 }
 
-// tellOne gives a reader what there is at its address.
-func (l *Log) tellOne(w *reader, r *ring) {
-	r.past.expire(time.Now())
+// tellOne gives a reader what there is at its address, of events those after an
+// offset if there are all.
+func (l *Log) tellOne(w *reader, r *ring, seen uint64) {
+	r.past.expire()
 	if !l.topic.Events {
 		if r.past.len() == 0 {
-			_ = w.res.Part(l.nothing(r))
+			w.sink.Part(l.nothing(r))
 		} else {
-			_ = w.res.Part(r.past.get(0).part())
+			w.tell(r.past.get(0))
 		}
 		return
 	}
-	l.begin(w, r.past.floor)
-	for i := range r.past.len() {
-		_ = w.res.Part(r.past.get(i).part())
+	first := 0
+	if seen > r.past.floor {
+		first, _ = r.past.after(seen)
+	}
+	l.begin(w, max(seen, r.past.floor))
+	for i := first; i < r.past.len(); i++ {
+		w.tell(r.past.get(i))
 	}
 	l.arm(w)
 }
 
 // tellMany gives a reader of a pattern what there is at all addresses.
-func (l *Log) tellMany(w *reader) {
+func (l *Log) tellMany(w *reader, seen uint64) {
 	type at struct {
 		to string
 		e  *event
 	}
-	floor := l.forgot
+	floor := max(seen, l.forgot)
 	var all []at
-	now := time.Now()
 	for _, r := range l.rings {
 		if w.wants(pathOf(r.to)) {
-			r.past.expire(now)
+			r.past.expire()
 			floor = max(floor, r.past.floor)
 			for i := range r.past.len() {
 				all = append(all, at{r.to, r.past.get(i)})
@@ -357,18 +359,62 @@ func (l *Log) tellMany(w *reader) {
 	l.begin(w, floor)
 	for _, a := range all {
 		if a.e.number() > floor {
-			_ = w.res.Part(a.e.partAt(a.to))
+			w.tell(a.e.atAddress(a.to))
 		}
 	}
 	l.arm(w)
 }
 
 // begin tells a reader from where on it is told everything, arm that it was.
-func (l *Log) begin(w *reader, floor uint64) { _ = w.res.Part(Begin(l.epoch, floor)) }
-func (l *Log) arm(w *reader)                 { _ = w.res.Part(Armed(l.epoch, l.offset)) }
+func (l *Log) begin(w *reader, floor uint64) { w.sink.Part(Begin(l.epoch, floor)) }
+func (l *Log) arm(w *reader)                 { w.sink.Part(Armed(l.epoch, l.offset)) }
 
-// Finished implements route.Finisher.
-func (w *reader) Finished(route.Outcome) {
+// tell gives a reader an event: a topic of this node the event itself.
+func (w *reader) tell(e *event) {
+	if t, here := w.sink.(tap); here {
+		t.t.take(e, t.turn)
+		return
+	}
+	w.sink.Part(e.part())
+}
+
+// about tells what other nodes watch, with keys as topics have.
+func (l *Log) about(tell func(key string, i Info)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := func(to string, nodes int, offset uint64) {
+		tell(keyOf(to, nil, nil), Info{Address: to, Kind: kindOf(l.topic.Events), Nodes: nodes, Epoch: l.epoch, Offset: offset})
+	}
+	for _, r := range l.rings {
+		n := 0
+		for _, w := range r.readers {
+			if !w.here() {
+				n++
+			}
+		}
+		if n > 0 {
+			one(r.to, n, r.past.last)
+		}
+	}
+	many := make(map[string]int)
+	for w := range l.wild {
+		if !w.here() {
+			many[w.to]++
+		}
+	}
+	for to, n := range many {
+		one(to, n, l.offset)
+	}
+}
+
+// here tells whether it is a topic of this node.
+func (w *reader) here() bool {
+	_, here := w.sink.(tap)
+	return here
+}
+
+// leave has it be told nothing any more.
+func (w *reader) leave() {
 	l := w.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -402,6 +448,6 @@ func pathOf(to string) string {
 }
 
 var (
-	_ route.Handler  = (*Log)(nil)
-	_ route.Finisher = (*reader)(nil)
+	_ route.Handler = (*Log)(nil)
+	_ route.Feed    = (*Log)(nil)
 )

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ type memory struct {
 	limit    int64 // 0: there is none
 	used     atomic.Int64
 	clock    atomic.Uint64 // counts events
+	enough   atomic.Int64  // so much there may be until histories are looked through again; 0: limit
 	shedding atomic.Bool
 	soon     func(func()) // runs something without the locks that are held
 	others   func() []shedder
@@ -37,45 +37,68 @@ type shedder interface {
 
 // add takes note of bytes that have come, or gone if they are less than 0.
 func (m *memory) add(bytes int) {
-	if used := m.used.Add(int64(bytes)); m.limit > 0 && used > m.limit && bytes > 0 && m.shedding.CompareAndSwap(false, true) {
+	used := m.used.Add(int64(bytes))
+	if m.limit > 0 && bytes > 0 && used > max(m.limit, m.enough.Load()) && m.shedding.CompareAndSwap(false, true) {
 		m.soon(m.shed)
 	}
 }
 
-// spare is the part of the limit that is free after histories were forgotten, so
-// that they are not looked through for each event.
-const spare = 8
+const (
+	// spare is the part of the limit that is free after histories were forgotten, so
+	// that they are not looked through for each event.
+	spare = 4
+	// sample is of how many histories it is looked when they grew, to guess which are
+	// old.
+	sample = 1000
+	// most is how often they are looked through at a time: the guess may be wrong.
+	most = 8
+)
 
-// shed forgets the histories that have not grown for longest.
+// shed forgets histories that have not grown for long.
 func (m *memory) shed() {
-	defer m.shedding.Store(false)
-	type aged struct {
-		shedder
-
-		at uint64
-	}
-	var all []aged
-	m.mu.Lock()
-	logs := slices.Clone(m.logs)
-	m.mu.Unlock()
+	defer func() { // of what cannot be forgotten there may be more than the limit
+		m.enough.Store(m.used.Load() + m.limit/spare)
+		m.shedding.Store(false)
+	}()
 	list := m.others()
-	for _, l := range logs {
+	for _, l := range m.all() {
 		list = l.histories(list)
 	}
-	for _, s := range list {
-		if at := s.oldest(); at > 0 {
-			all = append(all, aged{s, at})
-		}
-	}
-	slices.SortFunc(all, func(a, b aged) int { return cmp.Compare(a.at, b.at) })
-	for _, s := range all {
-		if m.used.Load() <= m.limit-m.limit/spare {
+	for range most {
+		surplus := m.used.Load() - (m.limit - m.limit/spare)
+		if surplus <= 0 {
 			return
 		}
-		if s.shed(s.at) {
-			m.forgot()
+		old := old(list, float64(surplus)/float64(m.used.Load()))
+		for _, s := range list {
+			if at := s.oldest(); at > 0 && at <= old && s.shed(at) {
+				m.forgot()
+			}
 		}
 	}
+}
+
+// old guesses when those histories grew last that are to be forgotten, a part of
+// all.
+func old(list []shedder, part float64) uint64 {
+	ages := make([]uint64, 0, sample)
+	for i := 0; i < len(list); i += max(1, len(list)/sample) {
+		if at := list[i].oldest(); at > 0 {
+			ages = append(ages, at)
+		}
+	}
+	if len(ages) == 0 {
+		return 0
+	}
+	slices.Sort(ages)
+	return ages[min(int(part*float64(len(ages))), len(ages)-1)]
+}
+
+// all are the logs of the node.
+func (m *memory) all() []*Log {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.logs)
 }
 
 // histories are those of topics and sources.
@@ -131,35 +154,34 @@ func (s *source) shed(since uint64) bool {
 	return s.past.shed(since)
 }
 
-// logged is the history of one address of a Log.
-type logged struct {
-	l *Log
-	r *ring
-}
-
 // histories adds those of the log.
 func (l *Log) histories(list []shedder) []shedder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.rings {
-		list = append(list, logged{l, r})
+		list = append(list, r)
 	}
 	return list
 }
 
-func (g logged) oldest() uint64 {
-	g.l.mu.Lock()
-	defer g.l.mu.Unlock()
-	return g.r.past.oldest()
+func (r *ring) oldest() uint64 {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	if r.stays() {
+		return 0
+	}
+	return r.past.oldest()
 }
 
-// shed implements shedder. The content of a state topic stays while somebody
-// watches it.
-func (g logged) shed(since uint64) bool {
-	l, r := g.l, g.r
+// stays tells whether it cannot be forgotten: the content of a state topic that
+// somebody watches.
+func (r *ring) stays() bool { return !r.log.topic.Events && len(r.readers) > 0 }
+
+func (r *ring) shed(since uint64) bool {
+	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.topic.Events && len(r.readers) > 0 || !r.past.shed(since) {
+	if r.stays() || !r.past.shed(since) {
 		return false
 	}
 	if len(r.readers) == 0 {
@@ -171,5 +193,5 @@ func (g logged) shed(since uint64) bool {
 var (
 	_ shedder = (*topic)(nil)
 	_ shedder = (*source)(nil)
-	_ shedder = logged{}
+	_ shedder = (*ring)(nil)
 )

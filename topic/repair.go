@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -16,17 +15,17 @@ func faultEvent(epoch string, err *message.Error) *event {
 	return &event{stamp: &route.Stamp{Epoch: epoch}, body: message.AppendError(nil, err), fault: true}
 }
 
-// tap is one opening of a topic: the Sink of the request to another node, or what a
-// source of this one tells.
+// tap is one opening of a topic: what the request to another node, or a source or feed
+// of this one, tells.
 type tap struct {
 	t    *topic
 	turn int
 }
 
-// Part implements exchange.Sink.
+// Part implements route.Sink.
 func (s tap) Part(b route.Body) { s.t.part(b, s.turn) }
 
-// Done implements exchange.Sink.
+// Done implements route.Sink.
 func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
 
 // upstream is what a topic has of its owner.
@@ -42,7 +41,7 @@ func (s tap) ask(owner route.Endpoint, o *options) upstream {
 	if owner == nil || !owner.Local() {
 		return t.hub.x.Open(t.to, o.body(), t.who, s)
 	}
-	v := &visitor{to: s, recover: o.Recover}
+	v := &visitor{hub: t.hub, to: s, seen: o.Recover}
 	if err := s.visit(v, owner); err != nil {
 		s.Done(message.AsError(err))
 	}
@@ -286,4 +285,4 @@ func (t *topic) free() {
 	t.past.begin(0)
 }
 
-var _ exchange.Sink = tap{}
+var _ route.Sink = tap{}

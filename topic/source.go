@@ -57,20 +57,25 @@ type where struct {
 
 // visitor is a node where somebody watches: this one, or another.
 type visitor struct {
-	s       *source
-	to      exchange.Sink
-	recover *position // what it has seen, or nil
-	gone    bool      // guarded by s.mu
+	hub  *Hub
+	to   route.Sink
+	seen *position // or nil
+
+	// One of them is set.
+	left func() // leaves the feed that it has joined
+	s    *source
+
+	gone bool // guarded by s.mu
 }
 
 // caller is another node, as a Sink: what comes are parts of its request.
 type caller struct{ res route.Responder }
 
-// Part implements exchange.Sink. One that is too slow has its request failed, and
+// Part implements route.Sink. One that is too slow has its request failed, and
 // comes again.
 func (c caller) Part(b route.Body) { _ = c.res.Part(b) }
 
-// Done implements exchange.Sink.
+// Done implements route.Sink.
 func (c caller) Done(err *message.Error) { _ = c.res.Fail(err) }
 
 // newEpoch names a count that begins.
@@ -96,7 +101,7 @@ func (h *Hub) Visit(req *route.Request, res route.Responder) {
 	}
 	a := req.Address
 	a.Instance = "" // it is the server
-	v := &visitor{to: caller{res}, recover: o.Recover}
+	v := &visitor{hub: h, to: caller{res}, seen: o.Recover}
 	if err := h.visit(v, &view{req.Server, info, addressOf(a, req.Message.To), o.Params, req.Session()}); err != nil {
 		_ = res.Fail(err)
 		return
@@ -116,6 +121,9 @@ type view struct {
 
 // visit has a visitor see something.
 func (h *Hub) visit(v *visitor, w *view) *message.Error {
+	if w.info.Feed != nil {
+		return v.join(w)
+	}
 	if !w.info.Personal {
 		w.who = nil
 	}
@@ -135,6 +143,22 @@ func (h *Hub) visit(v *visitor, w *view) *message.Error {
 		}
 		return nil
 	}
+}
+
+// join has it see a feed.
+func (v *visitor) join(w *view) *message.Error {
+	a, err := message.ParseStrict(w.to)
+	if err != nil {
+		return message.AsError(err)
+	}
+	var seen route.Stamp
+	if v.seen != nil {
+		seen.Epoch, seen.Offset = v.seen.Epoch, v.seen.Offset
+	}
+	if v.left, err = w.info.Feed.Join(a, seen, v.to); err != nil {
+		return message.AsError(err)
+	}
+	return nil
 }
 
 var errClosed = message.NewError(message.CodeShuttingDown, "the node is stopping", "Watch at another node.")
@@ -189,7 +213,7 @@ func (s *source) admit(v *visitor) bool {
 // tellPast gives a visitor the events that it wants, and where it is then.
 func (s *source) tellPast(v *visitor) {
 	first, from := 0, s.past.floor
-	if r := v.recover; r != nil && r.Epoch == s.epoch {
+	if r := v.seen; r != nil && r.Epoch == s.epoch {
 		if after, whole := s.past.after(r.Offset); whole {
 			first, from = after, r.Offset
 		}
@@ -215,7 +239,7 @@ func (s *source) opened(up exchange.Opening) {
 	}
 }
 
-// Part implements exchange.Sink.
+// Part implements route.Sink.
 func (s *source) Part(b route.Body) {
 	e := eventOf(&b)
 	s.mu.Lock()
@@ -303,7 +327,7 @@ func (s *source) arm() {
 
 var errEnded = message.NewError(message.CodeServiceDown, "the server of the topic has ended it", "It is asked again; watchers need to do nothing.")
 
-// Done implements exchange.Sink: the server gives nothing more.
+// Done implements route.Sink: the server gives nothing more.
 func (s *source) Done(err *message.Error) {
 	s.mu.Lock()
 	over := s.over
@@ -332,12 +356,16 @@ func (s *source) Done(err *message.Error) {
 
 // Finished implements route.Finisher: nobody watches there any more. A part that
 // is one too many ends the request, too, and then the lock is held.
-func (v *visitor) Finished(route.Outcome) { v.s.hub.later(v.leave) }
+func (v *visitor) Finished(route.Outcome) { v.hub.later(v.leave) }
 
 // Close implements opened.
 func (v *visitor) Close(*message.Error) { v.leave() }
 
 func (v *visitor) leave() {
+	if v.left != nil {
+		v.left()
+		return
+	}
 	s := v.s
 	if s == nil { // it was never let in
 		return
@@ -402,6 +430,6 @@ func (h *Hub) forget(s *source) {
 }
 
 var (
-	_ exchange.Sink  = (*source)(nil)
+	_ route.Sink     = (*source)(nil)
 	_ route.Finisher = (*visitor)(nil)
 )

@@ -195,7 +195,11 @@ func (t *topic) abandon() {
 
 // part takes what comes of an opening.
 func (t *topic) part(b route.Body, turn int) {
-	e := eventOf(&b)
+	t.take(eventOf(&b), turn)
+}
+
+// take is part of an event that is shared.
+func (t *topic) take(e *event, turn int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == over || turn != t.turn {
