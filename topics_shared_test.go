@@ -122,7 +122,7 @@ func TestHoleThatCannotBeFilled(t *testing.T) {
 	n, url := startNode(t, func(c *ropewalk.Config) {
 		c.Topics = map[string]route.Topic{"log:/**": {Events: true, History: route.History{Count: 3}}}
 	})
-	for name, door := range map[string]call.Watcher{"client": dial(t, url)} {
+	for name, door := range map[string]call.Watcher{"inside": n, "client": dial(t, url)} {
 		at := "log:/" + name
 		publish := func(from, to int) {
 			t.Helper()

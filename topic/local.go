@@ -20,6 +20,7 @@ type insider struct {
 	hub    *Hub
 	to     string
 	events bool
+	last   *call.Position // what it has seen before, and goes on from; may be nil
 	feed   *call.WatchFeed
 
 	mu     sync.Mutex
@@ -52,7 +53,7 @@ func (h *Hub) Watch(ctx context.Context, address string, opts ...call.WatchOptio
 	if err != nil {
 		return call.FailedWatch(address, err)
 	}
-	c := &insider{hub: h, to: address, events: match.Info(nil).Topic.Events}
+	c := &insider{hub: h, to: address, events: match.Info(nil).Topic.Events, last: s.Recover}
 	c.feed = call.NewWatchFeed(ctx, address, &s, func(*message.Error) { h.later(c.leave) })
 	req := &route.Request{
 		Message: message.Message{Verb: message.VerbSubscribe, To: []byte(address), Body: body}, Address: a,
@@ -86,6 +87,9 @@ func (c *insider) Reply(b route.Body) error {
 	c.topic = []byte(b.Stamp.Topic)
 	c.mu.Unlock()
 	c.feed.Arm(c.events)
+	if here := (call.Position{Epoch: b.Stamp.Epoch, Offset: b.Stamp.Offset}); c.events && c.last != nil && *c.last != here {
+		c.feed.Push(call.Update{Epoch: here.Epoch, Offset: here.Offset, Gap: true}) // not all since then are kept
+	}
 	if b.Bytes != nil {
 		c.push(&message.Message{
 			Body: b.Bytes, ContentType: []byte(b.ContentType), Fault: b.Fault, Epoch: []byte(b.Stamp.Epoch), Offset: b.Stamp.Offset,
