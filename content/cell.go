@@ -184,6 +184,14 @@ func (c *cell) due() {
 	}
 }
 
+// source implements task.
+func (c *cell) source() string {
+	if s, ok := c.res.(Sourced); ok {
+		return s.Source()
+	}
+	return ""
+}
+
 // visit does what there is to do, when a worker has taken the cell from the
 // queue.
 func (c *cell) visit(ctx context.Context) {

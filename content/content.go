@@ -89,6 +89,13 @@ type Resource interface {
 	Watch(changed func()) (stop func(), err error)
 }
 
+// Sourced is a Resource that has to wait for something: a database, another host.
+// Those that wait for one that does not answer keep no others waiting.
+type Sourced interface {
+	// Source names it. It never changes.
+	Source() string
+}
+
 // Publisher is a Provider to which can be published.
 type Publisher interface {
 	// Publish makes c the content of what r means, or carries it out. A c

@@ -52,6 +52,9 @@ type watch struct {
 	opens      int    // in a row without a content
 }
 
+// source implements task: to open waits for nobody.
+func (w *watch) source() string { return "" }
+
 // visit opens the resource. The watch has no cell.
 func (w *watch) visit(ctx context.Context) {
 	r := w.r

@@ -10,6 +10,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -125,7 +126,7 @@ func (p *Provider) Open(_ context.Context, r *content.Request) (content.Resource
 	q := &resource{p: p, path: r.Path, params: params{}}
 	f, err := p.files.load(r.Path)
 	if err == nil {
-		q.shape = shape(f)
+		q.shape, q.db = shape(f), cmp.Or(f.Options.Database, p.set.Default)
 		given = given.withClaims(f, r.Session)
 	}
 	for name, v := range given {

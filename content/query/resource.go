@@ -16,6 +16,7 @@ type resource struct {
 	path   string
 	key    string
 	shape  string
+	db     string // "" if there was no file yet
 	params params // of which all are used, with the claims
 
 	mu    sync.Mutex
@@ -32,6 +33,9 @@ type watch struct {
 	set      bool // tables were named
 	timer    *time.Timer
 }
+
+// Source implements content.Sourced: it is the database.
+func (q *resource) Source() string { return q.db }
 
 // Key implements content.Resource.
 func (q *resource) Key() string { return q.key }

@@ -35,6 +35,9 @@ type armed struct {
 	loose   []func()          // those of reads without a key
 }
 
+// Source implements content.Sourced: it is the script, which may wait for anything.
+func (r *resource) Source() string { return r.path }
+
 // Key implements content.Resource.
 func (r *resource) Key() string { return r.key }
 

@@ -34,6 +34,9 @@ type resource struct {
 // Key implements [content.Resource].
 func (r *resource) Key() string { return r.key }
 
+// Source implements [content.Sourced]: it is the host.
+func (r *resource) Source() string { return r.order.to.authority() }
+
 // Watch implements [content.Resource]: changed is called when it is time to ask
 // again. That is put off by each Get.
 func (r *resource) Watch(changed func()) (stop func(), err error) {
