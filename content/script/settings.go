@@ -67,9 +67,11 @@ type Settings struct {
 	// Mode is "in-process", or "process" to run scripts in processes of their own:
 	// slower, and right for scripts that are not trusted. Default: "in-process".
 	Mode string `json:"mode,omitempty"`
-	// Workers is how many scripts run at the same time. Default: one a processor.
+	// Workers is how many scripts compute at the same time. While one waits for what
+	// it has asked for, another one has its turn; up to eight times as many are under
+	// way. Default: one a processor.
 	Workers int `json:"workers,omitempty"`
-	// Queue is how many more wait for their turn; those beyond it are refused with
+	// Queue is how many more wait to be begun; those beyond it are refused with
 	// "overloaded". Default: 1000.
 	Queue int `json:"queue,omitempty"`
 	// Limits bound what one run of a script may use.

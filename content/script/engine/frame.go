@@ -15,7 +15,8 @@ const maxFrame = 64 << 20
 
 // frame is what goes between a node and a worker: four bytes of length, then
 // this as JSON. The node sends "run" and, for each "ask" of the worker, an
-// "answer"; the worker ends a run with "done" or "failed".
+// "answer"; the worker says "wait" when it has nothing to do until one comes, and
+// ends a run with "done" or "failed".
 type frame struct {
 	Op string `json:"op"`
 	// run: Code is the number of the script, Script what the worker is to know it
@@ -24,7 +25,7 @@ type frame struct {
 	Code   uint64  `json:"code,omitempty"`
 	Script *script `json:"script,omitempty"`
 	Forget bool    `json:"forget,omitempty"`
-	// ask, answer
+	// ask, answer; of wait it is how many answers the worker has got so far
 	ID   int             `json:"id,omitempty"`
 	Name string          `json:"name,omitempty"`
 	Args json.RawMessage `json:"args,omitempty"`

@@ -121,6 +121,7 @@ type run struct {
 	calls   int
 	lines   int
 	asked   sync.WaitGroup
+	at      place
 	answers chan answer
 	waiting int
 }
@@ -137,11 +138,12 @@ type answer struct {
 const maxGarbage = 4 << 20
 
 // do runs a job. Before the next one the machine has to be reset.
-// late is closed if the machine does not end when it should.
-func (m *machine) do(ctx context.Context, job *Job, host Host, late chan<- struct{}) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, job.Limits.Wall, errWall)
-	r := &run{machine: m, ctx: ctx, job: job, to: host, answers: make(chan answer, job.Limits.Calls)}
-	r.meter = newMeter(job.Limits.CPU, m.interrupt, late)
+// t.late is closed if the machine does not end when it should.
+func (m *machine) do(t *task) (json.RawMessage, error) {
+	job := t.job
+	ctx, cancel := context.WithTimeoutCause(t.ctx, job.Limits.Wall, errWall)
+	r := &run{machine: m, ctx: ctx, job: job, to: t.host, at: t.place, answers: make(chan answer, job.Limits.Calls)}
+	r.meter = newMeter(job.Limits.CPU, m.interrupt, t.late)
 	m.run = r
 	defer cancel()
 	defer context.AfterFunc(ctx, r.meter.stop)()
@@ -155,6 +157,9 @@ func (m *machine) do(ctx context.Context, job *Job, host Host, late chan<- struc
 		}
 	}
 	// What a script has begun and not waited for is carried out all the same.
+	if r.waiting > 0 {
+		r.at.pause()
+	}
 	r.asked.Wait()
 	return result, err
 }
@@ -185,17 +190,32 @@ func (r *run) do() (json.RawMessage, error) {
 		if r.waiting == 0 {
 			return nil, &Failure{Kind: Thrown, Message: "the script waits for a promise that nobody will keep"}
 		}
-		select {
-		case a := <-r.answers:
-			r.waiting--
-			if err := r.enter(func() error { return r.settle(a) }); err != nil {
-				return nil, err
-			}
-		case <-r.ctx.Done():
+		a, ok := r.answered()
+		if !ok {
 			return nil, r.why(nil)
+		}
+		r.waiting--
+		if err := r.enter(func() error { return r.settle(a) }); err != nil {
+			return nil, err
 		}
 	}
 	return r.result, nil
+}
+
+// answered waits for an answer of the host; not ok: the time is over.
+func (r *run) answered() (a answer, ok bool) {
+	select {
+	case a = <-r.answers:
+		return a, true
+	default:
+	}
+	r.at.pause()
+	select {
+	case a = <-r.answers:
+		return a, r.at.resume(r.ctx) == nil
+	case <-r.ctx.Done():
+		return a, false
+	}
 }
 
 // settings are what of a job the prelude gets.

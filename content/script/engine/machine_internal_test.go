@@ -36,9 +36,19 @@ func job(body string) *Job {
 	}
 }
 
+// at is a place that somebody was let into.
+func at(t *testing.T) *ticket {
+	t.Helper()
+	p, err := newGate(1, 0).enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func run1(t *testing.T, s *seat, j *Job, h Host) (string, error) {
 	t.Helper()
-	x := newTask(t.Context(), j, h)
+	x := newTask(t.Context(), j, h, at(t))
 	s.run(x)
 	o := <-x.ended
 	return string(o.result), o.err

@@ -22,9 +22,10 @@ const patience = 10 * time.Second
 
 // Options say how an engine works.
 type Options struct {
-	// Places is how many jobs run at the same time, at least 1.
+	// Places is how many jobs compute at the same time, at least 1. While a job waits
+	// for the host another one has its place; up to eight times as many are under way.
 	Places int
-	// Queue is how many jobs wait for a place; those beyond it are refused.
+	// Queue is how many jobs wait to be begun; those beyond it are refused.
 	Queue int
 	// Logger; nil means slog.Default().
 	Logger *slog.Logger
@@ -59,19 +60,20 @@ func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	defer context.AfterFunc(p.lane.Context(), func() { cancel(closing()) })()
-	if err := p.gate.enter(ctx); err != nil {
+	at, err := p.gate.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	t := newTask(ctx, job, host)
+	t := newTask(ctx, job, host, at)
 	if !p.hand(t) {
-		p.gate.leave()
+		at.leave()
 		return nil, closing()
 	}
 	return wait(ctx, t.ended, t.late, job.Limits.Wall+Grace)
 }
 
-// hand gives a task to a seat. Whoever calls it holds a place, so that there are
-// never more seats than places.
+// hand gives a task to a seat. Whoever calls it was let in by the gate, so that
+// there are never more seats than jobs may be under way.
 func (p *pool) hand(t *task) bool {
 	p.mu.Lock()
 	if i := len(p.free) - 1; i >= 0 {
@@ -103,7 +105,7 @@ func (p *pool) serve(ctx context.Context, t *task) {
 		p.mu.Lock()
 		p.free = append(p.free, s)
 		p.mu.Unlock()
-		p.gate.leave()
+		t.at.leave()
 		t = p.next(ctx, s)
 	}
 }
@@ -172,45 +174,3 @@ func (p *pool) Close() {
 func closing() error {
 	return message.NewError(message.CodeShuttingDown, "the scripts are being shut down", "")
 }
-
-// gate lets so many in at a time, and so many wait.
-type gate struct {
-	places chan struct{}
-	queue  int
-
-	mu      sync.Mutex
-	waiting int
-}
-
-func newGate(places, queue int) *gate {
-	return &gate{places: make(chan struct{}, max(places, 1)), queue: queue}
-}
-
-// enter waits for a place. Its error is overloaded, or ctx's.
-func (g *gate) enter(ctx context.Context) error {
-	select {
-	case g.places <- struct{}{}:
-		return nil
-	default:
-	}
-	g.mu.Lock()
-	if g.waiting >= g.queue {
-		g.mu.Unlock()
-		return message.NewError(message.CodeOverloaded, "too many scripts wait to be run", "Allow more workers, or run fewer scripts.")
-	}
-	g.waiting++
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		g.waiting--
-		g.mu.Unlock()
-	}()
-	select {
-	case g.places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (g *gate) leave() { <-g.places }

@@ -53,6 +53,7 @@ type process struct {
 	cmd  *exec.Cmd
 	in   io.Closer
 	runs int
+	told int // answers that it was sent, guarded by mu of the run
 	once sync.Once
 	// known has the numbers of the scripts that it has been sent.
 	known map[uint64]bool
@@ -78,10 +79,11 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(context.Canceled)
 	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
-	if err := p.gate.enter(ctx); err != nil {
+	at, err := p.gate.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.gate.leave()
+	defer at.leave()
 	if p.lane.Context().Err() != nil {
 		return nil, closing()
 	}
@@ -95,7 +97,7 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 		return nil, e
 	}
 	unwatch := context.AfterFunc(ctx, w.kill)
-	r := &remote{process: w, ctx: ctx, host: host}
+	r := &remote{process: w, ctx: ctx, host: host, at: at}
 	result, last, err := r.run(job)
 	whole := unwatch()
 	stop(context.Canceled) // those that are still asked
@@ -114,6 +116,9 @@ type remote struct {
 	ctx   context.Context //nolint:containedctx // a run is the call itself
 	host  Host
 	asked sync.WaitGroup
+
+	mu sync.Mutex
+	at *ticket
 }
 
 // run has the worker run a job. last says that it is of no more use.
@@ -143,6 +148,8 @@ func (r *remote) run(job *Job) (result json.RawMessage, last bool, err error) {
 			if lines++; lines <= job.Limits.Lines+1 {
 				r.host.Log(f.Name, f.Text)
 			}
+		case "wait":
+			r.wait(f.ID)
 		case "ask":
 			// The worker counts too, but it may have been broken into.
 			if asks++; asks > job.Limits.Calls {
@@ -156,7 +163,22 @@ func (r *remote) run(job *Job) (result json.RawMessage, last bool, err error) {
 // answer asks the host for the worker.
 func (r *remote) answer(f *frame, limit int) {
 	ok, said := invoke(r.ctx, r.host, f.Name, string(f.Args), limit)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.resume(r.ctx) != nil {
+		return // the run is over
+	}
+	r.told++
 	_ = r.send(&frame{Op: "answer", ID: f.ID, OK: ok, Text: said}) // if it is gone, so is the run
+}
+
+// wait is told that the worker waits, after so many answers.
+func (r *remote) wait(answers int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if answers == r.told { // else it goes on already
+		r.at.pause()
+	}
 }
 
 // lost returns the error of a run whose worker is gone.
@@ -234,10 +256,5 @@ func (p *processes) Close() {
 	p.idle = nil
 	p.mu.Unlock()
 	// Whoever runs has been told, and leaves its place.
-	for range cap(p.gate.places) {
-		p.gate.places <- struct{}{}
-	}
-	for range cap(p.gate.places) {
-		p.gate.leave()
-	}
+	p.gate.empty()
 }

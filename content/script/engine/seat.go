@@ -14,12 +14,14 @@ type task struct {
 	ctx   context.Context //nolint:containedctx // a task is the call itself
 	job   *Job
 	host  Host
+	at    *ticket // nil in a worker, where the node has it
+	place place
 	ended chan outcome  // takes how it ended
 	late  chan struct{} // closed if it does not end when it should
 }
 
-func newTask(ctx context.Context, job *Job, host Host) *task {
-	return &task{ctx: ctx, job: job, host: host, ended: make(chan outcome, 1), late: make(chan struct{})}
+func newTask(ctx context.Context, job *Job, host Host, at *ticket) *task {
+	return &task{ctx: ctx, job: job, host: host, at: at, place: at, ended: make(chan outcome, 1), late: make(chan struct{})}
 }
 
 // outcome is how a run ended.
@@ -81,7 +83,7 @@ func attempt(m *machine, t *task) (result json.RawMessage, err error) {
 			result, err = nil, e
 		}
 	}()
-	return m.do(t.ctx, t.job, t.host, t.late)
+	return m.do(t)
 }
 
 // again reports whether a machine is used after a job that ended with err: one

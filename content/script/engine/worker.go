@@ -41,6 +41,7 @@ type worker struct {
 
 	mu      sync.Mutex
 	next    int
+	heard   int // answers
 	answers map[int]chan *frame
 }
 
@@ -64,6 +65,7 @@ func (w *worker) read(ctx context.Context) error {
 			}
 		case "answer":
 			w.mu.Lock()
+			w.heard++
 			ch := w.answers[f.ID]
 			delete(w.answers, f.ID)
 			w.mu.Unlock()
@@ -126,7 +128,8 @@ func (w *worker) work(ctx context.Context) error {
 // it does not wait for it: the end of the process is its end.
 func (w *worker) run(ctx context.Context, s *seat, job *Job) error {
 	confineData(job.Limits.Memory)
-	t := newTask(ctx, job, w)
+	t := newTask(ctx, job, w, nil)
+	t.place = w
 	s.tasks <- t
 	select {
 	case o := <-t.ended:
@@ -178,6 +181,17 @@ func (w *worker) Invoke(ctx context.Context, name string, args json.RawMessage) 
 		return nil, context.Cause(ctx)
 	}
 }
+
+// pause implements place: the node has it.
+func (w *worker) pause() {
+	w.mu.Lock()
+	f := &frame{Op: "wait", ID: w.heard}
+	w.mu.Unlock()
+	_ = w.send(f) // if it is gone, the run ends by itself
+}
+
+// resume implements place: the node resumes before it sends an answer.
+func (w *worker) resume(context.Context) error { return nil }
 
 // Log sends a line to the other process.
 func (w *worker) Log(level, text string) {
