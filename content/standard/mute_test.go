@@ -3,7 +3,10 @@ package standard_test
 import (
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,9 +17,6 @@ import (
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/content/web"
 	"github.com/ropewalk/ropewalk/internal/duration"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 )
 
 // mute takes connections and says nothing on them.
@@ -47,6 +47,9 @@ func mute(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
+// longer is for how long something is waited for: longer than a test waits.
+const longer = duration.Duration(time.Minute)
+
 // TestMuteDatabase has many watch queries of a database that does not answer: those
 // of another one are not kept waiting.
 func TestMuteDatabase(t *testing.T) {
@@ -59,21 +62,18 @@ func TestMuteDatabase(t *testing.T) {
 			"main": {File: filepath.Join(t.TempDir(), "main.db")},
 			"far":  {Driver: "postgres", URL: "postgres://nobody@" + mute(t) + "/x?sslmode=disable"},
 		},
-		Default: "main",
+		Default: "main", Timeout: longer, MaxTimeout: longer,
 	}}})
 	for i := range 50 {
 		watch(t, n, "query:/shop/far.sql", call.WithParams(map[string]int{"n": i}))
 	}
-	began := time.Now()
 	watch(t, n, "query:/shop/near.sql").until(`[{"n":1}]`)
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("it took %v", took)
-	}
 	if u, err := n.Get(t.Context(), "query:/shop/near.sql"); err != nil {
 		t.Errorf("%s, %v", u.Body, err)
 	}
 }
 
+// TestMuteHost is TestMuteDatabase of hosts.
 func TestMuteHost(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -82,34 +82,28 @@ func TestMuteHost(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	silent := mute(t)
-	n := start(t, standard.Settings{Web: web.Settings{Allow: []web.Entry{
+	n := start(t, standard.Settings{Web: web.Settings{Timeout: longer, Allow: []web.Entry{
 		{URL: srv.URL, Private: true, Poll: duration.Duration(time.Second)}, {URL: "http://" + silent, Private: true, Poll: duration.Duration(time.Second)},
 	}}})
 	for i := range 200 {
 		watch(t, n, fmt.Sprintf("http:/%s/%d", silent, i))
 	}
-	began := time.Now()
 	watch(t, n, "http:/"+strings.TrimPrefix(srv.URL, "http://")+"/x").until("1")
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("it took %v", took)
-	}
 }
 
+// TestMuteScript has many watch a script that waits for a host that does not answer.
 func TestMuteScript(t *testing.T) {
 	t.Parallel()
 	silent := mute(t)
 	dir := t.TempDir()
 	write(t, dir, "a/ask.js", `export default async (p) => (await fetch("http://`+silent+`/" + p.n)).status`)
 	write(t, dir, "a/one.js", `export default 1`)
-	n := start(t, standard.Settings{Root: dir, Web: web.Settings{Allow: []web.Entry{{URL: "http://" + silent, Private: true}}}, Script: standard.Script{Settings: script.Settings{
+	n := start(t, standard.Settings{Root: dir, Web: web.Settings{Timeout: longer, Allow: []web.Entry{{URL: "http://" + silent, Private: true}}}, Script: standard.Script{Settings: script.Settings{
+		Limits: script.Limits{Wall: longer},
 		Grants: []script.Grant{{Paths: []string{"/a/**"}, Fetch: []string{silent}}},
 	}}})
 	for i := range 20 {
 		watch(t, n, "script:/a/ask.js", call.WithParams(map[string]int{"n": i}))
 	}
-	began := time.Now()
 	watch(t, n, "script:/a/one.js").until("1")
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("it took %v", took)
-	}
 }
