@@ -13,6 +13,7 @@ type Metrics struct {
 	faults  *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	watched *prometheus.GaugeVec
+	scripts *prometheus.CounterVec
 }
 
 // runBuckets reach from a small file to the default time-out.
@@ -27,6 +28,7 @@ var runBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
 //	ropewalk_content_faults_total{scheme}   of these, how many failed
 //	ropewalk_content_run_seconds{scheme}    time of computing one
 //	ropewalk_content_watched{scheme}        different contents that are watched
+//	ropewalk_script_runs_total{export,result}  ticks and events that scripts handled
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	labels := []string{"scheme"}
 	m := &Metrics{
@@ -42,11 +44,14 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		watched: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "ropewalk_content_watched", Help: "Different contents that are watched.",
 		}, labels),
+		scripts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ropewalk_script_runs_total", Help: "Runs of scripts by a schedule (tick) or for an event, by how they ended.",
+		}, []string{"export", "result"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(registered(reg, &m.runs), registered(reg, &m.faults), registered(reg, &m.seconds), registered(reg, &m.watched))
+	return m, errors.Join(registered(reg, &m.runs), registered(reg, &m.faults), registered(reg, &m.seconds), registered(reg, &m.watched), registered(reg, &m.scripts))
 }
 
 // registered registers a collector, or puts the one in its place that is there.
@@ -59,6 +64,15 @@ func registered[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 		}
 	}
 	return err
+}
+
+// ScriptRan counts a run of a script that nobody waits for: "ok", or "error".
+func (m *Metrics) ScriptRan(export string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	m.scripts.WithLabelValues(export, result).Inc()
 }
 
 // counters are the metrics of one scheme.

@@ -22,8 +22,8 @@ type scriptCmd struct {
 // scriptRunCmd runs a script in this process.
 type scriptRunCmd struct {
 	File   string `arg:"" type:"existingfile" help:"The script, such as content/shop/sales.ts."`
-	Export string `default:"default" enum:"default,call,publish,tick" placeholder:"NAME" help:"What is run: default (what watchers see), call, publish, tick. Default: ${default}."`
-	Body   string `placeholder:"JSON" help:"What call or publish is given."`
+	Export string `default:"default" enum:"default,call,publish,tick,event" placeholder:"NAME" help:"What is run: default (what watchers see), call, publish, tick, event. Default: ${default}."`
+	Body   string `placeholder:"JSON" help:"What call, publish or event is given."`
 	filter
 	CPU  time.Duration `name:"cpu" placeholder:"TIME" help:"How long it may compute. Default: 1s."`
 	Wall time.Duration `placeholder:"TIME" help:"How long it may take in all. Default: 5s."`
@@ -48,8 +48,8 @@ func (c *scriptRunCmd) Run(ctx context.Context, w *world) error {
 	switch {
 	case err != nil:
 		return err
-	case c.Body != "" && c.Export != "call" && c.Export != "publish":
-		return usage("--body is for --export call and publish", "The export default is given params: -p item=rope.")
+	case c.Body != "" && c.Export != "call" && c.Export != "publish" && c.Export != "event":
+		return usage("--body is for --export call, publish and event", "The export default is given params: -p item=rope.")
 	case params != nil && c.Body != "":
 		return usage("--body and --param are given both", "The export default has params, call and publish have a body.")
 	case c.Body != "" && !message.ValidJSON([]byte(c.Body)):

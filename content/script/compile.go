@@ -41,14 +41,17 @@ const (
 	// left out, and not made anew in each run.
 	start = `import * as all from "` + entry + `"; ` + mainName + `({ ` +
 		engine.ExportTopic + `: all.` + engine.ExportTopic + `, ` + engine.ExportCall + `: all.` + engine.ExportCall + `, ` +
-		engine.ExportPublish + `: all.` + engine.ExportPublish + `, ` + engine.ExportTick + `: all.` + engine.ExportTick + ` })`
+		engine.ExportPublish + `: all.` + engine.ExportPublish + `, ` + engine.ExportTick + `: all.` + engine.ExportTick + `, ` +
+		engine.ExportEvent + `: all.` + engine.ExportEvent + ` })`
 
 	// maxFiles is how many files a script may be made of.
 	maxFiles = 500
 )
 
 var (
-	blockComment = regexp.MustCompile(`(?s)/\*.*?\*/`)
+	// commentOrText finds comments, and texts, in which what looks like a comment is
+	// none: "prices:/**".
+	commentOrText = regexp.MustCompile("(?s)/\\*.*?\\*/|//[^\n]*|\"(?:[^\"\\\\\n]|\\\\.)*\"|'(?:[^'\\\\\n]|\\\\.)*'|`(?:[^`\\\\]|\\\\.)*`")
 	// moduleWord finds what makes a file a module.
 	moduleWord = regexp.MustCompile(`(?m)(?:^|[;}])[ \t]*(export[\s{*]|import[\s{*"'])`)
 	// whoWord finds mention of who wants the content; nothing else gives it.
@@ -57,6 +60,16 @@ var (
 	scheduleLine = regexp.MustCompile("(?m)(?:^|[;}])[ \t]*export\\s+const\\s+schedule\\s*(?::\\s*string\\s*)?=\\s*" +
 		"(?:\"([^\"\\n]*)\"|'([^'\\n]*)'|`([^`\\n$]*)`)")
 )
+
+// uncommented returns a text without its block comments.
+func uncommented(text string) string {
+	return commentOrText.ReplaceAllStringFunc(text, func(s string) string {
+		if strings.HasPrefix(s, "/*") {
+			return ""
+		}
+		return s
+	})
+}
 
 // build is one making of a program. The bundler reads several files at a time.
 type build struct {
@@ -79,7 +92,7 @@ func compile(t *tree, p string, limit int) *program {
 		prog.err = message.AsError(err)
 	case src.stamp == stamp{}:
 		prog.err = notFound(p)
-	case moduleWord.MatchString(blockComment.ReplaceAllString(text, "")):
+	case moduleWord.MatchString(uncommented(text)):
 		b.module(prog, p, text)
 	default:
 		b.classic(prog, p, text)

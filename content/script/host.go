@@ -24,6 +24,11 @@ type Host struct {
 	// Get returns the content of an address, and by which to notice that it has
 	// changed since; nil if that cannot be noticed.
 	Get func(ctx context.Context, o Origin, address string, params json.RawMessage) (content.Content, Dependency, error)
+	// Watch has event called with the events of an address, which may be a pattern,
+	// one after the other, and returns why they do not come any more. The first one
+	// is a Gap, when no event is missed from then on; while event runs a bounded
+	// number of them waits, and a Gap stands for those that did not.
+	Watch func(ctx context.Context, o Origin, address string, event func(Event)) error
 	// Fetch asks by HTTP. It is up to its transport to refuse addresses of the own
 	// network; hosts that were not granted are refused before, and redirects to
 	// them.

@@ -39,10 +39,10 @@ func RunWorker(in io.Reader, out io.Writer) error { return engine.RunWorker(in, 
 
 // Once is one run of a script; see [RunOnce].
 type Once struct {
-	// Export is what is run: "default", "call", "publish" or "tick". Default:
-	// "default".
+	// Export is what is run: "default", "call", "publish", "tick" or "event".
+	// Default: "default".
 	Export string
-	// Input is what it is given: parameters or a body, as JSON. nil: none.
+	// Input is what it is given: parameters, a body or an event, as JSON. nil: none.
 	Input json.RawMessage
 	// Session is who has it run. Default: the anonymous session.
 	Session *session.Session

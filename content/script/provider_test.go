@@ -165,7 +165,7 @@ func TestScheduled(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	other := script.NewScheduler(p, script.SchedulerOptions{
 		Mine: func() bool { asked <- struct{}{}; return mine.Load() },
-		Ran:  func(string, time.Duration, error) { t.Error("it has run where it is not to") },
+		Ran:  func(string, string, time.Duration, error) { t.Error("it has run where it is not to") },
 	})
 	<-asked
 	<-asked
@@ -174,7 +174,7 @@ func TestScheduled(t *testing.T) {
 	sched := script.NewScheduler(p, script.SchedulerOptions{
 		Rescan: 50 * time.Millisecond,
 		Mine:   mine.Load,
-		Ran:    func(_ string, _ time.Duration, err error) { ran <- err },
+		Ran:    func(_, _ string, _ time.Duration, err error) { ran <- err },
 	})
 	defer sched.Close()
 	for range 2 {

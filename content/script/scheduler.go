@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,13 +28,16 @@ const (
 	lateness = time.Minute
 )
 
-// Scheduler runs the scripts of a provider that have a schedule:
+// Scheduler runs the scripts of a provider that have a schedule, or handle events:
 //
 //	export const schedule = "every 5m"; // or "*/5 8-18 * * 1-5"
 //	export async function tick(ctx) { … }
 //
-// Each runs once at a time; what falls into a run is left out. Make one with
-// [NewScheduler].
+//	export const events = ["prices:/**"];
+//	export async function event(e, ctx) { … }
+//
+// A tick runs once at a time; what falls into a run is left out. Events are
+// handled one after the other. Make one with [NewScheduler].
 type Scheduler struct {
 	p      *Provider
 	o      SchedulerOptions
@@ -51,18 +55,21 @@ type SchedulerOptions struct {
 	// Rescan is how often is looked for changes. Default: [DefaultRescan].
 	Rescan time.Duration
 	// Mine says whether this node is to run scripts now, so that of several nodes
-	// with the same scripts one does. It is asked each time that one is due, and must
+	// with the same scripts one does. It is asked each time that one is due, or an event is there, and must
 	// not block for long. Default: always.
 	Mine func() bool
-	// Ran is told of each run that has ended. It may be called by several
-	// goroutines. Default: nobody; errors are logged in any case.
-	Ran func(path string, took time.Duration, err error)
+	// Ran is told of each run that has ended, by its export, and of events that a
+	// script may not have. It may be called by several goroutines. Default: nobody;
+	// errors are logged in any case.
+	Ran func(path, export string, took time.Duration, err error)
 }
 
 // job is a script as the scheduler knows it.
 type job struct {
 	stamp stamp
-	text  string
+	text  string   // of the schedule
+	told  []string // the topics that it says
+	ears  ears
 	plan  *schedule // nil: it has none, or one that cannot be read
 	next  time.Time
 }
@@ -97,7 +104,12 @@ func (s *Scheduler) loop(ctx context.Context) {
 			scanned = now
 		}
 		wake := scanned.Add(s.rescan)
+		mine := s.mine()
 		for p, j := range s.jobs {
+			s.listen(p, &j.ears, mine)
+			if soon := now.Add(ownership); len(j.ears.topics) > 0 && soon.Before(wake) {
+				wake = soon
+			}
 			if j.plan == nil {
 				continue
 			}
@@ -115,9 +127,19 @@ func (s *Scheduler) loop(ctx context.Context) {
 	}
 }
 
+// mine reports whether this node is to run scripts now.
+func (s *Scheduler) mine() bool { return s.o.Mine == nil || s.o.Mine() }
+
+// ran tells of a run.
+func (s *Scheduler) ran(p, export string, took time.Duration, err error) {
+	if s.o.Ran != nil {
+		s.o.Ran(p, export, took, err)
+	}
+}
+
 // start runs a script, unless it still runs.
 func (s *Scheduler) start(p string) {
-	if s.o.Mine != nil && !s.o.Mine() {
+	if !s.mine() {
 		return
 	}
 	s.mu.Lock()
@@ -142,13 +164,11 @@ func (s *Scheduler) start(p string) {
 		} else {
 			s.p.changed(p)
 		}
-		if s.o.Ran != nil {
-			s.o.Ran(p, time.Since(begun), err)
-		}
+		s.ran(p, engine.ExportTick, time.Since(begun), err)
 	})
 }
 
-// scan finds the scripts that have a schedule.
+// scan finds the scripts that have a schedule or handle events.
 func (s *Scheduler) scan(now time.Time) {
 	seen := map[string]bool{}
 	for name, a := range s.p.tree.apps {
@@ -178,14 +198,15 @@ func (s *Scheduler) scan(now time.Time) {
 		})
 		_ = root.Close() // it was only read from
 	}
-	for p := range s.jobs {
+	for p, j := range s.jobs {
 		if !seen[p] {
+			j.ears.close()
 			delete(s.jobs, p)
 		}
 	}
 }
 
-// look reads the schedule of a file that has changed.
+// look reads the schedule and the topics of a file that has changed.
 func (s *Scheduler) look(p string, d fs.DirEntry, now time.Time) {
 	info, err := d.Info()
 	if err != nil {
@@ -193,7 +214,7 @@ func (s *Scheduler) look(p string, d fs.DirEntry, now time.Time) {
 	}
 	j := s.jobs[p]
 	if j == nil {
-		j = &job{}
+		j = &job{ears: ears{stops: map[string]func(){}}}
 		s.jobs[p] = j
 	}
 	if j.stamp == stampOf(info) && now.Sub(info.ModTime()) > settled+s.rescan {
@@ -204,8 +225,13 @@ func (s *Scheduler) look(p string, d fs.DirEntry, now time.Time) {
 	if err != nil {
 		text = ""
 	}
+	text = uncommented(text)
+	if topics := topicsIn(text); !slices.Equal(topics, j.told) {
+		j.told = topics
+		s.hear(p, &j.ears, topics)
+	}
 	plan := ""
-	if m := scheduleLine.FindStringSubmatch(blockComment.ReplaceAllString(text, "")); m != nil {
+	if m := scheduleLine.FindStringSubmatch(text); m != nil {
 		plan = strings.TrimSpace(m[1] + m[2] + m[3])
 	}
 	if plan == j.text {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,8 @@ type Grant struct {
 	Publish []string `json:"publish,omitempty"`
 	// Get are patterns of addresses whose contents may be read.
 	Get []string `json:"get,omitempty"`
+	// Watch are patterns of addresses whose events may be handled.
+	Watch []string `json:"watch,omitempty"`
 	// Fetch names the hosts that may be asked by HTTP, such as "api.example.org",
 	// "api.example.org:8443" or "*.example.org".
 	Fetch []string `json:"fetch,omitempty"`
@@ -236,11 +239,11 @@ func (s *Settings) Check() error {
 
 // grant is a Grant that is ready to be asked.
 type grant struct {
-	paths              []route.Pattern
-	query, exec        []string
-	call, publish, get []pattern
-	fetch              []string
-	session            string
+	paths                     []route.Pattern
+	query, exec               []string
+	call, publish, get, watch []pattern
+	fetch                     []string
+	session                   string
 }
 
 // pattern is a set of addresses.
@@ -265,7 +268,7 @@ func (g *Grant) compile() (*grant, error) {
 		field string
 		from  []string
 		to    *[]pattern
-	}{{"call", g.Call, &out.call}, {"publish", g.Publish, &out.publish}, {"get", g.Get, &out.get}} {
+	}{{"call", g.Call, &out.call}, {"publish", g.Publish, &out.publish}, {"get", g.Get, &out.get}, {"watch", g.Watch, &out.watch}} {
 		for i, text := range set.from {
 			name, rest, ok := strings.Cut(text, ":")
 			pat, err := route.ParsePattern(rest)
@@ -299,6 +302,7 @@ func grantsOf(all []*grant, path string) *grant {
 		sum.call = append(sum.call, g.call...)
 		sum.publish = append(sum.publish, g.publish...)
 		sum.get = append(sum.get, g.get...)
+		sum.watch = append(sum.watch, g.watch...)
 		sum.fetch = append(sum.fetch, g.fetch...)
 		if sum.session != SessionSecret && g.session != "" {
 			sum.session = g.session
@@ -323,15 +327,28 @@ func within(set []pattern, address string) bool {
 	if err != nil || a.Instance != "" || a.HasWildcard() {
 		return false
 	}
-	for _, p := range set {
-		if p.name != "*" && p.name != a.Name {
-			continue
-		}
-		if _, ok := p.path.Match(a.Path); ok {
-			return true
-		}
+	return slices.ContainsFunc(set, func(p pattern) bool { return p.holds(&a) })
+}
+
+// covered reports whether all that an address or a pattern of addresses stands for
+// is in one of the sets.
+func covered(set []pattern, address string) bool {
+	a, err := message.ParseStrict(address)
+	if err != nil || a.Instance != "" || a.Method != "" || a.Query != "" || a.Name == "*" {
+		return false
 	}
-	return false
+	_, err = route.ParsePattern(a.Path)
+	rest := strings.HasSuffix(a.Path, "/**")
+	return err == nil && slices.ContainsFunc(set, func(p pattern) bool {
+		// As text a * is a segment like any other; a ** stands for several.
+		return p.holds(&a) && (!rest || strings.HasSuffix(p.path.String(), "/**"))
+	})
+}
+
+// holds reports whether an address is in a set.
+func (p pattern) holds(a *message.Address) bool {
+	_, ok := p.path.Match(a.Path)
+	return ok && (p.name == "*" || p.name == a.Name)
 }
 
 // named reports whether a name is in a list, in which "*" is all.

@@ -39,7 +39,7 @@ func (h *host) forScripts() script.Host {
 		out.Fetch = &http.Client{Transport: h.web}
 	}
 	if h.node != nil {
-		out.Call, out.Publish, out.Get = h.call, h.publish, h.get
+		out.Call, out.Publish, out.Get, out.Watch = h.call, h.publish, h.get, h.watch
 	}
 	return out
 }
@@ -104,6 +104,35 @@ func (h *host) get(ctx context.Context, _ script.Origin, address string, params 
 	}
 	d.body, d.contentType = u.Body, u.ContentType
 	return content.Content{Body: u.Body, ContentType: u.ContentType}, d, nil
+}
+
+// watch implements the function of script.Host. What waits for a slow script is
+// bounded by the watch, which also comes back after a lost owner.
+func (h *host) watch(ctx context.Context, _ script.Origin, address string, event func(script.Event)) error {
+	w := h.node.Watch(ctx, address)
+	defer func() { _ = w.Close() }()
+	if err := w.Ready(ctx); err != nil {
+		return err
+	}
+	if !w.Events() {
+		return message.NewError(message.CodeUnimplemented, "the topic has a content, and no events",
+			"Declare it with events, or have a script get the content.")
+	}
+	event(script.Event{Address: address, Gap: true}) // nobody knows what came before
+	for u, err := range w.Updates() {
+		switch {
+		case err != nil:
+			return err
+		case u.Fault != nil:
+			h.log.Warn("a topic whose events a script handles has a fault", "topic", address, "err", u.Fault)
+			continue
+		}
+		event(script.Event{
+			Address: u.Address, Content: content.Content{Body: u.Body, ContentType: u.ContentType}, Publisher: u.Publisher,
+			Epoch: u.Epoch, Offset: u.Offset, Gap: u.Gap,
+		})
+	}
+	return nil
 }
 
 // topicRead is a topic that a script has read.

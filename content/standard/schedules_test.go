@@ -3,8 +3,7 @@ package standard_test
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,22 +15,30 @@ import (
 	"github.com/ropewalk/ropewalk/ropewalktest"
 )
 
-// ticks counts runs of a schedule, by node.
+// ticks counts runs of a script, by node.
 type ticks struct {
+	text string // of the script; NAME is that of the node
 	mu   sync.Mutex
 	runs map[string]int
 	told chan string
+	got  chan string // if there is one: what the script says, after the name
 }
 
-// member is a node that serves a script with a schedule.
+// member is a node that serves a script.
 func (c *ticks) member(t *testing.T, net *ropewalktest.Network, name, schedules string) *ropewalk.Node {
 	t.Helper()
-	n, err := ropewalk.New(ropewalk.Config{Name: name, Backplane: net.Node(), Logger: slog.New(slog.DiscardHandler), Allow: ropewalk.AllowAll})
+	n, err := ropewalk.New(ropewalk.Config{Name: name, Backplane: net.Node(), Logger: slog.New(slog.DiscardHandler), Allow: ropewalk.AllowAll, Topics: eventTopics})
 	if err != nil {
 		t.Fatal(err)
 	}
 	count := ropewalk.NewService("count-" + name)
-	count.Handle("/up", ropewalk.Handle(func(context.Context, struct{}) (int, error) {
+	count.Handle("/up", ropewalk.Handle(func(_ context.Context, in struct {
+		Text string `json:"text,omitempty"`
+	}) (int, error) {
+		if c.got != nil {
+			c.got <- name + " " + in.Text
+			return 0, nil
+		}
 		c.mu.Lock()
 		c.runs[name]++
 		c.mu.Unlock()
@@ -39,12 +46,9 @@ func (c *ticks) member(t *testing.T, net *ropewalktest.Network, name, schedules 
 		return 0, nil
 	}))
 	dir := t.TempDir()
-	text := "export const schedule = 'every 1s'\nexport async function tick() { await call('count-" + name + ":/up', {}) }"
-	if err := os.WriteFile(filepath.Join(dir, "a.js"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, dir, "a.js", strings.ReplaceAll(c.text, "NAME", name))
 	set := standard.Settings{Script: standard.Script{
-		Settings:  script.Settings{Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Call: []string{"*:/**"}}}},
+		Settings:  script.Settings{Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Call: []string{"*:/**"}, Watch: []string{"prices:/**"}}}},
 		Schedules: schedules,
 	}}
 	all, err := standard.New(set, standard.Env{Logger: slog.New(slog.DiscardHandler), Node: n})
@@ -92,7 +96,7 @@ func knows(t *testing.T, nodes ...*ropewalk.Node) {
 func TestSchedulesRunAtOneNode(t *testing.T) {
 	t.Parallel()
 	net := ropewalktest.NewNetwork(1)
-	c := &ticks{runs: map[string]int{}, told: make(chan string, 100)}
+	c := &ticks{text: "export const schedule = 'every 1s'\nexport async function tick() { await call('count-NAME:/up', {}) }", runs: map[string]int{}, told: make(chan string, 100)}
 	nodes := map[string]*ropewalk.Node{}
 	for _, name := range []string{"a", "b"} {
 		nodes[name] = c.member(t, net, name, "")

@@ -92,9 +92,9 @@ type Query struct {
 type Script struct {
 	script.Settings
 	Sharing
-	// Schedules is "one" to run scripts by the schedules that they have at one of the
-	// nodes that say so, chosen as the owner of a topic is; "everywhere" to run them
-	// at this node in any case; or "none". Default: one.
+	// Schedules is "one" to run scripts by the schedules that they have, and for
+	// events, at one of the nodes that say so, chosen as the owner of a topic is;
+	// "everywhere" to run them at this node in any case; or "none". Default: one.
 	Schedules string `json:"schedules,omitempty"`
 }
 

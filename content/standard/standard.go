@@ -39,7 +39,7 @@ import (
 )
 
 // Node is what scripts call, publish to and watch, if they may: a node, or a
-// client. A client runs all schedules of its scripts.
+// client. A client runs all schedules of its scripts, and handles all events.
 type Node interface {
 	call.Caller
 	call.Watcher
@@ -72,7 +72,7 @@ type Contents struct {
 	services []*content.Service
 	shared   []io.Closer // providers of several services
 	scripts  *script.Provider
-	mine     func() bool // whether this node runs what has a schedule; nil: it does
+	mine     func() bool // whether this node runs schedules and handles events; nil: it does
 }
 
 // code are the ends of names of files that are run.
@@ -108,18 +108,21 @@ func (c *Contents) Services() []*service.Service {
 	return list
 }
 
-// Start begins to run scripts by their schedules. It is called when the node
+// Start begins to run scripts by their schedules, and for events. It is called when the node
 // runs, and once.
 func (c *Contents) Start() {
 	if c.scripts == nil || c.settings.Script.Schedules == SchedulesNone {
 		return
 	}
-	s := script.NewScheduler(c.scripts, script.SchedulerOptions{Mine: c.mine})
+	s := script.NewScheduler(c.scripts, script.SchedulerOptions{
+		Mine: c.mine,
+		Ran:  func(_, export string, _ time.Duration, err error) { c.metrics.ScriptRan(export, err) },
+	})
 	c.shared = append(c.shared, closer(func() error { s.Close(); return nil }))
 }
 
 // schedules is the path by which nodes choose the one that runs scripts by their
-// schedules. No script has it: hidden names are not served.
+// schedules and for events. No script has it: hidden names are not served.
 const schedules = "/.schedules"
 
 // elect has the nodes that serve the path of a service choose one of them.

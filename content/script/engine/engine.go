@@ -50,6 +50,7 @@ const (
 	ExportCall    = "call"
 	ExportPublish = "publish"
 	ExportTick    = "tick"
+	ExportEvent   = "event"
 )
 
 // Job is one run of a script. It must not be changed once it is run.

@@ -8,6 +8,8 @@
 //   export async function publish(body, ctx) { … }           // takes what is published
 //   export const schedule = "every 5m";                      // or "*/5 8-18 * * 1-5"
 //   export async function tick(ctx) { … }                    // runs on the schedule
+//   export const events = ["prices:/**"];                    // event topics, granted by "watch"
+//   export async function event(e: TopicEvent, ctx) { … }    // handles their events
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -24,6 +26,21 @@ interface Context {
   readonly publish?: typeof publish;
   readonly content?: typeof content;
   readonly fetch?: typeof fetch;
+}
+
+/** An event of a topic, or word that some may be missing. */
+interface TopicEvent<T = any> {
+  /** The topic's; of a gap it may be the pattern that is watched. */
+  readonly address: string;
+  /** What was published. Not there in a gap. */
+  readonly content?: T;
+  /** Who published it, where the topic says that. */
+  readonly publisher?: { readonly client?: string; readonly subject?: string };
+  /** The position in the topic. */
+  readonly epoch?: string;
+  readonly offset: number;
+  /** True if events may be missing before the next one: also when a node begins to watch. */
+  readonly gap?: true;
 }
 
 /** Who has the script run. A script that makes use of it is run for each of them. Granted by "session". */
