@@ -24,10 +24,10 @@ var runBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
 // leaves them unregistered. The error is that of the registry, when somebody
 // else has taken a name.
 //
-//	ropewalk_content_runs_total{scheme}     contents that were computed
-//	ropewalk_content_faults_total{scheme}   of these, how many failed
-//	ropewalk_content_run_seconds{scheme}    time of computing one
-//	ropewalk_content_watched{scheme}        different contents that are watched
+//	ropewalk_content_runs_total{scheme}        contents that were computed
+//	ropewalk_content_faults_total{scheme}      of these, how many failed
+//	ropewalk_content_run_seconds{scheme}       time of computing one
+//	ropewalk_content_watched{scheme}           different contents that are watched
 //	ropewalk_script_runs_total{export,result}  ticks and events that scripts handled
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	labels := []string{"scheme"}
@@ -51,7 +51,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(registered(reg, &m.runs), registered(reg, &m.faults), registered(reg, &m.seconds), registered(reg, &m.watched), registered(reg, &m.scripts))
+	return m, errors.Join(registered(reg, &m.runs), registered(reg, &m.faults), registered(reg, &m.seconds),
+		registered(reg, &m.watched), registered(reg, &m.scripts))
 }
 
 // registered registers a collector, or puts the one in its place that is there.

@@ -102,7 +102,8 @@ func (s *Scheduler) hear(p string, e *ears, topics []string) {
 		var err error
 		switch {
 		case i >= maxTopics:
-			err = message.NewError(message.CodeLimitExceeded, fmt.Sprintf("a script watches at most %d addresses", maxTopics), "Watch patterns, or write several scripts.")
+			err = message.NewError(message.CodeLimitExceeded, fmt.Sprintf("a script watches at most %d addresses", maxTopics),
+				"Watch patterns, or write several scripts.")
 		case s.p.host.Watch == nil || !covered(may.watch, t):
 			err = denied("events of "+t, p)
 		default:
