@@ -113,7 +113,9 @@ func TestMeshServiceOnAConnection(t *testing.T) {
 		if err := server.Serve(t.Context(), mine.service("shop")); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the route at a", func() bool { return serversOf(w.nodes[0], "shop:/where") == 1 })
+		for _, path := range []string{"/where", "/parts", "/block"} { // they may be announced one after the other
+			eventually(t, "the route at a", func() bool { return serversOf(w.nodes[0], "shop:"+path) == 1 })
+		}
 		c := dial(t, w.urls[0], quiet)
 		if got, err := ropewalk.Call[string](t.Context(), c, "shop:/where", nil); err != nil || got != "client" {
 			t.Fatal(got, err)
