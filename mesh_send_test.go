@@ -2,6 +2,7 @@ package ropewalk_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -165,6 +166,41 @@ func TestMeshMiddlewareOfAnotherNode(t *testing.T) {
 		}
 		if list := fmt.Sprint(w.nodes[1].Middleware().List()); !strings.Contains(list, "extra") {
 			t.Error("the node was not changed")
+		}
+	})
+}
+
+// A service that is a node's own is not shadowed at other nodes: what was served
+// there before is taken away, and nothing is served any more.
+func TestMeshOwnServicesCannotBeShadowed(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, w *town) {
+		w.add([]string{"a", "b"})
+		own := ropewalk.NewService("own")
+		own.Handle("/password", ropewalk.Handle(func(context.Context, json.RawMessage) (string, error) { return "the node", nil }))
+		early := dial(t, w.urls[1], quiet)
+		if err := early.Serve(t.Context(), newWork("a client").service("own")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.nodes[0].ServeOwn(own); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the own service at b alone", func() bool {
+			return serversOf(w.nodes[1], "own:/password") == 1 && serversOf(w.nodes[1], "own:/where") == 0 && serversOf(w.nodes[0], "own:/where") == 0
+		})
+		late := dial(t, w.urls[1], quiet)
+		for _, name := range []string{"own", "free"} {
+			err := late.Serve(t.Context(), newWork("a client").service(name))
+			if name == "free" && err != nil {
+				t.Error(err)
+			} else if name == "own" {
+				wantCode(t, err, message.CodeBadAddress)
+			}
+		}
+		for range 20 {
+			if got, err := ropewalk.Call[string](t.Context(), late, "own:/password", "hunter2"); err != nil || got != "the node" {
+				t.Fatalf("%q, %v", got, err)
+			}
 		}
 	})
 }

@@ -179,8 +179,8 @@ func (n *Node) serveBuiltIn(name string, b BuiltIn) error {
 // ServeOwn is [Node.Serve] for a service that is told what nobody else may know,
 // such as passwords: connections of this node cannot serve anything under its
 // name, and calls of its clients are answered by this node unless the
-// configuration says otherwise. Other nodes of the mesh do the same only if they
-// have such a service, too.
+// configuration says otherwise. Connections of other nodes cannot serve anything
+// under its name either, as soon as these know of this node.
 func (n *Node) ServeOwn(svc *Service) error {
 	n.x.Reserve(svc.Name())
 	for _, r := range svc.Routes() {

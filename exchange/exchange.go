@@ -95,31 +95,32 @@ type Exchange struct {
 	stack      *route.Stack
 	strategies *route.Strategies
 
-	inbound   *route.Chain
-	arrivals  route.Handler // of calls and sends from other nodes
-	calls     *route.Chain
-	serve     *route.Chain
-	deliver   *route.Chain
-	outgoing  *route.Chain
-	drafts    sync.Pool // of *draft
-	states    sync.Pool // of *callState
-	lastStamp atomic.Pointer[stamp]
-	taps      atomic.Pointer[[]*Tap]
-	tapsMu    sync.Mutex
-	ctx       context.Context //nolint:containedctx // of all handlers that run inline
-	stop      context.CancelFunc
-	active    atomic.Int64 // calls that have no final answer yet
-	draining  atomic.Bool
-	resigned  atomic.Bool
-	stopping  chan struct{} // closed by Drain
-	idle      chan struct{} // signaled when active reaches 0 while draining
-	peersMu   sync.RWMutex
-	peers     map[string]*Peer
-	own       sync.Map // names of services that connections cannot serve
-	far       farNodes
-	nodes     nodes
-	wheelDone chan struct{}
-	lane      *lane.Lane // of those who wait for callers that are slow to take parts
+	inbound    *route.Chain
+	arrivals   route.Handler // of calls and sends from other nodes
+	calls      *route.Chain
+	serve      *route.Chain
+	deliver    *route.Chain
+	outgoing   *route.Chain
+	drafts     sync.Pool // of *draft
+	states     sync.Pool // of *callState
+	lastStamp  atomic.Pointer[stamp]
+	taps       atomic.Pointer[[]*Tap]
+	tapsMu     sync.Mutex
+	ctx        context.Context //nolint:containedctx // of all handlers that run inline
+	stop       context.CancelFunc
+	active     atomic.Int64 // calls that have no final answer yet
+	draining   atomic.Bool
+	resigned   atomic.Bool
+	stopping   chan struct{} // closed by Drain
+	idle       chan struct{} // signaled when active reaches 0 while draining
+	peersMu    sync.RWMutex
+	peers      map[string]*Peer
+	own        sync.Map // names of services that connections cannot serve
+	foreigners sync.Map // names of services that another node has had as its own
+	far        farNodes
+	nodes      nodes
+	wheelDone  chan struct{}
+	lane       *lane.Lane // of those who wait for callers that are slow to take parts
 }
 
 // New returns an Exchange that runs until [Exchange.Close].

@@ -154,6 +154,9 @@ func (f *FarNode) Serve(server, name string, p route.Pattern, info route.Info) e
 		return err
 	}
 	f.servers[server] = s
+	if info.Own {
+		f.x.evict(name)
+	}
 	return nil
 }
 

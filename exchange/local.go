@@ -221,7 +221,7 @@ func (x *Exchange) Serve(svc *service.Service, run *service.Runner) (unserve fun
 	}
 	for _, r := range svc.Routes() {
 		e := &endpoint{id: x.cfg.NodeID, handler: run.Handler(r.Handler)}
-		r.Info.Since = time.Now()
+		r.Info.Since, r.Info.Own = time.Now(), x.reserved(svc.Name())
 		if err := x.table.Serve(svc.Name(), r.Pattern, e, r.Info); err != nil {
 			unserve()
 			return nil, fmt.Errorf("serve %s:%s: %w", svc.Name(), r.Pattern, err)

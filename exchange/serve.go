@@ -89,6 +89,9 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 	if err := p.x.Allowed(p, message.VerbServe, addr); err != nil {
 		return err
 	}
+	if p.x.foreign(addr.Name) {
+		return errForeign(addr.Name)
+	}
 	info, err := serveInfo(m.Body)
 	if err != nil {
 		return err
@@ -100,7 +103,16 @@ func (p *Peer) serve(m *message.Message, verb message.Verb) error {
 		p.x.table.Unserve(addr.Name, pattern, p)
 		return err
 	}
+	if p.x.foreign(addr.Name) { // it has come meanwhile
+		p.x.table.UnserveService(addr.Name, p)
+		return errForeign(addr.Name)
+	}
 	return nil
+}
+
+func errForeign(name string) *message.Error {
+	return message.NewError(message.CodeBadAddress, fmt.Sprintf("%.128q is served by another node itself", name),
+		"Serve a name of your own: what callers tell that service is for nobody else.")
 }
 
 func serveInfo(body []byte) (route.Info, error) {
@@ -175,6 +187,36 @@ func (x *Exchange) Reserve(name string) { x.own.Store(name, nil) }
 func (x *Exchange) reserved(name string) bool {
 	_, ok := x.own.Load(name)
 	return ok
+}
+
+// foreign tells whether another node has a service of its own of that name.
+func (x *Exchange) foreign(name string) (own bool) {
+	if _, ever := x.foreigners.Load(name); !ever {
+		return false
+	}
+	x.table.Under(name, func(e route.Endpoint, _ route.Pattern, info *route.Info) bool {
+		own = info.Own && !e.Local()
+		return !own
+	})
+	return own
+}
+
+// evict takes from connections of this node what they serve under the name of a
+// service that another node has announced as its own.
+func (x *Exchange) evict(name string) {
+	x.foreigners.Store(name, nil) // before the look, so that who comes now sees it
+	var peers []*Peer
+	x.table.Under(name, func(e route.Endpoint, _ route.Pattern, _ *route.Info) bool {
+		if p, here := e.(*Peer); here {
+			peers = append(peers, p)
+		}
+		return true
+	})
+	for _, p := range peers {
+		if x.table.UnserveService(name, p) > 0 {
+			x.log.Warn("a connection serves a name no more, which is that of a service of another node itself", "service", name, "client", p.ID())
+		}
+	}
 }
 
 // acts are the words of rules for what is not for everybody.

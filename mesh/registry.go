@@ -55,25 +55,26 @@ type wireInfo struct {
 	Idempotent  bool            `json:"idempotent,omitempty"`
 	Since       time.Time       `json:"since"`
 	Topic       *route.Topic    `json:"topic,omitempty"`
+	Own         bool            `json:"own,omitempty"`
 }
 
 func toWire(i *route.Info) wireInfo {
 	return wireInfo{
 		Version: i.Version, Description: i.Description, In: i.In, Out: i.Out, Metadata: i.Metadata,
-		Idempotent: i.Idempotent, Since: i.Since, Topic: i.Topic,
+		Idempotent: i.Idempotent, Since: i.Since, Topic: i.Topic, Own: i.Own,
 	}
 }
 
 func (w *wireInfo) info() route.Info {
 	return route.Info{
 		Version: w.Version, Description: w.Description, In: w.In, Out: w.Out, Metadata: w.Metadata,
-		Idempotent: w.Idempotent, Since: w.Since, Topic: w.Topic,
+		Idempotent: w.Idempotent, Since: w.Since, Topic: w.Topic, Own: w.Own,
 	}
 }
 
 func sameInfo(a, b *route.Info) bool {
 	return a.Version == b.Version && a.Description == b.Description && a.Idempotent == b.Idempotent && a.Since.Equal(b.Since) &&
-		a.Topic.Equal(b.Topic) &&
+		a.Topic.Equal(b.Topic) && a.Own == b.Own &&
 		bytes.Equal(a.In, b.In) && bytes.Equal(a.Out, b.Out) && bytes.Equal(a.Metadata, b.Metadata)
 }
 
@@ -202,7 +203,7 @@ func announcements(add []route.Seat, drop []wireSeat) []*announcement {
 		// A schema or metadata that is not JSON was refused when it was served; what
 		// connections say is less than maxInfo.
 		if err != nil || len(key) > maxInfo {
-			w = wireInfo{Version: w.Version, Idempotent: w.Idempotent, Since: w.Since, Topic: w.Topic}
+			w = wireInfo{Version: w.Version, Idempotent: w.Idempotent, Since: w.Since, Topic: w.Topic, Own: w.Own}
 			key, _ = json.Marshal(w) //nolint:errchkjson // texts always marshal
 		}
 		next(len(s.Server) + len(s.Name) + len(s.Pattern.String()) + 48)

@@ -39,4 +39,7 @@ type Info struct {
 	Check func(body []byte) error
 	// Topic is set if the route can be watched. It is shared: nobody may change it.
 	Topic *Topic
+	// Own is set if it is a service of the node itself, beside which connections
+	// serve nothing under its name, at any node.
+	Own bool
 }

@@ -39,8 +39,26 @@ func (t *Table) Of(e Endpoint) []Seat {
 	return out
 }
 
+// Under calls f with all who serve something under a name, in no order, until f
+// returns false. Changes that happen meanwhile may or may not be seen.
+func (t *Table) Under(name string, f func(e Endpoint, p Pattern, info *Info) bool) {
+	n := t.root.kids.get(name)
+	if n == nil {
+		return
+	}
+	on := true
+	n.each(func(r *roster) {
+		for i, e := range r.ends {
+			on = on && f(e, r.seats[i].pattern, &r.seats[i].info)
+		}
+	})
+}
+
 // each calls f with the roster of each route that has servers.
-func (t *Table) each(f func(*roster)) {
+func (t *Table) each(f func(*roster)) { t.root.each(f) }
+
+// each calls f with the roster of each route from a node on that has servers.
+func (n *node) each(f func(*roster)) {
 	var walk func(*node) bool
 	take := func(x *entry) {
 		if x == nil {
@@ -58,7 +76,7 @@ func (t *Table) each(f func(*roster)) {
 		}
 		return n.kids.each(walk)
 	}
-	walk(&t.root)
+	walk(n)
 }
 
 // Without returns the match without some of its servers, and whether any are
