@@ -41,6 +41,25 @@ func publish(t *testing.T, n *ropewalk.Node, address string, v int) {
 	})
 }
 
+// store has all nodes serve the same contents, until end is called.
+func (w *town) store(t *testing.T) (end func()) {
+	t.Helper()
+	p := contenttest.NewMemory()
+	var all []*content.Service
+	for _, n := range w.nodes {
+		svc := content.NewService("store", p, content.Options{})
+		if err := n.Serve(svc.Service); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, svc)
+	}
+	return func() {
+		for _, svc := range all {
+			_ = svc.Close()
+		}
+	}
+}
+
 // A content that all nodes can reach has one owner. When that is lost the next
 // one goes on, and nobody misses what is published then.
 func TestFaultOwnerOfContentLost(t *testing.T) {
@@ -48,14 +67,8 @@ func TestFaultOwnerOfContentLost(t *testing.T) {
 	for kill := range 6 {
 		bubble(t, func(t *testing.T, w *town) {
 			w.found("a", "b", "c")
-			p := contenttest.NewMemory()
-			for _, n := range w.nodes {
-				svc := content.NewService("store", p, content.Options{})
-				if err := n.Serve(svc.Service); err != nil {
-					t.Fatal(err)
-				}
-				defer svc.Close()
-			}
+			end := w.store(t)
+			defer end()
 			eventually(t, "all offer it", func() bool { return serversOf(w.nodes[0], "store:/x") == 3 && serversOf(w.nodes[2], "store:/x") == 3 })
 			const address = "store:/x"
 			owner := w.ownerOf(w.nodes[0], address)

@@ -11,8 +11,6 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/call"
-	"github.com/ropewalk/ropewalk/content"
-	"github.com/ropewalk/ropewalk/content/contenttest"
 	"github.com/ropewalk/ropewalk/internal/race"
 )
 
@@ -157,14 +155,8 @@ func TestFaultOwnersLostAtRandom(t *testing.T) {
 	t.Log("seed", seed)
 	bubble(t, func(t *testing.T, w *town) {
 		w.found("a", "b", "c")
-		p := contenttest.NewMemory()
-		for _, n := range w.nodes {
-			svc := content.NewService("store", p, content.Options{})
-			if err := n.Serve(svc.Service); err != nil {
-				t.Fatal(err)
-			}
-			defer svc.Close()
-		}
+		end := w.store(t)
+		defer end()
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		for act := range acts {
 			w.offer("store:/x", len(w.nodes))

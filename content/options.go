@@ -51,8 +51,10 @@ type Options struct {
 	// Version and Description are what the service says about itself.
 	Version, Description string
 	// Workers is how many watched contents are computed at a time, and how many for
-	// gets; others wait for their turn. Default: two a processor, at least 4. Where computing is
-	// waiting for somebody else it should be more.
+	// gets; others wait for their turn. When all wait for sources that do not answer,
+	// there are up to four times as many, so that each other source has one; see
+	// [Sourced]. Default: two a processor, at least 4. Where computing is waiting for
+	// somebody else it should be more.
 	Workers int
 	// Timeout is how long computing a content may take; it then fails with
 	// limit_exceeded. Default: [DefaultTimeout].

@@ -194,7 +194,7 @@ func (x *Exchange) foreign(name string) (own bool) {
 	if _, ever := x.foreigners.Load(name); !ever {
 		return false
 	}
-	x.table.Under(name, func(e route.Endpoint, _ route.Pattern, info *route.Info) bool {
+	x.table.Under(name, func(e route.Endpoint, info *route.Info) bool {
 		own = info.Own && !e.Local()
 		return !own
 	})
@@ -206,7 +206,7 @@ func (x *Exchange) foreign(name string) (own bool) {
 func (x *Exchange) evict(name string) {
 	x.foreigners.Store(name, nil) // before the look, so that who comes now sees it
 	var peers []*Peer
-	x.table.Under(name, func(e route.Endpoint, _ route.Pattern, _ *route.Info) bool {
+	x.table.Under(name, func(e route.Endpoint, _ *route.Info) bool {
 		if p, here := e.(*Peer); here {
 			peers = append(peers, p)
 		}

@@ -88,18 +88,11 @@ func flood(parts int, sent *atomic.Int64) *service.Service {
 	return s
 }
 
-// A handler on another node waits for a slow caller as one of the same node
-// does: nothing is lost, and not much is under way.
-func TestFarHandlerWaits(t *testing.T) {
-	t.Parallel()
-	const parts, most = 3000, 400
-	var sent atomic.Int64
-	w := newMesh(t, 2, false)
-	w.nodes[1].local(flood(parts, &sent))
-	w.announce()
-	c, l := w.slow()
-	c.send(`{"to":"flood:/","mid":"1","bdy":{}}`)
-	for i := range int64(parts) {
+// takesAll takes all that flood gives, in order, of which not too much is under
+// way at any time.
+func (l *narrow) takesAll(t *testing.T, parts, most int64, sent *atomic.Int64) {
+	t.Helper()
+	for i := range parts {
 		m := l.take(t)
 		if m.Verb != message.VerbPart || m.Seq != uint64(i+1) || string(m.Body) != fmt.Sprintf(`"%01022d"`, i) {
 			t.Fatalf("message %d is %s %d: %.80s", i, m.Verb, m.Seq, m.Body)
@@ -111,6 +104,20 @@ func TestFarHandlerWaits(t *testing.T) {
 	if m := l.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
 		t.Fatalf("%s %s", m.Verb, m.Body)
 	}
+}
+
+// A handler on another node waits for a slow caller as one of the same node
+// does: nothing is lost, and not much is under way.
+func TestFarHandlerWaits(t *testing.T) {
+	t.Parallel()
+	const parts, most = 3000, 400
+	var sent atomic.Int64
+	w := newMesh(t, 2, false)
+	w.nodes[1].local(flood(parts, &sent))
+	w.announce()
+	c, l := w.slow()
+	c.send(`{"to":"flood:/","mid":"1","bdy":{}}`)
+	l.takesAll(t, parts, most, &sent)
 	w.still()
 }
 
@@ -248,18 +255,7 @@ func TestFarHandlerWaitsBehindMiddleware(t *testing.T) {
 			w.announce()
 			c, l := w.slow()
 			c.send(`{"to":"flood:/","mid":"1","hdr":{"idempotency-key":"1"},"bdy":{}}`)
-			for i := range int64(parts) {
-				m := l.take(t)
-				if m.Verb != message.VerbPart || m.Seq != uint64(i+1) || string(m.Body) != fmt.Sprintf(`"%01022d"`, i) {
-					t.Fatalf("message %d is %s %d: %.80s", i, m.Verb, m.Seq, m.Body)
-				}
-				if n := sent.Load() - i; n > most {
-					t.Fatalf("%d parts are under way, want at most %d", n, most)
-				}
-			}
-			if m := l.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
-				t.Fatalf("%s %s", m.Verb, m.Body)
-			}
+			l.takesAll(t, parts, most, &sent)
 			w.still()
 			sent.Store(0)
 			c.send(`{"to":"flood:/","mid":"2","hdr":{"idempotency-key":"2"},"bdy":{}}`)

@@ -41,7 +41,7 @@ func (t *Table) Of(e Endpoint) []Seat {
 
 // Under calls f with all who serve something under a name, in no order, until f
 // returns false. Changes that happen meanwhile may or may not be seen.
-func (t *Table) Under(name string, f func(e Endpoint, p Pattern, info *Info) bool) {
+func (t *Table) Under(name string, f func(e Endpoint, info *Info) bool) {
 	n := t.root.kids.get(name)
 	if n == nil {
 		return
@@ -49,7 +49,7 @@ func (t *Table) Under(name string, f func(e Endpoint, p Pattern, info *Info) boo
 	on := true
 	n.each(func(r *roster) {
 		for i, e := range r.ends {
-			on = on && f(e, r.seats[i].pattern, &r.seats[i].info)
+			on = on && f(e, &r.seats[i].info)
 		}
 	})
 }

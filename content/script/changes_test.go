@@ -25,16 +25,7 @@ func TestChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rang := make(chan struct{}, 100)
-	stop, err := res.Watch(func() {
-		select {
-		case rang <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rang, stop := rings(t, res, 100)
 	until := func(what, body string) {
 		t.Helper()
 		deadline := time.After(20 * time.Second)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/content/contenttest"
 	"github.com/ropewalk/ropewalk/content/query"
 	_ "github.com/ropewalk/ropewalk/content/query/drivers"
@@ -147,16 +148,7 @@ func TestLiveDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rang := make(chan struct{}, 1)
-	stop, err := res.Watch(func() {
-		select {
-		case rang <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rang, stop := rings(t, res, 1)
 	defer stop()
 	names := []string{"ann", "bob"}
 	for i := range 5 {
@@ -185,4 +177,21 @@ func TestLiveDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// rings watches a resource. Of changes that nobody has taken yet so many are
+// told.
+func rings(t *testing.T, res content.Resource, most int) (rang <-chan struct{}, stop func()) {
+	t.Helper()
+	c := make(chan struct{}, most)
+	stop, err := res.Watch(func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, stop
 }
