@@ -90,18 +90,18 @@ func flood(parts int, sent *atomic.Int64) *service.Service {
 
 // takesAll takes all that flood gives, in order, of which not too much is under
 // way at any time.
-func (l *narrow) takesAll(t *testing.T, parts, most int64, sent *atomic.Int64) {
+func (n *narrow) takesAll(t *testing.T, parts, most int64, sent *atomic.Int64) {
 	t.Helper()
 	for i := range parts {
-		m := l.take(t)
+		m := n.take(t)
 		if m.Verb != message.VerbPart || m.Seq != uint64(i+1) || string(m.Body) != fmt.Sprintf(`"%01022d"`, i) {
 			t.Fatalf("message %d is %s %d: %.80s", i, m.Verb, m.Seq, m.Body)
 		}
-		if n := sent.Load() - i; n > most {
-			t.Fatalf("%d parts are under way, want at most %d", n, most)
+		if under := sent.Load() - i; under > most {
+			t.Fatalf("%d parts are under way, want at most %d", under, most)
 		}
 	}
-	if m := l.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
+	if m := n.take(t); m.Verb != message.VerbReply || string(m.Body) != `"done"` {
 		t.Fatalf("%s %s", m.Verb, m.Body)
 	}
 }
