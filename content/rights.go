@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
@@ -17,6 +20,18 @@ type Rights interface {
 	// Watch has changed called whenever MayRead may have other answers than before,
 	// until stop is called. changed does not block.
 	Watch(changed func()) (stop func())
+}
+
+// code are the ends of names of files that are run.
+var code = []string{"sql", "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"}
+
+// Code returns the ends of the names of files that are run, without the dot: what
+// a service of files says in [route.Topic].
+func Code() []string { return slices.Clone(code) }
+
+// IsCode tells whether the file of a path is one that is run.
+func IsCode(name string) bool {
+	return slices.Contains(code, strings.TrimPrefix(strings.ToLower(path.Ext(name)), "."))
 }
 
 // Who is the part that a session has in the key of what depends on [Rights]. It is

@@ -257,8 +257,11 @@ func (c *contentDiffCmd) Run(ctx context.Context, w *world) error {
 		}
 		for _, f := range d.Files {
 			text := printable(f.Patch)
-			if f.Large {
+			switch {
+			case f.Large:
 				text = fmt.Sprintf("%s %s; too large to show\n", f.Status, printable(f.Path))
+			case f.Hidden:
+				text = fmt.Sprintf("%s %s; not for you to read\n", f.Status, printable(f.Path))
 			}
 			if err := w.printf("%s", text); err != nil {
 				return err

@@ -257,9 +257,11 @@ type Diff struct {
 type FileDiff struct {
 	Path   string `json:"path"`
 	Status string `json:"status"` // added, deleted or modified
-	// Patch is the difference as "git diff" prints it; empty if it is large.
-	Patch string `json:"patch,omitempty"`
-	Large bool   `json:"large,omitempty"`
+	// Patch is the difference as "git diff" prints it; empty if it is large, or
+	// hidden: of a file that who asks may not read.
+	Patch  string `json:"patch,omitempty"`
+	Large  bool   `json:"large,omitempty"`
+	Hidden bool   `json:"hidden,omitempty"`
 }
 
 // diff compares two revisions, or a workspace with the branch.
@@ -292,7 +294,7 @@ func (s *Store) diff(ctx context.Context, q *query) (*Diff, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &d, s.patches(ctx, q.at, changes, &d)
+	return &d, s.patches(ctx, q, changes, &d)
 }
 
 func hashText(h plumbing.Hash) string {
@@ -321,11 +323,11 @@ func (s *Store) ends(ctx context.Context, q *query) (from, to plumbing.Hash, err
 	return from, to, err
 }
 
-func (s *Store) patches(ctx context.Context, at string, changes []change, d *Diff) error {
+func (s *Store) patches(ctx context.Context, q *query, changes []change, d *Diff) error {
 	d.Files = []FileDiff{}
 	room := maxPatch
 	for _, c := range changes {
-		if !c.shown() || at != "" && c.path != at && !strings.HasPrefix(c.path, at+"/") {
+		if !c.shown() || q.at != "" && c.path != q.at && !strings.HasPrefix(c.path, q.at+"/") {
 			continue
 		}
 		if len(d.Files) == maxFiles {
@@ -335,7 +337,11 @@ func (s *Store) patches(ctx context.Context, at string, changes []change, d *Dif
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		one := FileDiff{Path: "/" + c.path, Status: c.status()}
+		one := FileDiff{Path: "/" + c.path, Status: c.status(), Hidden: !s.mayRead(q.who, c.path)}
+		if one.Hidden {
+			d.Files = append(d.Files, one)
+			continue
+		}
 		patch, ok, err := s.patch(c)
 		if err != nil {
 			return err
@@ -392,6 +398,9 @@ func (s *Store) show(ctx context.Context, q *query) (*Shown, error) {
 	}
 	if !isFile(l.mode) {
 		return nil, content.NotFound("/"+short(q.at), "It is no file at this revision; git:/log shows when it was one.")
+	}
+	if !s.mayRead(q.who, q.at) {
+		return nil, unread(q.at)
 	}
 	b, err := s.objects.blob(l.hash)
 	if err != nil {

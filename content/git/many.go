@@ -10,7 +10,6 @@ import (
 	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/content/file"
 	"github.com/ropewalk/ropewalk/message"
-	"github.com/ropewalk/ropewalk/session"
 )
 
 // maxBatch is how many files one publish may write.
@@ -155,36 +154,6 @@ func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, erro
 		}
 	}
 	return edits, nil
-}
-
-// mayWrite checks that somebody may write files, where the right to the address
-// that was published to does not tell. scheme is "json:" or "file:"; "" is either:
-// a JSON document may be written by both.
-func (s *Store) mayWrite(who author, scheme string, files ...string) error {
-	for _, at := range files {
-		switch {
-		case isCode(at) && (who.script || s.opt.Allow == nil):
-			e := message.NewError(message.CodeForbidden, fmt.Sprintf("/%s is code, and is not written this way", short(at)),
-				"Have somebody publish it to its own address who has the right code.")
-			e.Path = "/" + at
-			return e
-		case s.opt.Allow != nil:
-			if err := s.ask(who.who, scheme, at); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (s *Store) ask(who *session.Session, scheme, at string) error {
-	if scheme == "" {
-		scheme = "file:"
-		if isDocument(at) && s.opt.Allow(who, "json:/"+at, false) == nil {
-			return nil
-		}
-	}
-	return s.opt.Allow(who, scheme+"/"+at, isCode(at))
 }
 
 // updateText is what a commit says for which nobody said anything.

@@ -22,8 +22,8 @@ type Clash struct {
 	Theirs *Version `json:"theirs"`
 }
 
-// Version is a file as one side has it: a text, or anything else as base64. A
-// large one has only its size.
+// Version is a file as one side has it: a text, or anything else as base64. One
+// that is large, or that who merges may not read, has only its size.
 type Version struct {
 	Text   *string `json:"text,omitempty"`
 	Base64 *[]byte `json:"base64,omitempty"`
@@ -46,7 +46,8 @@ const (
 type merger struct {
 	store  *Store
 	batch  *batch
-	prefer string // ours, theirs, or "" to report clashes
+	prefer string  // ours, theirs, or "" to report clashes
+	who    *author // who is told of clashes; nil: the operator
 }
 
 // merge returns the tree with the changes of both sides, and the files of which
@@ -192,10 +193,14 @@ func (m *merger) describe(clashes []change) ([]Clash, error) {
 			continue
 		}
 		var err error
-		if one.Ours, err = m.version(c.from, &room); err != nil {
+		left := &room
+		if m.who != nil && !m.store.mayRead(m.who.who, c.path) {
+			left = new(int64)
+		}
+		if one.Ours, err = m.version(c.from, left); err != nil {
 			return nil, err
 		}
-		if one.Theirs, err = m.version(c.to, &room); err != nil {
+		if one.Theirs, err = m.version(c.to, left); err != nil {
 			return nil, err
 		}
 		list = append(list, one)

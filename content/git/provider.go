@@ -22,7 +22,6 @@ const (
 	maxHidden = 100      // names that a listing leaves out
 	maxShown  = 64 << 10 // bytes of a file that a listing shows
 	maxCopies = 1000     // of name(1).ext
-	codeEnds  = ".sql .js .mjs .cjs .jsx .ts .mts .cts .tsx"
 	errParams = "the parameters cannot be read"
 )
 
@@ -379,10 +378,4 @@ func (j *publication) findFresh(v *view) error {
 		}
 	}
 	return conflict("there are too many copies of /"+short(j.at), "Use another name.")
-}
-
-// isCode tells whether a file is one that is run.
-func isCode(at string) bool {
-	ext := strings.ToLower(path.Ext(at))
-	return ext != "" && slices.Contains(strings.Fields(codeEnds), ext)
 }

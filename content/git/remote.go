@@ -118,10 +118,10 @@ func (r *remote) run(ctx context.Context) {
 		case <-timer.C:
 			_, err = r.pull(ctx, "", nil)
 		case <-r.push:
-			_, err = r.pushAll(ctx)
+			_, err = r.pushAll(ctx, nil)
 		case <-again:
 			if r.set.Push {
-				_, err = r.pushAll(ctx)
+				_, err = r.pushAll(ctx, nil)
 			} else {
 				_, err = r.pull(ctx, "", nil)
 			}
@@ -154,8 +154,8 @@ func (r *remote) take(ctx context.Context) (give func(), err error) {
 }
 
 // pull fetches and makes the branch have what the remote has. prefer decides
-// clashes; who is the author of a merge, nil for nobody.
-func (r *remote) pull(ctx context.Context, prefer string, who *query) (*Result, error) {
+// clashes; who wants it, and is the author of a merge, nil is the schedule.
+func (r *remote) pull(ctx context.Context, prefer string, who *author) (*Result, error) {
 	give, err := r.take(ctx)
 	if err != nil {
 		return nil, err
@@ -165,13 +165,24 @@ func (r *remote) pull(ctx context.Context, prefer string, who *query) (*Result, 
 	if err != nil {
 		return nil, r.note(ctx, err)
 	}
+	return r.settle(ctx, tip, prefer, who)
+}
+
+// settle is integrate, and notes what came of it. That somebody may not have it is
+// no fault of the remote.
+func (r *remote) settle(ctx context.Context, tip plumbing.Hash, prefer string, who *author) (*Result, error) {
 	res, err := r.integrate(ctx, tip, prefer, who)
+	if no, ok := errors.AsType[denied](err); ok {
+		_ = r.note(ctx, nil)
+		return nil, no.error
+	}
 	return res, r.note(ctx, err)
 }
 
 // pushAll makes the remote have what the branch has. What the remote has besides
-// is merged first, if that is clean.
-func (r *remote) pushAll(ctx context.Context) (*Result, error) {
+// is merged first, if that is clean and who wants it may have it; nil is the
+// schedule.
+func (r *remote) pushAll(ctx context.Context, who *author) (*Result, error) {
 	give, err := r.take(ctx)
 	if err != nil {
 		return nil, err
@@ -194,9 +205,9 @@ func (r *remote) pushAll(ctx context.Context) (*Result, error) {
 		if err != nil {
 			return nil, r.note(ctx, err)
 		}
-		res, err := r.integrate(ctx, tip, "", nil)
+		res, err := r.settle(ctx, tip, "", who)
 		if err != nil {
-			return nil, r.note(ctx, err)
+			return nil, err
 		}
 		if res.Commit == hashText(head) { // nothing came of it: the remote does not want it
 			return res, r.note(ctx, refused)
@@ -206,7 +217,7 @@ func (r *remote) pushAll(ctx context.Context) (*Result, error) {
 }
 
 // integrate makes a commit of the remote part of the branch.
-func (r *remote) integrate(ctx context.Context, tip plumbing.Hash, prefer string, q *query) (*Result, error) {
+func (r *remote) integrate(ctx context.Context, tip plumbing.Hash, prefer string, who *author) (*Result, error) {
 	s := r.store
 	unlock, err := s.lockWriting(ctx)
 	if err != nil {
@@ -218,12 +229,15 @@ func (r *remote) integrate(ctx context.Context, tip plumbing.Hash, prefer string
 		if err != nil {
 			return nil, err
 		}
-		to, err := r.joined(ctx, head, tip, prefer, q)
+		to, err := r.joined(ctx, head, tip, prefer, who)
 		if err != nil {
 			return nil, err
 		}
 		if to == head {
 			return &Result{Commit: hashText(head)}, nil
+		}
+		if err := s.mayBring(who, head, to); err != nil {
+			return nil, err
 		}
 		err = s.refs.update(ctx, s.branch, head, to)
 		if errors.Is(err, errMoved) {
@@ -239,7 +253,7 @@ func (r *remote) integrate(ctx context.Context, tip plumbing.Hash, prefer string
 }
 
 // joined returns the commit that has what both have.
-func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer string, q *query) (plumbing.Hash, error) {
+func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer string, who *author) (plumbing.Hash, error) {
 	s := r.store
 	switch {
 	case tip.IsZero() || tip == head:
@@ -266,7 +280,7 @@ func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer str
 			return h, err
 		}
 	}
-	m := &merger{store: s, batch: s.objects.batch(), prefer: prefer}
+	m := &merger{store: s, batch: s.objects.batch(), prefer: prefer, who: who}
 	tree, clashes, err := m.merge(ctx, roots[0], roots[1], roots[2])
 	if err != nil {
 		return head, err
@@ -275,8 +289,8 @@ func (r *remote) joined(ctx context.Context, head, tip plumbing.Hash, prefer str
 		return head, clashError("the branch here (ours) and the remote (theirs)", clashes)
 	}
 	w := &work{text: "Merge branch " + s.set.Remote.Branch + " of the remote"}
-	if q != nil {
-		w.who = q.who
+	if who != nil {
+		w.author = *who
 	}
 	h := m.batch.addCommit(s, w, tree, []plumbing.Hash{head, tip})
 	return h, m.batch.write(ctx)

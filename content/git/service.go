@@ -62,8 +62,14 @@ func (h *history) Open(_ context.Context, r *content.Request) (content.Resource,
 		return nil, message.NewError(message.CodeUnimplemented, "git:/"+verb+" writes, and has no content", "Publish to it.")
 	}
 	who := ""
-	if verb == "workspaces" || verb == "status" {
+	var rights content.Rights
+	switch verb {
+	case "workspaces", "status":
 		who = prefix(r.Session)
+	case "diff", "show":
+		if rights = h.store.opt.Rights; rights != nil {
+			who = content.Who(r.Session)
+		}
 	}
 	in, err := json.Marshal(q.input)
 	if err != nil {
@@ -72,7 +78,7 @@ func (h *history) Open(_ context.Context, r *content.Request) (content.Resource,
 	return &resource{
 		store: h.store, key: fmt.Sprintf("git %s %q %q %q %s", verb, q.workspace, q.at, who, in),
 		spot: follower{workspace: q.workspace, path: q.at, refs: true},
-		get:  func(ctx context.Context) (content.Content, error) { return h.ask(ctx, verb, q) },
+		get:  func(ctx context.Context) (content.Content, error) { return h.ask(ctx, verb, q) }, rights: rights,
 	}, nil
 }
 
@@ -165,9 +171,9 @@ func (s *Store) sync(ctx context.Context, verb string, q *query) (*Result, error
 	case q.Prefer != "" && q.Prefer != preferOurs && q.Prefer != preferTheirs:
 		return nil, invalid("prefer", "prefer is neither ours nor theirs", "ours is the branch here, theirs the remote.")
 	case verb == "pull":
-		return s.remote.pull(ctx, q.Prefer, q)
+		return s.remote.pull(ctx, q.Prefer, &q.author)
 	}
-	return s.remote.pushAll(ctx)
+	return s.remote.pushAll(ctx, &q.author)
 }
 
 // Status is what the content is at, and how it and the remote are.

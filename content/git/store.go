@@ -27,11 +27,15 @@ type Options struct {
 	Logger *slog.Logger
 	// Allow is asked whether somebody may publish to an address such as
 	// json:/shop/a.json, for each file that is written by way of another address: by
-	// a publish to a directory, a merge, or a restore. code is set for files that are
-	// run. An error refuses all of it. Nil: the right to publish to that other
-	// address is enough, but code can only be published to its own and merged.
+	// a publish to a directory, a merge, or a restore, and for each file that is run
+	// and that a pull or push by somebody brings from the remote. code is set for
+	// files that are run. An error refuses all of it. Nil: the right to publish to
+	// that other address is enough, but code can only be published to its own and
+	// merged.
 	Allow func(s *session.Session, address string, code bool) error
-	// Rights tell of which files a listing may show the content. Nil: of all.
+	// Rights tell of which files a listing, the history and the report of a conflict
+	// may show the content. Nil: of all. With them, what is at git: is personal; see
+	// [route.Topic].
 	Rights content.Rights
 }
 

@@ -62,11 +62,11 @@ func (s *Store) tryMerge(ctx context.Context, q *query) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayMerge(q.author, v); err != nil {
-		return nil, err
-	}
 	to, err := s.merged(ctx, q, v)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.mayMerge(q.author, v.head, to); err != nil {
 		return nil, err
 	}
 	if to != v.head {
@@ -94,7 +94,7 @@ func (s *Store) merged(ctx context.Context, q *query, v *view) (plumbing.Hash, e
 			return h, err
 		}
 	}
-	m := &merger{store: s, batch: s.objects.batch(), prefer: q.Prefer}
+	m := &merger{store: s, batch: s.objects.batch(), prefer: q.Prefer, who: &q.author}
 	tree, clashes, err := m.merge(ctx, roots[0], roots[1], roots[2])
 	switch {
 	case err != nil:
@@ -115,20 +115,6 @@ func (s *Store) merged(ctx context.Context, q *query, v *view) (plumbing.Hash, e
 	}
 	h := m.batch.addCommit(s, w, tree, parents)
 	return h, m.batch.write(ctx)
-}
-
-// mayMerge checks the rights to what a workspace changed; that it may have been
-// drafted was checked then, but rights change.
-func (s *Store) mayMerge(who author, v *view) error {
-	if s.opt.Allow == nil && !who.script {
-		return nil
-	}
-	for _, c := range v.drew {
-		if err := s.mayWrite(who, "", c.path); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // discard ends a workspace without merging it.

@@ -77,7 +77,7 @@ func noCode(address string) error {
 	if err != nil {
 		return err
 	}
-	if (a.Name == schemeFile || a.Name == schemeJSON) && isCode(a.Path) {
+	if (a.Name == schemeFile || a.Name == schemeJSON) && content.IsCode(a.Path) {
 		return message.NewError(message.CodeForbidden, "scripts write no code, such as "+address, "Have somebody publish it who has the right code.")
 	}
 	return nil

@@ -1,10 +1,6 @@
 package standard
 
 import (
-	"path"
-	"slices"
-	"strings"
-
 	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/policy"
@@ -36,16 +32,11 @@ func readersOf(node Node) content.Rights {
 func (r readers) MayRead(s *session.Session, a message.Address) bool {
 	rules := r.Permissions()
 	may := func(v policy.Verb) bool { return rules.Decide(s, policy.Ask{Verb: v, Address: a}).Allowed }
-	return may(policy.Watch) && (!isCode(a.Path) || may(policy.Code))
+	return may(policy.Watch) && (!content.IsCode(a.Path) || may(policy.Code))
 }
 
 // Watch implements content.Rights.
 func (r readers) Watch(changed func()) (stop func()) { return r.WatchPermissions(changed) }
-
-// isCode tells whether a file is run.
-func isCode(name string) bool {
-	return slices.Contains(code, strings.TrimPrefix(strings.ToLower(path.Ext(name)), "."))
-}
 
 // mayPublish returns what tells whether somebody may publish to an address, for
 // files that are written by way of another; nil if the node has no rules that

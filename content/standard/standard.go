@@ -75,9 +75,6 @@ type Contents struct {
 	mine     func() bool // whether this node runs schedules and handles events; nil: it does
 }
 
-// code are the ends of names of files that are run.
-var code = []string{"sql", "js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"}
-
 // New opens what the settings name. Its error is one of those of
 // [Settings.Check], or has the field in the same way.
 func New(s Settings, env Env) (*Contents, error) {
@@ -202,7 +199,7 @@ func (c *Contents) files(s *Settings, node Node) error {
 		return in("files", err)
 	}
 	c.shared = append(c.shared, tree)
-	o := content.Options{Borrowed: true, Topic: route.Topic{Code: code}}
+	o := content.Options{Borrowed: true, Topic: route.Topic{Code: content.Code()}}
 	if s.serves(schemeJSON) {
 		o.Description = "JSON files, and listings of directories."
 		c.add(schemeJSON, tree.JSON(), o)
@@ -215,12 +212,13 @@ func (c *Contents) files(s *Settings, node Node) error {
 }
 
 func (c *Contents) git(s *Settings, node Node) error {
-	store, err := git.New(c.settings.Git, git.Options{Logger: c.log, Allow: mayPublish(node), Rights: readersOf(node)})
+	rights := readersOf(node)
+	store, err := git.New(c.settings.Git, git.Options{Logger: c.log, Allow: mayPublish(node), Rights: rights})
 	if err != nil {
 		return in("git", err)
 	}
 	c.shared = append(c.shared, store)
-	o := content.Options{Borrowed: true, Topic: route.Topic{Code: code, Personal: store.Personal()}, Timeout: time.Minute}
+	o := content.Options{Borrowed: true, Topic: route.Topic{Code: content.Code(), Personal: store.Personal()}, Timeout: time.Minute}
 	if s.serves(schemeJSON) {
 		o.Description = "JSON files of a Git branch, and listings of directories."
 		c.add(schemeJSON, store.JSON(), o)
@@ -232,6 +230,7 @@ func (c *Contents) git(s *Settings, node Node) error {
 	if s.serves(schemeGit) {
 		o.Description = "The history of the contents: log, diff, show, restore, merge, pull, push."
 		o.Topic.Code = nil
+		o.Topic.Personal = o.Topic.Personal || rights != nil // the store asks them about the files
 		c.add(schemeGit, store.Git(), o)
 	}
 	return nil
