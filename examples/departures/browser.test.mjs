@@ -39,6 +39,16 @@ try {
   check(await row(boards[0], 2).evaluate((tr) => tr.classList.contains("flash")), "the row does not flash");
   check(!(await row(boards[0], 3).evaluate((tr) => tr.classList.contains("flash"))), "another row flashes");
 
+  // By keyboard: the button that was used keeps the focus when its row has changed.
+  const later = row(editor, 2).getByRole("button", { name: /^\+5: 5 minutes later; / });
+  await later.focus();
+  for (const minutes of [late + 5, late + 10]) {
+    await row(editor, 2).and(editor.locator("[aria-busy=false]")).waitFor(); // a row takes one change at a time
+    await editor.keyboard.press("Enter");
+    await says(row(editor, 2).locator(".status"), `Delayed ${minutes} min`);
+    check(await later.evaluate((b) => b === document.activeElement), "the focus is lost");
+  }
+
   // Filters: fewer rows, another chart; and all again.
   const [board] = boards;
   const all = await board.locator("#count").textContent();

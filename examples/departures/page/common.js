@@ -85,25 +85,28 @@ export function words(flight) {
     day: flight.scheduled.slice(0, 10),
     expected: clock(new Date(when.getTime() + delay * 60_000)),
     late: delay >= 15,
-    status: delay >= 15 ? `Delayed ${delay} min` : delay < 0 ? `Early ${-delay} min` : delay ? `On time (+${delay} min)` : "On time",
+    status: delay >= 15 ? `Delayed ${delay}\u00a0min` : delay < 0 ? `Early ${-delay}\u00a0min` : delay ? `On time (+${delay}\u00a0min)` : "On time",
   };
 }
 
-/** The cells of a flight that both pages have, in a row. */
+/** Makes the cells of a flight that both pages have the first ones of a row. */
 export function cells(row, flight, ...more) {
   const { time, day, expected, late, status } = words(flight);
   const place = (city, code) => [make("b", city.replaceAll("/", "/\u200b")), make("span.code", code)]; // may break there
   row.classList.toggle("late", late);
   row.classList.toggle("changed", flight.delay !== flight.recorded);
-  row.replaceChildren(
+  const made = [
     make("td.time", time, make("small", day)),
     make("td", ...place(flight.destination_city, flight.destination), make("small.narrow", `from ${flight.origin_city}`)),
     make("td.wide", flight.origin_city, make("span.code", flight.origin)),
     ...more,
     make("td.expected", expected),
     make("td.status", status),
-  );
+  ];
+  made.forEach((cell, i) => { row.cells[i] ? row.cells[i].replaceWith(cell) : row.append(cell); });
 }
+
+const most = 300; // as board.sql says
 
 /** Keeps a row for each flight; those that have changed flash. */
 export class Rows {
@@ -129,7 +132,15 @@ export class Rows {
       }
       this.#rows.set(flight.id, { ...entry, flight });
     }
-    at("rows").replaceChildren(...[...this.#rows.values()].map((e) => e.row));
+    for (const [id, { row }] of old) if (!this.#rows.has(id)) row.remove();
+    // What is in its place stays there: to move it would take the focus from it.
+    const body = at("rows");
+    let i = 0;
+    for (const { row } of this.#rows.values()) {
+      if (body.rows[i] !== row) body.insertBefore(row, body.rows[i] ?? null);
+      i++;
+    }
     at("empty").hidden = flights.length > 0;
+    at("more").hidden = flights.length < most;
   };
 }

@@ -1,37 +1,47 @@
 // The editor: the same flights, with buttons that change their delay. What it
 // publishes changes a row of the database; this page follows as the boards do.
-import { Rows, cells, follow, make, problem, rope } from "./common.js";
+import { Rows, cells, follow, make, problem, rope, words } from "./common.js";
 
-async function change(buttons, id, delay) {
-  for (const b of buttons) b.disabled = true;
+async function change(row, id, delay) {
+  if (row.ariaBusy === "true") return;
+  row.ariaBusy = "true";
   try {
     problem();
     await rope.publish("query:/departures/delay.sql", { id, delay });
   } catch (error) {
     problem(error);
   }
-  for (const b of buttons) b.disabled = b.dataset.done === "true";
+  row.ariaBusy = "false";
+}
+
+/** A button that makes the delay of a flight another one. */
+function button(row, label, title, delay) {
+  const b = make("button", label);
+  b.type = "button";
+  b.onclick = () => { if (b.ariaDisabled !== "true") change(row, row.flight.id, delay(row.flight)); };
+  b.refresh = (flight) => {
+    const { time } = words(flight);
+    b.title = title(flight);
+    b.ariaLabel = `${label}: ${b.title}; ${time} to ${flight.destination_city}`;
+  };
+  return b;
+}
+
+function buttons(row) {
+  const step = (n) => button(row, n > 0 ? `+${n}` : `−${-n}`, () => `${Math.abs(n)} minutes ${n > 0 ? "later" : "earlier"}`, (f) => f.delay + n);
+  const back = button(row, "Reset", (f) => `as recorded: ${f.recorded} minutes`, (f) => f.recorded);
+  back.className = "back";
+  return [...[-5, 5, 15, 60].map(step), back];
 }
 
 const rows = new Rows((row, flight) => {
-  cells(row, flight);
+  row.flight = flight;
   row.dataset.id = flight.id;
-  const buttons = [];
-  const button = (label, delay, title) => {
-    const b = make("button", label);
-    Object.assign(b, { type: "button", title });
-    b.onclick = () => change(buttons, flight.id, delay);
-    buttons.push(b);
-    return b;
-  };
-  const step = (n) => button(n > 0 ? `+${n}` : `−${-n}`, flight.delay + n, `${Math.abs(n)} minutes ${n > 0 ? "later" : "earlier"}`);
-  const steps = make("div.steps", step(-5), step(5), step(15), step(60));
-  const back = button("Reset", flight.recorded, `as recorded: ${flight.recorded} minutes`);
-  back.className = "back";
-  back.disabled = flight.delay === flight.recorded;
-  back.dataset.done = String(back.disabled);
-  steps.append(back);
-  row.append(make("td", steps));
+  cells(row, flight);
+  // The buttons stay the same ones, so that they keep the keyboard's focus.
+  if (!row.querySelector(".steps")) row.append(make("td.change", make("div.steps", ...buttons(row))));
+  for (const b of row.querySelectorAll("button")) b.refresh(flight);
+  row.querySelector(".back").ariaDisabled = String(flight.delay === flight.recorded);
 });
 
 follow([["board", rows.show]]);
