@@ -170,7 +170,7 @@ describe("the chart", () => {
     await there.page.click("#script-editor button[type=submit]");
     for (const tab of [here, there]) {
       await tab.shows("#script-editor .problem", "script_failed");
-      await tab.shows("#script-editor .gutter span[data-wrong=true]", /^11\s*$/);
+      await tab.shows("#script-editor .gutter span[data-wrong=true]", /^17\s*$/);
       await tab.shows("#chart .pulse", "error");
     }
     await here.page.fill("#script-editor textarea", text);
@@ -187,6 +187,13 @@ it.each([[390, 844], [800, 1000], [1199, 800], [1440, 900]])("fits %i by %i", as
     return left >= 0 && right <= innerWidth;
   }));
   expect(inside).toBe(true);
+  await there.row(3).getByRole("button").click();
+  const overlapping = await there.page.locator("#change :is(input, select, button)").evaluateAll((all) => {
+    const boxes = all.map((e) => e.getBoundingClientRect());
+    return boxes.some((a, i) => boxes.slice(i + 1).some((b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+  });
+  expect(overlapping).toBe(false);
+  await there.page.getByRole("button", { name: "Cancel", exact: true }).click();
 });
 
 it("the views change without another connection, and without an error", async () => {

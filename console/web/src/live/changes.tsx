@@ -27,7 +27,7 @@ export function ChangesCard() {
         )
         : (
           <p class="about">
-            Nothing yet. All of this is four files in <code>content/{app}</code> of the project, and a table. Save one here, in another tab or in your
+            Nothing yet. All of this is a few files in <code>content/{app}</code> of the project, and a table. Save one here, in another tab or in your
             own editor, or write from a terminal: whoever watches has it at once.
           </p>
         )}

@@ -62,7 +62,7 @@ function Plot({ chart, stale }: { chart: Chart | undefined; stale: boolean }) {
   }, [chart]);
   return (
     <figure class="plot" data-stale={stale} data-points={chart?.labels.length ?? 0} data-title={chart?.title}>
-      <figcaption>{chart?.title}</figcaption>
+      <figcaption>{chart?.title ?? (stale && "No chart yet.")}</figcaption>
       <div class="canvas" ref={box} role="img" aria-label={chart && `${chart.title}: ${chart.series.map((s) => `${s.name} ${s.values.join(", ")}`).join("; ")}`} />
     </figure>
   );

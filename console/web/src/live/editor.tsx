@@ -72,7 +72,7 @@ export function Editor({ id, label, text, rows, save, error }: Props) {
       </div>
       <div class="line between">
         <span class="note" role="status">
-          {overtaken ? "Somebody else has changed it meanwhile." : dirty ? "Not saved yet." : saving === "saved" ? "Saved; everybody has it." : "Ctrl+S saves."}
+          {overtaken ? "Somebody else has changed it meanwhile." : dirty ? "Not saved yet." : saving === "saved" ? (error ? "Saved." : "Saved; everybody has it.") : <span class="keys">Ctrl+S saves.</span>}
         </span>
         <span class="line">
           {dirty && (
