@@ -54,7 +54,8 @@ export declare class Broker {
     constructor(rope: Rope, options: BrokerOptions);
     /**
      * Has `callback` called with the content of a topic, and with each that it becomes; what is known already comes at
-     * once. Each subscription has a filter of its own. Without a topic nothing happens.
+     * once. Each subscription has a filter of its own. Without a topic nothing happens. On a client that is closed
+     * `onError` is called, with `not_ready`.
      */
     subscribe<T = any>(topic: string | undefined, callback: TopicCallback<T>, onError?: ErrorCallback, filter?: Filter): Token;
     /**

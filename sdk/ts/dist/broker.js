@@ -37,7 +37,8 @@ export class Broker {
     }
     /**
      * Has `callback` called with the content of a topic, and with each that it becomes; what is known already comes at
-     * once. Each subscription has a filter of its own. Without a topic nothing happens.
+     * once. Each subscription has a filter of its own. Without a topic nothing happens. On a client that is closed
+     * `onError` is called, with `not_ready`.
      */
     subscribe(topic, callback, onError, filter) {
         const token = { topic: topic === undefined ? "" : this.#address(topic), callback, onError, watch: undefined, abort: undefined };
@@ -181,12 +182,21 @@ export class Broker {
     }
     #watch(t, params) {
         const { delta = true, linger = 1000 } = this.#options;
-        return this.#rope.watch(t.topic, { params, delta, linger }, (u) => {
-            this.#errors.delete(t.topic);
-            t.callback(t.topic, u.content);
-        }, (err) => {
-            this.#tell(t, err);
-        });
+        try {
+            return this.#rope.watch(t.topic, { params, delta, linger }, (u) => {
+                this.#errors.delete(t.topic);
+                t.callback(t.topic, u.content);
+            }, (err) => {
+                this.#tell(t, err);
+            });
+        }
+        catch (err) { // the client was closed
+            if (!(err instanceof RopewalkError))
+                throw err;
+            queueMicrotask(() => { if (this.#tokens.has(t))
+                this.#tell(t, err); });
+            return undefined;
+        }
     }
     #failed(topic, err) {
         this.#publishError(topic, describe(topic, err));

@@ -29,8 +29,9 @@ export function same(a, b) {
 function isTree(v) {
     return typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Uint8Array);
 }
-function misfit(why) {
-    throw new TypeError("the change does not fit the content: " + why);
+// Nobody is told of it: the content is asked for as a whole then.
+function misfit() {
+    throw new TypeError("the change does not fit the content");
 }
 /** JSON Merge Patch, RFC 7396. */
 function merge(content, change) {
@@ -69,17 +70,17 @@ function patch(content, operations) {
             }
             case "test":
                 if (!same(read(now, at), value))
-                    misfit(`${path} is another value`);
+                    misfit();
                 break;
             default:
-                misfit(`there is no operation ${op}`);
+                misfit();
         }
     }
     return now;
 }
 function steps(pointer) {
     if (pointer && !pointer.startsWith("/"))
-        misfit(`${pointer} is no pointer`);
+        misfit();
     return pointer.split("/").slice(1).map((s) => s.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 function read(content, at) {
@@ -90,13 +91,13 @@ function read(content, at) {
         else if (isTree(v) && Object.hasOwn(v, step))
             v = v[step];
         else
-            misfit(`there is no ${step}`);
+            misfit();
     }
     return v;
 }
 function index(step, last) {
     if (!/^(0|[1-9]\d*)$/.test(step) || Number(step) > last)
-        misfit(`there is no element ${step}`);
+        misfit();
     return Number(step);
 }
 function edit(v, [step, ...rest], op, value) {
@@ -111,9 +112,9 @@ function edit(v, [step, ...rest], op, value) {
         return v.toSpliced(i, adds ? 0 : 1, ...(op === "remove" ? [] : [value]));
     }
     if (!isTree(v))
-        misfit(`there is nothing below which ${step} could be`);
+        misfit();
     if (!(leaf && op === "add") && !Object.hasOwn(v, step))
-        misfit(`there is no ${step}`);
+        misfit();
     const out = new Map(Object.entries(v));
     if (leaf && op === "remove")
         out.delete(step);
@@ -124,10 +125,10 @@ function edit(v, [step, ...rest], op, value) {
 /** A change of rows, docs/reference/content.md. The key of a row is a text or a number. */
 function changeRows(content, { key, remove = [], set = [], order = [], from = 0 }) {
     if (!Array.isArray(content))
-        misfit("it has no rows");
+        misfit();
     const rows = new Map(content.map((row) => [row[key], row]));
     const take = (k) => {
-        const row = rows.get(k) ?? misfit(`there is no row ${String(k)}`);
+        const row = rows.get(k) ?? misfit();
         rows.delete(k);
         return row;
     };
@@ -136,6 +137,6 @@ function changeRows(content, { key, remove = [], set = [], order = [], from = 0 
         rows.set(row[key], row);
     const block = order.map(take);
     if (from > rows.size)
-        misfit(`there are only ${rows.size} rows before those that are ordered`);
+        misfit();
     return [...rows.values()].toSpliced(from, 0, ...block);
 }

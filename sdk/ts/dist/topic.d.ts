@@ -3,8 +3,8 @@ import { RopewalkError } from "./error.js";
 import type { Line } from "./line.js";
 import type { Decoded, Message } from "./message.js";
 import type { Update, Watch, Watched } from "./watch.js";
-/** What a topic needs of all topics. */
-export interface TopicHost {
+/** What topics need of the client. */
+export interface TopicClient {
     readonly backoff: Backoff;
     /** The connection for new messages. */
     line(): Line | undefined;
@@ -15,6 +15,10 @@ export interface TopicHost {
     };
     post(m: Message, line: Line): void;
     report(err: RopewalkError): void;
+}
+/** What a topic needs of all topics. */
+export interface TopicHost {
+    readonly client: TopicClient;
     /** Does something after this; in the order in which it was told so. */
     later(fn: () => void): void;
     /** Has the topic asked for, when there is a connection and its turn has come. */

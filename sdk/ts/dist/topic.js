@@ -80,7 +80,7 @@ export class Topic {
             this.#leave();
     }
     report(err) {
-        this.#host.report(err);
+        this.#host.client.report(err);
     }
     shown() {
         const top = this.#overlays.at(-1);
@@ -99,7 +99,7 @@ export class Topic {
             this.#forget();
         this.#line = line;
         const body = { params: this.#params, delta: this.#delta, recover, history: recover ? undefined : history || undefined };
-        const p = this.#host.ask({ verb: "subscribe", to: this.address, body: { json: JSON.stringify(body) } }, line, (m) => {
+        const p = this.#host.client.ask({ verb: "subscribe", to: this.address, body: { json: JSON.stringify(body) } }, line, (m) => {
             if (this.#asked === mine)
                 this.#armed(m, line, recover ? 0 : history, recover !== undefined);
         });
@@ -314,8 +314,7 @@ export class Topic {
     #fail(err) {
         this.#fault = this.events ? undefined : err;
         this.#based = false;
-        for (const w of this.#watches)
-            this.#host.later(() => w.fail(err));
+        this.#tell((w) => w.fail(err));
     }
     #refused(err, line) {
         const taken = this.#asked?.taken;
@@ -324,7 +323,7 @@ export class Topic {
             return this.#leave();
         if (taken || (err.retryable && err.code === "revoked"))
             return this.#host.want(this); // for who the client is now
-        if (line !== this.#host.line())
+        if (line !== this.#host.client.line())
             return; // and will be asked for on the next connection
         if (err.code === "deadline_exceeded" && !err.remote)
             this.#forget();
@@ -332,17 +331,19 @@ export class Topic {
         this.#refusal = err;
         this.#parked = definite.has(err.code);
         if (!this.#parked) {
-            this.#retry = setTimeout(() => this.#host.want(this), Math.max(err.retryAfter, wait(this.#attempt++, this.#host.backoff)));
+            this.#retry = setTimeout(() => this.#host.want(this), Math.max(err.retryAfter, wait(this.#attempt++, this.#host.client.backoff)));
         }
         if (err.code !== before)
-            for (const w of this.#watches)
-                this.#host.later(() => w.fail(err, true));
+            this.#tell((w) => w.fail(err, true));
+    }
+    #tell(what) {
+        for (const w of this.#watches)
+            this.#host.later(() => what(w));
     }
     #show() {
         const u = this.shown();
         if (u)
-            for (const w of this.#watches)
-                this.#host.later(() => w.update(u));
+            this.#tell((w) => w.update(u));
     }
     /** Shows only some of what is being published, and else what the node has; `news`: that is not known yet. */
     #uncover(keep, news = false) {
@@ -355,8 +356,7 @@ export class Topic {
         if (this.#fault)
             return this.#fail(this.#fault);
         const none = this.#update(undefined, undefined, false);
-        for (const w of this.#watches)
-            this.#host.later(() => w.update(none));
+        this.#tell((w) => w.update(none));
     }
     #leave() {
         clearTimeout(this.#retry);
@@ -367,13 +367,13 @@ export class Topic {
         this.#parked = false;
         if (this.#asked && this.#line) {
             if (!this.#asked.taken)
-                this.#host.post({ verb: "cancel", rmid: this.#asked.mid }, this.#line);
+                this.#host.client.post({ verb: "cancel", rmid: this.#asked.mid }, this.#line);
             this.#asked.taken = true; // the answer says whether it came in time
             return;
         }
         const { line, name } = { line: this.#line, name: this.#name };
         if (line && name !== undefined)
-            void this.#host.ask({ verb: "unsubscribe", topic: name }, line, () => { }).done.catch(() => { });
+            void this.#host.client.ask({ verb: "unsubscribe", topic: name }, line, () => { }).done.catch(() => { });
         this.#forget();
         this.#host.drop(this);
     }
@@ -387,7 +387,6 @@ export class Topic {
         if (this.live === live)
             return;
         this.live = live;
-        for (const w of this.#watches)
-            this.#host.later(() => w.alive(live));
+        this.#tell((w) => w.alive(live));
     }
 }

@@ -1,14 +1,13 @@
 import type { RopewalkError } from "./error.js";
 import type { Line } from "./line.js";
 import type { Decoded } from "./message.js";
-import { Topic, type TopicHost } from "./topic.js";
+import { Topic, type TopicClient, type TopicHost } from "./topic.js";
 import { Watch, type Update, type WatchOptions } from "./watch.js";
-/** What the topics need of the client. */
-export type TopicsHost = Pick<TopicHost, "backoff" | "line" | "ask" | "post" | "report">;
 /** The topics that this client watches, and its own. */
 export declare class Topics implements TopicHost {
     #private;
-    constructor(host: TopicsHost);
+    readonly client: TopicClient;
+    constructor(client: TopicClient);
     watch<T>(address: string, options: WatchOptions, callback: ((u: Update<T>) => void) | undefined): Watch<T>;
     /** What is known of a topic without asking. */
     peek(address: string, params: WatchOptions["params"]): Update | undefined;
@@ -30,11 +29,6 @@ export declare class Topics implements TopicHost {
     take(line: Line, m: Decoded): void;
     /** There will be no connection any more. */
     end(err: RopewalkError | undefined): void;
-    get backoff(): TopicHost["backoff"];
-    line(): Line | undefined;
-    ask(...args: Parameters<TopicHost["ask"]>): ReturnType<TopicHost["ask"]>;
-    post(...args: Parameters<TopicHost["post"]>): void;
-    report(err: RopewalkError): void;
     later(fn: () => void): void;
     want(t: Topic): void;
     name(t: Topic, line: Line, name: string): void;

@@ -5,14 +5,14 @@ import { Watch } from "./watch.js";
 const together = 256;
 /** The topics that this client watches, and its own. */
 export class Topics {
-    #host;
+    client;
     #all = new Map(); // by address and parameters
     #named = new Map(); // by connection and what the node calls them
     #wanted = new Set();
     #asking = 0;
     #queue = [];
-    constructor(host) {
-        this.#host = host;
+    constructor(client) {
+        this.client = client;
     }
     watch(address, options, callback) {
         const topic = this.#topic(address, options);
@@ -92,21 +92,6 @@ export class Topics {
             t.end(err);
         this.#all.clear();
     }
-    get backoff() {
-        return this.#host.backoff;
-    }
-    line() {
-        return this.#host.line();
-    }
-    ask(...args) {
-        return this.#host.ask(...args);
-    }
-    post(...args) {
-        this.#host.post(...args);
-    }
-    report(err) {
-        this.#host.report(err);
-    }
     later(fn) {
         if (this.#queue.push(fn) === 1)
             queueMicrotask(() => this.#deliver());
@@ -135,7 +120,7 @@ export class Topics {
     }
     #pump() {
         for (const t of this.#wanted) {
-            const line = this.#host.line();
+            const line = this.client.line();
             if (!line || this.#asking >= together)
                 return;
             this.#wanted.delete(t);

@@ -85,7 +85,8 @@ export class Broker {
 
   /**
    * Has `callback` called with the content of a topic, and with each that it becomes; what is known already comes at
-   * once. Each subscription has a filter of its own. Without a topic nothing happens.
+   * once. Each subscription has a filter of its own. Without a topic nothing happens. On a client that is closed
+   * `onError` is called, with `not_ready`.
    */
   subscribe<T = any>(topic: string | undefined, callback: TopicCallback<T>, onError?: ErrorCallback, filter?: Filter): Token {
     const token: Subscription = { topic: topic === undefined ? "" : this.#address(topic), callback, onError, watch: undefined, abort: undefined };
@@ -232,14 +233,20 @@ export class Broker {
     return [...this.#rope.topics.own()];
   }
 
-  #watch(t: Subscription, params: Filter | undefined): Watch {
+  #watch(t: Subscription, params: Filter | undefined): Watch | undefined {
     const { delta = true, linger = 1000 } = this.#options;
-    return this.#rope.watch(t.topic, { params, delta, linger }, (u) => {
-      this.#errors.delete(t.topic);
-      t.callback(t.topic, u.content);
-    }, (err) => {
-      this.#tell(t, err);
-    });
+    try {
+      return this.#rope.watch(t.topic, { params, delta, linger }, (u) => {
+        this.#errors.delete(t.topic);
+        t.callback(t.topic, u.content);
+      }, (err) => {
+        this.#tell(t, err);
+      });
+    } catch (err) { // the client was closed
+      if (!(err instanceof RopewalkError)) throw err;
+      queueMicrotask(() => { if (this.#tokens.has(t)) this.#tell(t, err); });
+      return undefined;
+    }
   }
 
   #failed(topic: string, err: RopewalkError): void {

@@ -38,8 +38,9 @@ function isTree(v: unknown): v is Tree {
   return typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Uint8Array);
 }
 
-function misfit(why: string): never {
-  throw new TypeError("the change does not fit the content: " + why);
+// Nobody is told of it: the content is asked for as a whole then.
+function misfit(): never {
+  throw new TypeError("the change does not fit the content");
 }
 
 /** JSON Merge Patch, RFC 7396. */
@@ -82,17 +83,17 @@ function patch(content: unknown, operations: readonly Operation[]): unknown {
         break;
       }
       case "test":
-        if (!same(read(now, at), value)) misfit(`${path} is another value`);
+        if (!same(read(now, at), value)) misfit();
         break;
       default:
-        misfit(`there is no operation ${op}`);
+        misfit();
     }
   }
   return now;
 }
 
 function steps(pointer: string): string[] {
-  if (pointer && !pointer.startsWith("/")) misfit(`${pointer} is no pointer`);
+  if (pointer && !pointer.startsWith("/")) misfit();
   return pointer.split("/").slice(1).map((s) => s.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
@@ -101,13 +102,13 @@ function read(content: unknown, at: readonly string[]): unknown {
   for (const step of at) {
     if (Array.isArray(v)) v = v[index(step, v.length - 1)];
     else if (isTree(v) && Object.hasOwn(v, step)) v = v[step];
-    else misfit(`there is no ${step}`);
+    else misfit();
   }
   return v;
 }
 
 function index(step: string, last: number): number {
-  if (!/^(0|[1-9]\d*)$/.test(step) || Number(step) > last) misfit(`there is no element ${step}`);
+  if (!/^(0|[1-9]\d*)$/.test(step) || Number(step) > last) misfit();
   return Number(step);
 }
 
@@ -120,8 +121,8 @@ function edit(v: unknown, [step, ...rest]: readonly string[], op: string, value?
     if (!leaf) return v.with(i, edit(v[i], rest, op, value));
     return v.toSpliced(i, adds ? 0 : 1, ...(op === "remove" ? [] : [value]));
   }
-  if (!isTree(v)) misfit(`there is nothing below which ${step} could be`);
-  if (!(leaf && op === "add") && !Object.hasOwn(v, step)) misfit(`there is no ${step}`);
+  if (!isTree(v)) misfit();
+  if (!(leaf && op === "add") && !Object.hasOwn(v, step)) misfit();
   const out = new Map(Object.entries(v));
   if (leaf && op === "remove") out.delete(step);
   else out.set(step, edit(out.get(step), rest, op, value));
@@ -138,16 +139,16 @@ interface RowsChange {
 
 /** A change of rows, docs/reference/content.md. The key of a row is a text or a number. */
 function changeRows(content: unknown, { key, remove = [], set = [], order = [], from = 0 }: RowsChange): unknown {
-  if (!Array.isArray(content)) misfit("it has no rows");
+  if (!Array.isArray(content)) misfit();
   const rows = new Map(content.map((row: Tree) => [row[key], row]));
   const take = (k: unknown): Tree => {
-    const row = rows.get(k) ?? misfit(`there is no row ${String(k)}`);
+    const row = rows.get(k) ?? misfit();
     rows.delete(k);
     return row;
   };
   remove.forEach(take);
   for (const row of set) rows.set(row[key], row);
   const block = order.map(take);
-  if (from > rows.size) misfit(`there are only ${rows.size} rows before those that are ordered`);
+  if (from > rows.size) misfit();
   return [...rows.values()].toSpliced(from, 0, ...block);
 }

@@ -5,8 +5,8 @@ import type { Line } from "./line.js";
 import type { Bytes, Decoded, Message } from "./message.js";
 import type { Gap, Publisher, Update, Watch, Watched } from "./watch.js";
 
-/** What a topic needs of all topics. */
-export interface TopicHost {
+/** What topics need of the client. */
+export interface TopicClient {
   readonly backoff: Backoff;
   /** The connection for new messages. */
   line(): Line | undefined;
@@ -14,6 +14,11 @@ export interface TopicHost {
   ask(m: Message, line: Line, take: (m: Decoded) => void): { readonly message: Message; readonly done: Promise<unknown> };
   post(m: Message, line: Line): void;
   report(err: RopewalkError): void;
+}
+
+/** What a topic needs of all topics. */
+export interface TopicHost {
+  readonly client: TopicClient;
   /** Does something after this; in the order in which it was told so. */
   later(fn: () => void): void;
   /** Has the topic asked for, when there is a connection and its turn has come. */
@@ -109,7 +114,7 @@ export class Topic implements Watched {
   }
 
   report(err: RopewalkError): void {
-    this.#host.report(err);
+    this.#host.client.report(err);
   }
 
   shown(): Update | undefined {
@@ -128,7 +133,7 @@ export class Topic implements Watched {
     if (this.#line !== line) this.#forget();
     this.#line = line;
     const body = { params: this.#params, delta: this.#delta, recover, history: recover ? undefined : history || undefined };
-    const p = this.#host.ask({ verb: "subscribe", to: this.address, body: { json: JSON.stringify(body) } }, line, (m) => {
+    const p = this.#host.client.ask({ verb: "subscribe", to: this.address, body: { json: JSON.stringify(body) } }, line, (m) => {
       if (this.#asked === mine) this.#armed(m, line, recover ? 0 : history, recover !== undefined);
     });
     const mine = this.#asked = { mid: p.message.mid!, taken: false };
@@ -322,7 +327,7 @@ export class Topic implements Watched {
   #fail(err: RopewalkError): void {
     this.#fault = this.events ? undefined : err;
     this.#based = false;
-    for (const w of this.#watches) this.#host.later(() => w.fail(err));
+    this.#tell((w) => w.fail(err));
   }
 
   #refused(err: RopewalkError, line: Line): void {
@@ -330,20 +335,24 @@ export class Topic implements Watched {
     this.#asked = undefined;
     if (!this.#watches.size) return this.#leave();
     if (taken || (err.retryable && err.code === "revoked")) return this.#host.want(this); // for who the client is now
-    if (line !== this.#host.line()) return; // and will be asked for on the next connection
+    if (line !== this.#host.client.line()) return; // and will be asked for on the next connection
     if (err.code === "deadline_exceeded" && !err.remote) this.#forget();
     const before = this.#refusal?.code;
     this.#refusal = err;
     this.#parked = definite.has(err.code);
     if (!this.#parked) {
-      this.#retry = setTimeout(() => this.#host.want(this), Math.max(err.retryAfter, wait(this.#attempt++, this.#host.backoff)));
+      this.#retry = setTimeout(() => this.#host.want(this), Math.max(err.retryAfter, wait(this.#attempt++, this.#host.client.backoff)));
     }
-    if (err.code !== before) for (const w of this.#watches) this.#host.later(() => w.fail(err, true));
+    if (err.code !== before) this.#tell((w) => w.fail(err, true));
+  }
+
+  #tell(what: (w: Watch) => void): void {
+    for (const w of this.#watches) this.#host.later(() => what(w));
   }
 
   #show(): void {
     const u = this.shown();
-    if (u) for (const w of this.#watches) this.#host.later(() => w.update(u));
+    if (u) this.#tell((w) => w.update(u));
   }
 
   /** Shows only some of what is being published, and else what the node has; `news`: that is not known yet. */
@@ -354,7 +363,7 @@ export class Topic implements Watched {
     if (this.shown()) return this.#show();
     if (this.#fault) return this.#fail(this.#fault);
     const none = this.#update(undefined, undefined, false);
-    for (const w of this.#watches) this.#host.later(() => w.update(none));
+    this.#tell((w) => w.update(none));
   }
 
   #leave(): void {
@@ -364,12 +373,12 @@ export class Topic implements Watched {
     if (this.local) return this.#host.drop(this);
     this.#parked = false;
     if (this.#asked && this.#line) {
-      if (!this.#asked.taken) this.#host.post({ verb: "cancel", rmid: this.#asked.mid }, this.#line);
+      if (!this.#asked.taken) this.#host.client.post({ verb: "cancel", rmid: this.#asked.mid }, this.#line);
       this.#asked.taken = true; // the answer says whether it came in time
       return;
     }
     const { line, name } = { line: this.#line, name: this.#name };
-    if (line && name !== undefined) void this.#host.ask({ verb: "unsubscribe", topic: name }, line, () => {}).done.catch(() => {});
+    if (line && name !== undefined) void this.#host.client.ask({ verb: "unsubscribe", topic: name }, line, () => {}).done.catch(() => {});
     this.#forget();
     this.#host.drop(this);
   }
@@ -383,6 +392,6 @@ export class Topic implements Watched {
   #alive(live: boolean): void {
     if (this.live === live) return;
     this.live = live;
-    for (const w of this.#watches) this.#host.later(() => w.alive(live));
+    this.#tell((w) => w.alive(live));
   }
 }

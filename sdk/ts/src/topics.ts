@@ -2,26 +2,23 @@ import { deltas } from "./delta.js";
 import type { RopewalkError } from "./error.js";
 import type { Line } from "./line.js";
 import type { Decoded } from "./message.js";
-import { Topic, type TopicHost } from "./topic.js";
+import { Topic, type TopicClient, type TopicHost } from "./topic.js";
 import { Watch, type Update, type WatchOptions } from "./watch.js";
 
 // How many topics are asked for at once. A node takes only so many requests of a connection at a time.
 const together = 256;
 
-/** What the topics need of the client. */
-export type TopicsHost = Pick<TopicHost, "backoff" | "line" | "ask" | "post" | "report">;
-
 /** The topics that this client watches, and its own. */
 export class Topics implements TopicHost {
-  readonly #host: TopicsHost;
+  readonly client: TopicClient;
   readonly #all = new Map<string, Topic>(); // by address and parameters
   readonly #named = new Map<string, Topic>(); // by connection and what the node calls them
   readonly #wanted = new Set<Topic>();
   #asking = 0;
   #queue: (() => void)[] = [];
 
-  constructor(host: TopicsHost) {
-    this.#host = host;
+  constructor(client: TopicClient) {
+    this.client = client;
   }
 
   watch<T>(address: string, options: WatchOptions, callback: ((u: Update<T>) => void) | undefined): Watch<T> {
@@ -102,26 +99,6 @@ export class Topics implements TopicHost {
     this.#all.clear();
   }
 
-  get backoff(): TopicHost["backoff"] {
-    return this.#host.backoff;
-  }
-
-  line(): Line | undefined {
-    return this.#host.line();
-  }
-
-  ask(...args: Parameters<TopicHost["ask"]>): ReturnType<TopicHost["ask"]> {
-    return this.#host.ask(...args);
-  }
-
-  post(...args: Parameters<TopicHost["post"]>): void {
-    this.#host.post(...args);
-  }
-
-  report(err: RopewalkError): void {
-    this.#host.report(err);
-  }
-
   later(fn: () => void): void {
     if (this.#queue.push(fn) === 1) queueMicrotask(() => this.#deliver());
   }
@@ -152,7 +129,7 @@ export class Topics implements TopicHost {
 
   #pump(): void {
     for (const t of this.#wanted) {
-      const line = this.#host.line();
+      const line = this.client.line();
       if (!line || this.#asking >= together) return;
       this.#wanted.delete(t);
       this.#asking++;

@@ -203,4 +203,22 @@ describe("topics of the server", () => {
     await turn();
     expect(got.length).toBe(2);
   });
+
+  it("on a client that is closed: errors come by their callback, later, and nothing throws", async () => {
+    const { rope, broker, got, note, fail } = await open();
+    await rope.close({ timeout: 0 });
+    const token = broker.subscribe("/x.json", note("a"), fail("a!"));
+    broker.unsubscribe(broker.subscribe("/x.json", note("b"), fail("b!")));
+    broker.sendRequest("/save.js", note("c"), fail("c!"));
+    expect(got).toEqual([]);
+    await expect.poll(() => got.length).toBe(2);
+    expect(got).toEqual([["a!", "json:/demo_app/x.json", "not_ready"], ["c!", "javascript:/demo_app/save.js", "not_ready"]]);
+    expect(broker.lastError("/x.json")).toMatchObject({ code: "not_ready", title: "Not ready" });
+    expect(broker.getCurrentData("app:errors:")).toMatchObject({ code: "not_ready" });
+    broker.changeFilter(token, { id: 1 });
+    await turn();
+    expect(got[2]).toEqual(["a!", "json:/demo_app/x.json", "not_ready"]);
+    broker.unsubscribe(token);
+    expect(broker.getCurrentData("/x.json")).toBeUndefined();
+  });
 });
