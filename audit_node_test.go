@@ -24,6 +24,14 @@ func TestAuditLogOfANode(t *testing.T) {
 	n, url := door(t, func(c *ropewalk.Config) {
 		c.Audit = audit.Config{File: file}
 		c.Permissions.Rules = append(c.Permissions.Rules, chiefs)
+		next := *c
+		next.Permissions.Rules = append(slices.Clip(c.Permissions.Rules), policy.Rule{Name: "new", Verbs: []string{"call"}, Addresses: []string{"door:/new"}})
+		c.Source = func(context.Context) (ropewalk.Config, error) {
+			made := next
+			next.Permissions.Rules = nil // what comes next is wrong
+			next.Middleware = []ropewalk.Middleware{{Stage: "nowhere", Kind: "retry"}}
+			return made, nil
+		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -41,6 +49,8 @@ func TestAuditLogOfANode(t *testing.T) {
 	do(true, "node:/middleware/insert", map[string]any{"stage": "call", "kind": "breaker"})
 	do(true, "node:/middleware/remove", map[string]any{"stage": "call", "name": "breaker"})
 	do(true, "node:/session/revoke", nodeapi.Revoke{Subject: "ben", Reason: "lost"})
+	do(true, "node:/reload", nil)
+	do(false, "node:/reload", nil)
 	do(true, "door:/out", nil)
 	do(true, "door:/in", map[string]string{"User": "anna", "Role": "editor"})
 	do(true, "node:/session/close", nodeapi.Close{Everywhere: true})
@@ -69,7 +79,7 @@ func TestAuditLogOfANode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byClient := e.Kind != audit.KindPermissions && e.Detail != "revoked subject carla"
+		byClient := e.Detail != "set by the program" && e.Detail != "revoked subject carla"
 		if e.Node != "test" || byClient != (e.Who.Client == c.ID() && e.Who.IP == "127.0.0.1") {
 			t.Errorf("who, and where? %+v", e)
 		}
@@ -83,10 +93,13 @@ func TestAuditLogOfANode(t *testing.T) {
 		{audit.KindMiddleware, audit.Done, "anna", "", `inserted "breaker", stage call`},
 		{audit.KindMiddleware, audit.Done, "anna", "", `removed "breaker", stage call`},
 		{audit.KindSession, audit.Done, "anna", "", "revoked subject ben: lost"},
+		{audit.KindPermissions, audit.Done, "anna", "", "set by a reload"},
+		{audit.KindConfig, audit.Done, "anna", "", "changed: permissions.rules"},
+		{audit.KindConfig, audit.Failed, "anna", "", `middleware[0]: not_found: there is no stage "nowhere"`},
 		{audit.KindLogout, audit.Done, "anna", "", ""},
 		{audit.KindLogin, audit.Done, "anna", "", ""},
 		{audit.KindLogout, audit.Done, "anna", "", "everywhere"},
-		{audit.KindPermissions, audit.Done, "", "", ""},
+		{audit.KindPermissions, audit.Done, "", "", "set by the program"},
 		{audit.KindSession, audit.Done, "", "", "revoked subject carla"},
 	}
 	if !slices.Equal(got, want) {

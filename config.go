@@ -158,8 +158,9 @@ type Limits struct {
 	Topics int `json:"topics,omitempty"`
 	// History is how large the histories of all topics may be together, in bytes;
 	// those to which nothing was added for longest are forgotten when they are larger,
-	// and contents of topics with nothing behind them that nobody watches. Default:
-	// 256 MiB.
+	// and contents of topics with nothing behind them that nobody watches; those that
+	// are watched stay, however many they are. Of each pattern of durable topics the
+	// newest events, up to 16 MiB, are in memory besides. Default: 256 MiB.
 	History int `json:"history,omitempty"`
 	// PendingBytes is how much may wait for a connection that does not read.
 	// Default: 4 MiB.

@@ -62,12 +62,23 @@ func (n *Node) SetPermissions(c policy.Config) error {
 	if err != nil {
 		return err
 	}
+	n.holdPermissions(p)
+	n.notePermissions(audit.Who{}, "set by the program")
+	return nil
+}
+
+// holdPermissions replaces the rules. The node has some.
+func (n *Node) holdPermissions(p *policy.Policy) {
 	n.guard.Swap(p)
-	n.audit.Record(audit.Event{Kind: audit.KindPermissions, Outcome: audit.Done})
 	for _, peer := range n.x.Peers() {
 		peer.Recheck()
 	}
-	return nil
+}
+
+// notePermissions writes into the audit log that the rules were replaced, by whom,
+// and how.
+func (n *Node) notePermissions(who audit.Who, how string) {
+	n.audit.Record(audit.Event{Kind: audit.KindPermissions, Outcome: audit.Done, Who: who, Detail: how})
 }
 
 // WatchPermissions has changed called after the rules were replaced, until stop is

@@ -40,10 +40,13 @@ type change struct {
 	prepare func(n *Node, old, next *Config) (apply func(), err error)
 }
 
+// fieldPermissions is the field of the rules, and begins those below it.
+const fieldPermissions = "permissions"
+
 // changes lists what can be replaced. What decides who may do what comes first.
 func changes() []change {
 	return []change{
-		{"permissions", preparePermissions},
+		{fieldPermissions, preparePermissions},
 		{"listeners.*.origins", prepareOrigins},
 		{"middleware", prepareMiddleware},
 		{"calls.strategy", prepareStrategies},
@@ -78,6 +81,9 @@ func (n *Node) reload(cfg Config, who audit.Who) (Changes, error) {
 		n.log.Warn("the configuration was not changed: correct it and reload again", "err", err)
 	} else {
 		n.log.Info("the configuration was read again", "applied", c.Applied, "restart", c.Restart)
+		if slices.ContainsFunc(c.Applied, func(field string) bool { return strings.HasPrefix(field, fieldPermissions) }) {
+			n.notePermissions(who, "set by a reload")
+		}
 	}
 	n.audit.Record(e)
 	return c, err
@@ -185,7 +191,7 @@ func (c *Config) hold(next *Config, applied []string) {
 	origins := false
 	for _, f := range applied {
 		switch head, rest, _ := strings.Cut(f, "."); {
-		case head == "permissions":
+		case head == fieldPermissions:
 			c.Permissions = next.Permissions
 		case head == "middleware":
 			c.Middleware = next.Middleware
@@ -284,10 +290,11 @@ func preparePermissions(n *Node, _, next *Config) (func(), error) {
 	if n.guard == nil {
 		return nil, nil //nolint:nilnil // Config.Allow decides
 	}
-	if _, err := policy.Compile(next.Permissions); err != nil {
+	p, err := policy.Compile(next.Permissions)
+	if err != nil {
 		return nil, fmt.Errorf("permissions: %w", err)
 	}
-	return func() { n.unexpected(n.SetPermissions(next.Permissions)) }, nil
+	return func() { n.holdPermissions(p) }, nil
 }
 
 func prepareOrigins(n *Node, old, next *Config) (func(), error) {

@@ -30,8 +30,9 @@ type Source func() (jetstream.JetStream, error)
 type Config struct {
 	// Mesh is the name of the mesh, for meshes that share servers.
 	Mesh string
-	// Memory is how many events of all addresses are kept in memory while somebody
-	// watches, if the history of one address is not more than that. Default: 8192.
+	// Memory is how many events of all addresses are kept in memory once somebody
+	// has watched, or as many as the history of one address has, if that is more. They
+	// have at most 16 MiB together, or are one event. Default: 8192.
 	Memory int
 	// Logger takes what concerns the operator. Default: slog.Default.
 	Logger *slog.Logger
