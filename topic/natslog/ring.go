@@ -55,7 +55,9 @@ func (l *Log) address(e *event) string {
 	return a.String()
 }
 
-func (e *event) size() int { return len(e.body) + len(e.contentType) + len(e.publisher) + len(e.path) + eventRoom }
+func (e *event) size() int {
+	return len(e.body) + len(e.contentType) + len(e.publisher) + len(e.path) + eventRoom
+}
 
 // ring has the newest events of all addresses, oldest first.
 type ring struct {
