@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/audit"
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/nodeapi"
 	"github.com/ropewalk/ropewalk/policy"
 	"github.com/ropewalk/ropewalk/session/keeper"
@@ -104,5 +108,76 @@ func TestAuditLogOfANode(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestAuditLogCannotBeForged has texts of clients that look like lines of the log
+// come into it by each way that there is: as the name of who logs in, as an
+// address, and as a reason.
+func TestAuditLogCannotBeForged(t *testing.T) {
+	t.Parallel()
+	const (
+		line    = `"}},{"kind":"login","outcome":"done","who":{"subject":"root"}}`
+		forged  = "\n" + line + "\r\x1b[31m\u2028\u202e"
+		escaped = `\n` + line + `\r\x1b[31m\u2028\u202e`
+	)
+	file := filepath.Join(t.TempDir(), "audit.jsonl")
+	var log safeBuffer
+	n, url := door(t, func(c *ropewalk.Config) {
+		c.Audit = audit.Config{File: file, Log: true}
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Permissions.Rules = append(c.Permissions.Rules, policy.Rule{Verbs: []string{"admin"}, Addresses: []string{"node:/**"}})
+	})
+	c := dial(t, url, quiet)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	in := func(name string) error {
+		_, err := ropewalk.Call[string](ctx, c, "door:/in", map[string]string{"User": name, "Role": "guest"})
+		return err
+	}
+	if err := in(forged); message.CodeOf(err) != message.CodeInvalidInput { // it is no name
+		t.Fatalf("log in: %v", err)
+	}
+	if err := in("eve" + line); err != nil {
+		t.Fatal(err)
+	}
+	for address, code := range map[string]message.Code{"door:/" + forged: message.CodeBadAddress, "door:/" + line + "\u2028\u202e": message.CodeForbidden} {
+		if _, err := c.Publish(ctx, address, 1); message.CodeOf(err) != code {
+			t.Fatalf("publish to %q: %v", address, err)
+		}
+	}
+	if _, err := ropewalk.Call[json.RawMessage](ctx, c, "node:/session/revoke", nodeapi.Revoke{Subject: "ben", Reason: forged}); err != nil {
+		t.Fatal(err)
+	}
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer stop()
+	if err := n.Shutdown(end); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []audit.Event{
+		{Kind: audit.KindLogin, Outcome: audit.Done},
+		{Kind: audit.KindAccess, Outcome: audit.Refused, Verb: "publish", Address: "door:/" + line + `\u2028\u202e`, Rule: "preset", Code: message.CodeForbidden},
+		{Kind: audit.KindSession, Outcome: audit.Done, Detail: "revoked subject ben: " + escaped},
+	}
+	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines: %s", len(lines), text)
+	}
+	for i, text := range lines {
+		e, err := audit.Parse(text)
+		if err != nil || e.Who.Subject != "eve"+line || bytes.ContainsAny(text, "\r\x1b\u2028\u202e") {
+			t.Errorf("%q: %v", text, err)
+		}
+		e.Who, e.Time, e.Node = audit.Who{}, time.Time{}, ""
+		if e != want[i] {
+			t.Errorf("line %d is %+v", i, e)
+		}
+	}
+	if text := log.String(); strings.Count(text, "msg=audit") != len(want) || strings.ContainsAny(text, "\r\x1b\u2028\u202e") {
+		t.Errorf("the log is %q", text)
 	}
 }
