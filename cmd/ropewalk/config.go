@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 
@@ -20,6 +21,29 @@ import (
 //
 //go:embed reference.json
 var referenceJSON []byte
+
+// configFlag names the configuration file. No verb reads a file that was not
+// named: what a node does, and whose keys and rules are meant, must not depend on
+// where somebody happens to stand. Only "ropewalk dev" is about a directory.
+type configFlag struct {
+	Config string `placeholder:"FILE" help:"Read the configuration from this file. Default: none is read."`
+}
+
+// source is where the configuration comes from. It tells whoever may have
+// forgotten the flag.
+func (f configFlag) source(w *world) config.Source {
+	if f.Config == "" {
+		if _, err := os.Stat(configName); err == nil {
+			w.warnf("%s in this directory is not read; to have it read, say --config %s", configName, configName)
+		}
+	}
+	return w.source(f.Config)
+}
+
+// source reads a file, if path is not "", and the environment.
+func (w *world) source(path string) config.Source {
+	return config.Source{Path: path, Environ: w.env, Ignore: notConfig}
+}
 
 // configCmd is about configuration files.
 type configCmd struct {
@@ -76,7 +100,7 @@ prints each value that was given, and where.`
 // Run checks.
 func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	var cfg standard.Config
-	report, err := config.Source{Path: c.File, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	report, err := w.source(c.File).Read(&cfg)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 type configShowCmd struct {
 	Path string `arg:"" optional:"" help:"Only this field and those within it, such as limits or listeners.main.address."`
 	nodeFlags
-	Config string `placeholder:"FILE" help:"Read the configuration from this file."`
-	Given  bool   `help:"Only what was given by the file, a variable or a flag."`
+	configFlag
+	Given bool `help:"Only what was given by the file, a variable or a flag."`
 }
 
 // Help is printed below the flags.
@@ -46,7 +46,7 @@ type setting struct {
 
 // Run prints.
 func (c *configShowCmd) Run(w *world) error {
-	cfg, report, err := c.load(w, c.Config)
+	cfg, report, err := c.load(w, c.source(w))
 	if err != nil {
 		return err
 	}

@@ -25,13 +25,14 @@ type contentPublishCmd struct {
 
 // Help is printed below the flags.
 func (*contentPublishCmd) Help() string {
-	return `All of the files are written or none. Names that begin with a dot are left out. Code, such as .sql and .js, is published one by
-one with "ropewalk publish".
+	return `All of the files are written or none. Names that begin with a dot are left out. To write code, such as .sql and .ts, needs the
+right "code" besides "publish".
 
 Examples:
 
   ropewalk content publish file:/shop/ prices.json images -m "Spring"
-  ropewalk content publish file:/shop/ new.json --delete old.json --workspace drafts`
+  ropewalk content publish file:/shop/ new.json --delete old.json --workspace drafts
+  ropewalk content publish file:/shop/ open.sql sales.ts -m "What is open"`
 }
 
 // sent is a file of a publish.

@@ -71,7 +71,7 @@ func (d *devCmd) Run(ctx context.Context, w *world) error {
 
 // read reads the configuration.
 func (d *devCmd) read(ctx context.Context, w *world, p project) (standard.Config, *config.Report, error) {
-	cfg, report, err := d.load(w, p.config)
+	cfg, report, err := d.load(w, w.source(p.config))
 	if err != nil {
 		return cfg, report, err
 	}

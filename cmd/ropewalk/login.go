@@ -28,32 +28,26 @@ type loginCmd struct {
 
 // Help is printed below the flags.
 func (*loginCmd) Help() string {
-	return `The user table is that of the configuration, field "login". No node is asked, but to end the sessions of a user whose password
+	return `The user table is that of the configuration that --config names, field "login". No node is asked, but to end the sessions of a user whose password
 was set, or who was disabled: that needs the permission "admin". A password is read from the terminal without
 showing it, or from standard input, where it is the first line.
 
 Examples:
 
-  ropewalk login user add anna --public '{"role":"editor"}'
-  ropewalk login user list
+  ropewalk login user add anna --public '{"role":"editor"}' --config ropewalk.jsonc
+  ropewalk login user list --config ropewalk.jsonc
   ropewalk login hash`
 }
 
 // loginFlags say where the configuration is.
 type loginFlags struct {
-	Config string `placeholder:"FILE" help:"Read the configuration from this file. Default: ropewalk.jsonc, if there is one."`
+	configFlag
 }
 
 // load reads the field login of the configuration.
 func (f *loginFlags) load(w *world) (login.Config, *config.Report, error) {
-	path := f.Config
-	if path == "" {
-		if _, err := os.Stat(configName); err == nil {
-			path = configName
-		}
-	}
 	var cfg standard.Config
-	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	report, err := f.source(w).Read(&cfg)
 	return cfg.Login, report, err
 }
 

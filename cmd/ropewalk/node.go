@@ -33,10 +33,10 @@ type nodeFlags struct {
 	meshFlags
 }
 
-// load reads the file at path, or none, the environment and the flags.
-func (f *nodeFlags) load(w *world, path string) (standard.Config, *config.Report, error) {
+// load reads the configuration, and the flags.
+func (f *nodeFlags) load(w *world, from config.Source) (standard.Config, *config.Report, error) {
 	var cfg standard.Config
-	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	report, err := from.Read(&cfg)
 	if err != nil {
 		return cfg, report, err
 	}

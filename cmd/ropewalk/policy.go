@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -24,33 +23,26 @@ type policyCmd struct {
 
 // Help is printed below the flags.
 func (*policyCmd) Help() string {
-	return `The rules are those of a configuration file; no node is asked. Without --config that is ropewalk.jsonc in this directory,
-if there is one, else the preset "standard" without rules.
+	return `The rules are those of the configuration that --config names, else the preset "standard" without rules; no node is asked.
 
 Examples:
 
   ropewalk policy test --config ropewalk.jsonc
-  ropewalk policy who-can serve shop:/acme/orders
-  ropewalk policy explain serve shop:/acme/orders --subject anna --claim tenant=acme`
+  ropewalk policy who-can serve shop:/acme/orders --config ropewalk.jsonc
+  ropewalk policy explain serve shop:/acme/orders --subject anna --claim tenant=acme --config ropewalk.jsonc`
 }
 
 // permissionFlags say whose rules they are.
 type permissionFlags struct {
-	Config string `placeholder:"FILE" help:"Read the rules from this file. Default: ropewalk.jsonc, if there is one."`
+	configFlag
 	Preset string `placeholder:"NAME" help:"What holds where no rule matches, in place of what the file says: dev, standard, read-only, editor, admin or closed."`
 }
 
 // load compiles the rules of the file, with the tests of another one if there is
 // one.
 func (f *permissionFlags) load(w *world, tests string) (*policy.Policy, *standard.Config, error) {
-	path := f.Config
-	if path == "" {
-		if _, err := os.Stat(configName); err == nil {
-			path = configName
-		}
-	}
 	var cfg standard.Config
-	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	report, err := f.source(w).Read(&cfg)
 	if err != nil {
 		return nil, nil, err
 	}

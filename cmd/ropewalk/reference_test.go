@@ -19,8 +19,9 @@ const configIntro = `# Configuration
 
     ropewalk config check ropewalk.jsonc
 
-A configuration is a file of JSON with comments and trailing commas, which "ropewalk serve --config FILE" and "ropewalk
-dev" read. All fields are optional; a field that does not exist is an error. Times are texts such as "500ms", "30s" and
+A configuration is a file of JSON with comments and trailing commas. A verb reads the one that --config names, and none
+without that, also if there is a ropewalk.jsonc in the directory; it says so then. Only "ropewalk dev" is about a
+directory, and reads the ropewalk.jsonc in it. All fields are optional; a field that does not exist is an error. Times are texts such as "500ms", "30s" and
 "1h30m".
 
 ` + "```jsonc" + `

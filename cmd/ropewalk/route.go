@@ -39,7 +39,7 @@ Examples:
   ropewalk route explain math:/decimal/mul
   ropewalk route explain math:/decimal/mul --scope zone --version ^1.2
   ropewalk route explain math:/decimal/mul --node shop-2
-  ropewalk route explain 2945p8eigxz@client:/`
+  ropewalk route explain 2945p8eigxz0c4k7qd5tu@client:/`
 }
 
 // Run explains. An address that nobody can answer for is an error.

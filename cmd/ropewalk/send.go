@@ -11,7 +11,7 @@ import (
 // sendCmd sends a message to which no answer is expected.
 type sendCmd struct {
 	target
-	Address string `arg:"" help:"To whom: 2945p8eigxz@client:/ for one client, '*@client:/' for all, or a service."`
+	Address string `arg:"" help:"To whom: 2945p8eigxz0c4k7qd5tu@client:/ for one client, '*@client:/' for all, or a service."`
 	input
 	Type string `placeholder:"WORD" help:"The application's word for the message."`
 	choice
@@ -24,7 +24,7 @@ func (*sendCmd) Help() string {
 
 Examples:
 
-  ropewalk send 2945p8eigxz@client:/ '"hello"'
+  ropewalk send 2945p8eigxz0c4k7qd5tu@client:/ '"hello"'
   ropewalk send '*@client:/' '{"note":"back in five minutes"}'`
 }
 

@@ -10,8 +10,8 @@ import (
 // serveCmd runs a node.
 type serveCmd struct {
 	nodeFlags
-	Config string `placeholder:"FILE" help:"Read the configuration from this file."`
-	Watch  bool   `help:"Read the file again whenever it changes."`
+	configFlag
+	Watch bool `help:"Read the file again whenever it changes."`
 }
 
 // Help is printed below the flags.
@@ -78,7 +78,7 @@ func (s *serveCmd) Run(ctx context.Context, w *world) error {
 
 // read reads the configuration.
 func (s *serveCmd) read(ctx context.Context, w *world) (standard.Config, *config.Report, error) {
-	cfg, report, err := s.load(w, s.Config)
+	cfg, report, err := s.load(w, s.source(w))
 	if err == nil {
 		err = s.guard(ctx, &cfg)
 	}

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/ropewalk/ropewalk/config"
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/session"
 	"github.com/ropewalk/ropewalk/session/keeper"
@@ -27,7 +25,7 @@ type tokenCmd struct {
 
 // Help is printed below the flags.
 func (*tokenCmd) Help() string {
-	return `No node is asked. The keys are those of the configuration file, "sessions.tokens", or made of its "mesh.secret". Whoever
+	return `No node is asked. The keys are those of the configuration that --config names, "sessions.tokens", or made of its "mesh.secret". Whoever
 has a token is who it says, so keep it like a password.
 
 Examples:
@@ -39,19 +37,13 @@ Examples:
 
 // keyFlags say whose keys they are.
 type keyFlags struct {
-	Config string `placeholder:"FILE" help:"Read the keys from this file. Default: ropewalk.jsonc, if there is one."`
+	configFlag
 }
 
 // load reads the configuration and its keys.
 func (f *keyFlags) load(w *world) (*standard.Config, *token.Codec, error) {
-	path := f.Config
-	if path == "" {
-		if _, err := os.Stat(configName); err == nil {
-			path = configName
-		}
-	}
 	var cfg standard.Config
-	report, err := config.Source{Path: path, Environ: w.env, Ignore: notConfig}.Read(&cfg)
+	report, err := f.source(w).Read(&cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,7 +69,7 @@ type tokenNewCmd struct {
 func (*tokenNewCmd) Help() string {
 	return `Prints the token and nothing else. Example:
 
-  ropewalk token new --subject anna --claim 'roles=["editor"]' --secret-claim shard=7 --lifetime 8h`
+  ropewalk token new --subject anna --claim 'roles=["editor"]' --secret-claim shard=7 --lifetime 8h --config ropewalk.jsonc`
 }
 
 // Run makes a token.
