@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -24,8 +25,12 @@ import (
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/content/query"
 	"github.com/ropewalk/ropewalk/content/standard"
+	"github.com/ropewalk/ropewalk/examples/internal/page"
 	"github.com/ropewalk/ropewalk/policy"
 )
+
+//go:embed page
+var pages embed.FS
 
 // settings are what the command line says.
 type settings struct {
@@ -66,28 +71,15 @@ func run(ctx context.Context, s settings, ready func(url string)) error {
 	if err != nil {
 		return err
 	}
-	// The page tells which place the node has, so that is found out first.
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
-	if err != nil {
-		return err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return err
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, s, database, address, func() { ready("http://localhost:" + port) })
+	return serve(ctx, s, database, ready)
 }
 
-func serve(ctx context.Context, s settings, database, address string, ready func()) (err error) {
+func serve(ctx context.Context, s settings, database string, ready func(url string)) (err error) {
 	node, err := ropewalk.New(ropewalk.Config{
 		Name:        "departures",
-		Listeners:   map[string]ropewalk.Listener{"main": {Address: address}},
+		Listeners:   map[string]ropewalk.Listener{"main": {Address: s.listen}},
 		Permissions: rules(),
-		HTTP:        pages(s.sdk),
+		HTTP:        page.Handler(pages, s.sdk),
 		Log:         ropewalk.Log{Level: "warn"},
 	})
 	if err != nil {
@@ -118,7 +110,11 @@ func serve(ctx context.Context, s settings, database, address string, ready func
 	if err := node.Start(ctx); err != nil {
 		return err
 	}
-	ready()
+	_, port, err := net.SplitHostPort(node.Addrs()["main"].String())
+	if err != nil {
+		return err
+	}
+	ready("http://localhost:" + port)
 	<-ctx.Done()
 	return nil
 }

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/ropewalk/ropewalk"
+	"github.com/ropewalk/ropewalk/examples/internal/page"
 	"github.com/ropewalk/ropewalk/login"
 	_ "github.com/ropewalk/ropewalk/login/drivers"
 	"github.com/ropewalk/ropewalk/message"
@@ -23,6 +25,9 @@ import (
 	"github.com/ropewalk/ropewalk/session"
 	"github.com/ropewalk/ropewalk/session/keeper"
 )
+
+//go:embed page
+var pages embed.FS
 
 // settings are what the command line says.
 type settings struct {
@@ -60,7 +65,7 @@ func run(ctx context.Context, s settings, ready func(url string)) error {
 		Name:        "login",
 		Listeners:   map[string]ropewalk.Listener{"main": {Address: listener.address, Origins: []string{url}}},
 		Permissions: rules(),
-		HTTP:        page(s.sdk),
+		HTTP:        page.Handler(pages, s.sdk),
 		Log:         ropewalk.Log{Level: "warn"},
 	})
 	if err != nil {

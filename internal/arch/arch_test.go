@@ -31,7 +31,7 @@ var floors = [][]string{
 	{"nodeapi", "topic", "topic/natslog", "client", "mesh/natsplane", "mesh/line"},
 	{"."},
 	{"config", "console", "ropewalktest", "content/standard"},
-	{"examples/hello/hello"},
+	{"examples/hello/hello", "examples/internal/page"},
 	{"examples/hello", "examples/login", "examples/departures", "cmd/ropewalk"},
 }
 
