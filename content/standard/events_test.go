@@ -97,10 +97,6 @@ func listener(t *testing.T, text string, watch []string, hold <-chan struct{}) (
 	t.Helper()
 	dir := t.TempDir()
 	write(t, dir, "script/a.js", text)
-	n := startNode(t, ropewalk.Config{Topics: eventTopics}, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{
-		Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Call: []string{"told:/**"}, Watch: watch}},
-		Limits: script.Limits{Wall: duration.Duration(time.Minute)},
-	}}}, standard.Env{})
 	got := make(chan string, 1000)
 	told := ropewalk.NewService("told")
 	told.Handle("/it", ropewalk.Handle(func(ctx context.Context, in string) (int, error) {
@@ -113,9 +109,10 @@ func listener(t *testing.T, text string, watch []string, hold <-chan struct{}) (
 		}
 		return 0, nil
 	}))
-	if err := n.Serve(told); err != nil {
-		t.Fatal(err)
-	}
+	n := startNode(t, ropewalk.Config{Topics: eventTopics}, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{
+		Root: dir, Grants: []script.Grant{{Paths: []string{"/**"}, Call: []string{"told:/**"}, Watch: watch}},
+		Limits: script.Limits{Wall: duration.Duration(time.Minute)},
+	}}}, standard.Env{}, told)
 	return n, got
 }
 

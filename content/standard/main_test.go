@@ -49,8 +49,9 @@ func startWith(t *testing.T, s standard.Settings, env standard.Env) *ropewalk.No
 	return startNode(t, ropewalk.Config{}, s, env)
 }
 
-// startNode is startWith of a node with settings of its own.
-func startNode(t *testing.T, cfg ropewalk.Config, s standard.Settings, env standard.Env) *ropewalk.Node {
+// startNode is startWith of a node with settings of its own, which has other
+// services before scripts run.
+func startNode(t *testing.T, cfg ropewalk.Config, s standard.Settings, env standard.Env, others ...*ropewalk.Service) *ropewalk.Node {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	cfg.Name, cfg.Logger = "test", log
@@ -75,6 +76,11 @@ func startNode(t *testing.T, cfg ropewalk.Config, s standard.Settings, env stand
 	})
 	for _, svc := range c.Services() {
 		if err := n.ServeOwn(svc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, svc := range others {
+		if err := n.Serve(svc); err != nil {
 			t.Fatal(err)
 		}
 	}
