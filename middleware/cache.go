@@ -267,7 +267,7 @@ func (c *AnswerCache) handle(ctx context.Context, next route.Handler, req *route
 	}
 	rec, f, mine := c.store.find(id, time.Now(), func() *cached {
 		e := &cached{c: c, route: r, id: id, path: pathOf(req)}
-		e.flight = newFlight(e, 0, c.log)
+		e.flight = newFlight(e, c.log)
 		return e
 	})
 	switch {
@@ -305,6 +305,9 @@ type cached struct {
 	at    *list.Element // nil until it is kept
 	gone  bool
 }
+
+// hold implements lander: answers with parts are not kept.
+func (e *cached) hold(int, int) bool { return false }
 
 // parted implements lander: such answers are not kept, and those who wait for
 // it have waited in vain.

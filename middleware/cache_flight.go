@@ -68,6 +68,9 @@ const (
 
 // lander is told how a flight goes. None of its methods may block.
 type lander interface {
+	// hold asks for room for n more bytes of parts in the record, which has so many
+	// by then. Without it there is no record. It does not call the flight.
+	hold(has, n int) bool
 	// parted is told of the first part.
 	parted(f *flight)
 	// landed is told of the end, before anybody has the answer.
@@ -87,7 +90,6 @@ type lander interface {
 //	begin ──► Part … ──► Reply or Fail, or the deadline ──► landed ──► all riders answered
 type flight struct {
 	to    lander
-	room  int // how many bytes of parts are recorded
 	log   *slog.Logger
 	route string
 	began time.Time
@@ -98,7 +100,7 @@ type flight struct {
 	joined    []*rider
 	live      int // riders that still wait
 	sent      uint64
-	large     bool           // there were more parts than room
+	large     bool           // there was no room for all parts
 	on        *route.Request // of the try that is under way
 	by        route.Endpoint // who has answered, if somebody said so
 	rec       *record        // changes only while it is open; outlives the flight, which holds requests
@@ -118,8 +120,8 @@ type rider struct {
 
 // newFlight makes a flight that is to be begun at once. Others may join before
 // that, and leave, but it does not end.
-func newFlight(to lander, room int, log *slog.Logger) *flight {
-	return &flight{to: to, room: room, log: log, live: 1, rec: new(record)}
+func newFlight(to lander, log *slog.Logger) *flight {
+	return &flight{to: to, log: log, live: 1, rec: new(record)}
 }
 
 // flightGrace is how much later than its call a flight ends, so that an answer
@@ -244,12 +246,14 @@ func (f *flight) take(b route.Body) (*rider, error) {
 	}
 	f.sent++
 	first := f.sent == 1
-	if f.rec.size+len(b.Bytes)+recordCost > f.room {
-		f.large, f.rec.parts = true, nil
-	}
-	if !f.large {
+	n := len(b.Bytes) + recordCost
+	switch {
+	case f.large:
+	case f.to.hold(f.rec.size, n):
 		f.rec.parts = append(f.rec.parts, keptBody(b))
-		f.rec.size += len(b.Bytes) + recordCost
+		f.rec.size += n
+	default:
+		f.large, f.rec.parts = true, nil
 	}
 	r := f.first
 	if r.gone {

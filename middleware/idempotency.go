@@ -33,6 +33,9 @@ const (
 	DefaultIdempotencyPerUser = 1000
 	// DefaultIdempotencyBytes is for the answers of all keys.
 	DefaultIdempotencyBytes = 32 << 20
+	// DefaultIdempotencyRunning is for the calls that run: some of the largest, or as
+	// many small ones as there are keys.
+	DefaultIdempotencyRunning = 128 << 20
 	// DefaultIdempotencyAnswer is for one answer with its parts.
 	DefaultIdempotencyAnswer = 64 << 10
 	// MaxIdempotencyKey is how long a key may be, in bytes.
@@ -53,6 +56,12 @@ type IdempotencyConfig struct {
 	PerUser int `json:"perUser,omitempty"`
 	// Bytes is how much the answers may take, all together. Default: 33554432.
 	Bytes int `json:"bytes,omitempty"`
+	// Running is how much the calls that run may take, all together, with those that
+	// wait for the same answers: what they ask, and the parts of answers that have
+	// come, in bytes. More are refused with overloaded, and an answer for which there
+	// is no room is as one that is too large. One user, session or client has as large
+	// a part of it as of the keys; one call alone always has room. Default: 134217728.
+	Running int `json:"running,omitempty"`
 	// Answer is how many bytes one answer may have, with its parts. A larger
 	// one is not kept, and a call with its key is refused. Default: 65536.
 	Answer int `json:"answer,omitempty"`
@@ -71,6 +80,8 @@ func (c IdempotencyConfig) Validate() error {
 		return invalid("perUser", "the number of keys of a user is negative", "Leave it out for 1000.")
 	case c.Bytes < 0:
 		return invalid("bytes", "the number of bytes is negative", "Leave it out for 33554432.")
+	case c.Running < 0:
+		return invalid("running", "the number of bytes is negative", "Leave it out for 134217728.")
 	case c.Answer < 0:
 		return invalid("answer", "the size of an answer is negative", "Leave it out for 65536.")
 	}
@@ -125,10 +136,11 @@ func Idempotency(log *slog.Logger, m *IdempotencyMetrics, cfg IdempotencyConfig)
 	k := &keyring{
 		log: log, metrics: m, only: setOf(cfg.Routes), keep: cfg.Keep.Or(DefaultIdempotencyKeep),
 		most: cmp.Or(cfg.Entries, DefaultIdempotencyEntries), room: cmp.Or(cfg.Bytes, DefaultIdempotencyBytes),
-		answer: cmp.Or(cfg.Answer, DefaultIdempotencyAnswer),
-		byKey:  make(map[digest]*keyed), owners: make(map[digest]*owner),
+		answer: cmp.Or(cfg.Answer, DefaultIdempotencyAnswer), running: cmp.Or(cfg.Running, DefaultIdempotencyRunning),
+		byKey: make(map[digest]*keyed), owners: make(map[digest]*owner),
 	}
 	k.perOwner = min(cmp.Or(cfg.PerUser, DefaultIdempotencyPerUser), k.most)
+	k.runningPerOwner = int(float64(k.running) * float64(k.perOwner) / float64(k.most))
 	return func(next route.Handler) route.Handler {
 		return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
 			if len(req.Message.Headers) == 0 || req.Message.EffectiveVerb() != message.VerbCall {
@@ -177,18 +189,23 @@ type keyring struct {
 	most, room int
 	perOwner   int
 	answer     int
+	running    int // bytes of the calls that run
+
+	runningPerOwner int
 
 	mu     sync.Mutex
 	byKey  map[digest]*keyed
 	owners map[digest]*owner
 	landed list.List // of *keyed that have their answer, the oldest first
 	bytes  int
+	held   int // bytes of those that run
 }
 
 // owner is somebody who has keys.
 type owner struct {
 	keys   int
 	landed list.List // as of the keyring
+	held   int
 }
 
 // keyed is a key that is known.
@@ -202,6 +219,7 @@ type keyed struct {
 	idempotent bool
 
 	flight  *flight // nil when landed
+	held    int     // bytes, while it runs
 	rec     *record // of the answer; nil if it was too large
 	size    int
 	until   time.Time
@@ -236,13 +254,18 @@ func (k *keyring) handle(ctx context.Context, next route.Handler, req *route.Req
 		k.metrics.count("replayed")
 		e.rec.give(res)
 	default:
-		k.join(ctx, next, req, res, e.flight)
+		k.join(ctx, next, req, res, &e)
 	}
 }
 
 // join has a call wait for the answer of the first with its key.
-func (k *keyring) join(ctx context.Context, next route.Handler, req *route.Request, res route.Responder, f *flight) {
-	switch f.join(ctx, next, req, res, maxIdempotencyWaits) {
+func (k *keyring) join(ctx context.Context, next route.Handler, req *route.Request, res route.Responder, e *keyed) {
+	f, took := e.flight, costOf(req)
+	seat := f.join(ctx, next, req, res, maxIdempotencyWaits)
+	if seat != seatTaken {
+		k.unhold(e.id, f, took)
+	}
+	switch seat {
 	case seatTaken:
 		k.metrics.count("waited")
 	case seatLate:
@@ -257,8 +280,9 @@ func (k *keyring) join(ctx context.Context, next route.Handler, req *route.Reque
 	}
 }
 
-// find looks for a key. It returns a copy of what it finds, or, if the key is
-// new, the flight that the call is to begin.
+// find looks for a key, and holds room for a call that has to run or wait. It
+// returns a copy of what it finds, or, if the key is new, the flight that the call
+// is to begin.
 func (k *keyring) find(id, of, sum digest, req *route.Request) (e keyed, begun *flight, refused *message.Error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -270,6 +294,8 @@ func (k *keyring) find(id, of, sum digest, req *route.Request) (e keyed, begun *
 				"Use a new key for each call; only the repetition of a call has the same.")
 		case have.flight == nil && have.rec == nil:
 			return e, nil, errLost
+		case have.flight != nil && !k.hold(have, costOf(req), false):
+			return e, nil, errRunning
 		}
 		return *have, nil, nil
 	}
@@ -279,15 +305,59 @@ func (k *keyring) find(id, of, sum digest, req *route.Request) (e keyed, begun *
 	}
 	running := len(k.byKey) - k.landed.Len()
 	if o.keys-o.landed.Len() >= k.perOwner || running >= k.most {
-		return e, nil, overloaded("too many calls with idempotency keys are running")
+		return e, nil, errRunning
 	}
-	k.owners[of] = o
 	sel, _ := req.Selection()
 	made := &keyed{k: k, id: id, of: of, sum: sum, idempotent: sel.Idempotent || alwaysIdempotent(req)}
-	made.flight = newFlight(made, k.answer, k.log)
+	k.owners[of] = o
+	if !k.hold(made, costOf(req), true) {
+		if o.keys == 0 {
+			delete(k.owners, of)
+		}
+		return e, nil, errRunning
+	}
+	made.flight = newFlight(made, k.log)
 	k.byKey[id] = made
 	o.keys++
 	return e, made.flight, nil
+}
+
+var errRunning = overloaded("too many calls with idempotency keys are running")
+
+// costOf is what a call takes while it runs, or waits for the answer of another.
+func costOf(req *route.Request) int { return req.Message.Size() + recordCost }
+
+// hold counts bytes for a key whose call runs, unless they are too many; those of a
+// key that is alone never are. k.mu is held.
+func (k *keyring) hold(e *keyed, n int, alone bool) bool {
+	full := func(held, most int) bool { return held+n > most && (!alone || held > e.held) }
+	if full(k.held, k.running) || full(k.owners[e.of].held, k.runningPerOwner) {
+		return false
+	}
+	k.count(e, n)
+	return true
+}
+
+func (k *keyring) count(e *keyed, n int) {
+	e.held += n
+	k.owners[e.of].held += n
+	k.held += n
+}
+
+// unhold gives bytes back of a call that did not wait in the end.
+func (k *keyring) unhold(id digest, f *flight, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.byKey[id]; e != nil && e.flight == f { // else all were given back
+		k.count(e, -n)
+	}
+}
+
+// hold implements lander.
+func (e *keyed) hold(has, n int) bool {
+	e.k.mu.Lock()
+	defer e.k.mu.Unlock()
+	return has+n <= e.k.answer && e.k.hold(e, n, true)
 }
 
 // alwaysIdempotent reports whether all who could answer say that the call may
@@ -338,6 +408,7 @@ func (e *keyed) landed(f *flight) share {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e.flight = nil
+	k.count(e, -e.held)
 	if e.freed(f.rec.err) {
 		k.forget(e)
 		return shareAll
@@ -364,7 +435,7 @@ func (e *keyed) landed(f *flight) share {
 	return shareAll
 }
 
-// parted implements lander: parts are recorded.
+// parted implements lander.
 func (e *keyed) parted(*flight) {}
 
 // deserted implements lander: the caller may come back.
