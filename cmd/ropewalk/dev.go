@@ -152,7 +152,7 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *s
 		fmt.Fprintf(&b, "This directory has other files, so no project is made in it. To have one: %s dev my-project\n", self())
 	}
 	fmt.Fprintf(&b, "\n%s %s %s\n\n", w.paint(bold, "ready"), n.Name(), w.paint(cyan, url))
-	b.WriteString(addressTree(w, list))
+	b.WriteString(addressTree(w, brought(list)))
 	fmt.Fprintf(&b, "\n%-24s%s\n", "Open the page:", w.paint(cyan, url))
 	ws := "ws" + strings.TrimPrefix(url, "http")
 	flag := ""
@@ -164,6 +164,7 @@ func (d *devCmd) introduce(ctx context.Context, w *world, n *runningNode, cfg *s
 		{"Serve the same again:", another() + " --url " + ws},
 		{"Then ask all servers:", self() + " gather" + flag + ` 'math:/decimal/*' '{"a":8,"b":2}'`},
 		{"See messages pass:", self() + " tap" + flag},
+		{"All that is served:", self() + " services" + flag},
 	}
 	if slices.ContainsFunc(list, func(s route.ServiceInfo) bool { return s.Name == "json" }) {
 		tries = append(tries, [2]string{"List what is live:", self() + " ls" + flag + " json:/ --depth 0"})
@@ -219,6 +220,19 @@ func builtToRun(exe string) bool {
 	const hash = 64 // hex digits
 	dir, cached := strings.CutSuffix(dirs[max(len(dirs)-2, 0)], "-d")
 	return cached && len(dir) == hash
+}
+
+// brought leaves out what somebody who has just begun need not see: what the
+// node tells of itself, and a path beside which all below it stand.
+func brought(list []route.ServiceInfo) []route.ServiceInfo {
+	var out []route.ServiceInfo
+	for i, s := range list {
+		below := i+1 < len(list) && list[i+1].Name == s.Name && list[i+1].Path == strings.TrimSuffix(s.Path, "/")+"/**"
+		if s.Name != "node" && !below {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // addressTree draws the services, with their paths and descriptions.
