@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { leaves, lineOf, readChart, readScore, scored, writeScore } from "../src/model/live";
+import { difference, leaves, lineOf, readChart, readScore, scored, writeScore } from "../src/model/live";
 
 describe("score", () => {
   it("is read and written", () => {
@@ -34,4 +34,22 @@ describe("chart", () => {
 it("an error may say its line", () => {
   expect(lineOf({ line: 3 })).toBe(3);
   for (const none of [undefined, null, {}, { line: "3" }, { line: 0 }]) expect(lineOf(none)).toBeUndefined();
+});
+
+describe("difference", () => {
+  const rows = [{ id: 1, gate: "A" }, { id: 2, gate: "B" }];
+  it.each([
+    ["one member of one row", rows, [rows[0], { id: 2, gate: "C" }], '[1] {"gate":"C"}'],
+    ["a new row", rows, [...rows, { id: 3, gate: "D" }], '+1 {"id":3,"gate":"D"}'],
+    ["a row less", rows, [rows[1]], "−1"],
+    ["a row less, and another one", rows, [{ id: 4 }], '−1 {"id":4}'],
+    ["all rows", [1, 2], [3, 4], "[3,4]"],
+    ["an order", rows, [...rows].reverse(), JSON.stringify([...rows].reverse())],
+    ["members", { a: 1, b: { c: 2 } }, { a: 1, b: { c: 3 } }, '{"b":{"c":3}}'],
+    ["a text", "Home 1 : Away 0", "Home 2 : Away 0", '"Home 2 : Away 0"'],
+    ["another kind", rows, null, "null"],
+    ["nothing", { a: 1 }, undefined, ""],
+  ])("%s", (_, before, after, want) => {
+    expect(difference(before, after)).toBe(want);
+  });
 });

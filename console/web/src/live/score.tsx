@@ -51,7 +51,7 @@ function Team({ name, goals, onGoal }: { name: string; goals: number; onGoal: ()
     <div class="team">
       <span class="name">{name}</span>
       <output class="goals" aria-label={`Goals of ${name}`}><b key={goals}>{goals}</b></output>
-      <button type="button" class="small" onClick={onGoal}>Goal</button>
+      <button type="button" class="small" aria-label={`Goal for ${name}`} onClick={onGoal}>Goal</button>
     </div>
   );
 }

@@ -68,6 +68,30 @@ export function readChart(content: unknown): Chart | string {
   };
 }
 
+/** What of a content is another than before, in a line: an element of a list, members of an object, or else all of it. */
+export function difference(before: unknown, after: unknown): string {
+  if (Array.isArray(before) && Array.isArray(after)) {
+    const known = new Set(before.map(json));
+    const added = after.filter((v) => !known.has(json(v)));
+    const more = after.length - before.length;
+    if (more) return [more > 0 ? `+${more}` : `−${-more}`, ...added.map(json)].join(" ");
+    const i = after.indexOf(added[0]);
+    return added.length === 1 ? `[${i}] ${difference(before[i], after[i])}` : json(after);
+  }
+  if (isObject(before) && isObject(after)) {
+    return json(Object.fromEntries(Object.entries(after).filter(([k, v]) => json(v) !== json(before[k]))));
+  }
+  return json(after);
+}
+
+function json(v: unknown): string {
+  return JSON.stringify(v) ?? "";
+}
+
+function isObject(v: unknown): v is Record<string, unknown> {
+  return typeof v === "object" && v !== null && !Array.isArray(v);
+}
+
 /** The line that an error is about, counted from 1; undefined if it does not say. */
 export function lineOf(details: unknown): number | undefined {
   const line = (details as { line?: unknown } | null | undefined)?.line;

@@ -1,5 +1,5 @@
-import type { Update } from "@ropewalk/client";
 import { signal } from "@preact/signals";
+import { difference } from "../model/live";
 import { rope } from "./rope";
 
 /** A change of a topic, as it came. */
@@ -25,18 +25,21 @@ let count = 0;
 export function follow(addresses: readonly string[]): () => void {
   const watches = addresses.map((address) => {
     let first = true;
+    let before: unknown;
     const note = (text: string, bad: boolean): void => {
       if (!first) changes.value = [{ key: ++count, at: new Date(), address, text, bad }, ...changes.peek()].slice(0, kept);
       first = false;
     };
     return rope.watch(address, { delta: true, onError: (err) => note(err.code, true) }, (u) => {
-      if (!u.optimistic) note(preview(u), false);
+      if (u.optimistic) return;
+      note(preview(before, u.content), false);
+      before = u.content;
     });
   });
   return () => watches.forEach((w) => w.close());
 }
 
-function preview({ content }: Update): string {
+function preview(before: unknown, content: unknown): string {
   if (content instanceof Uint8Array) return `${content.length} bytes`;
-  return (JSON.stringify(content) ?? "").slice(0, longest);
+  return difference(before, content).slice(0, longest);
 }
