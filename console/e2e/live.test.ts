@@ -148,6 +148,24 @@ describe("the table", () => {
   });
 });
 
+describe("the table by keyboard", () => {
+  it("goes from a flight to its row, and back", async () => {
+    const flight = here.row(4).getByRole("button");
+    const focused = (selector: string): Promise<unknown> => here.page.locator(`${selector}:focus`).waitFor();
+    await flight.focus();
+    await here.page.keyboard.press("Enter");
+    await focused("#change-gate");
+    await here.page.keyboard.press("Escape");
+    await focused("#departures tr[data-id='4'] button");
+    await here.page.keyboard.press("Enter");
+    await focused("#change-gate");
+    await here.page.keyboard.type("X9");
+    await here.page.keyboard.press("Enter");
+    await there.row(4).filter({ hasText: "X9" }).waitFor();
+    await focused("#departures tr[data-id='4'] button");
+  });
+});
+
 describe("the chart", () => {
   it("is drawn of what the script gives, and follows the rows", async () => {
     for (const tab of [here, there]) {

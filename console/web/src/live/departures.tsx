@@ -16,21 +16,31 @@ const change = `query:/${app}/Database/change.sql`;
 export function DeparturesCard() {
   const [search, setSearch] = useState("");
   const [chosen, setChosen] = useState<number>();
+  const [byKey, setByKey] = useState(false);
+  const table = useRef<HTMLDivElement>(null);
   const topic = useTopic<Departure[]>(address, search ? { params: { search } } : {});
   const rows = topic.update?.content ?? [];
   const row = rows.find((r) => r.id === chosen);
+  const choose = (id: number, e: MouseEvent): void => {
+    setByKey(e.detail === 0); // no mouse was there
+    setChosen(id === chosen ? undefined : id);
+  };
+  const done = (): void => {
+    if (byKey) table.current?.querySelector<HTMLElement>('[aria-pressed="true"]')?.focus();
+    setChosen(undefined);
+  };
   return (
     <Card id="departures" title="Departures" about={<About address={address} topic={topic} />} grows>
       <input type="text" class="search" placeholder="Search: Lisbon, B7, delayed …" aria-label="Search" value={search} onInput={(e) => setSearch(e.currentTarget.value)} />
       {topic.error && <Problem error={topic.error}>{/no such table/.test(topic.error.message) && <Make />}</Problem>}
-      <div class="scroll flights" data-stale={!topic.live} tabIndex={0} aria-label="Departures">
+      <div class="scroll flights" data-stale={!topic.live} tabIndex={0} aria-label="Departures" ref={table}>
         <table>
           <thead><tr><th>Time</th><th>Flight</th><th>To</th><th>Gate</th><th>Status</th></tr></thead>
-          <tbody>{rows.map((r) => <Row key={r.id} row={r} chosen={r.id === chosen} onChoose={() => setChosen(r.id === chosen ? undefined : r.id)} />)}</tbody>
+          <tbody>{rows.map((r) => <Row key={r.id} row={r} chosen={r.id === chosen} onChoose={(e) => choose(r.id, e)} />)}</tbody>
         </table>
         {topic.update && !rows.length && <p class="empty nothing">No flight has that.</p>}
       </div>
-      {row ? <Change key={row.id} row={row} onDone={() => setChosen(undefined)} /> : <p class="empty">Choose a flight to change its row. Every open page follows.</p>}
+      {row ? <Change key={row.id} row={row} focus={byKey} onDone={done} /> : <p class="empty">Choose a flight to change its row. Every open page follows.</p>}
     </Card>
   );
 }
@@ -46,7 +56,7 @@ function Make() {
   );
 }
 
-function Row({ row, chosen, onChoose }: { row: Departure; chosen: boolean; onChoose: () => void }) {
+function Row({ row, chosen, onChoose }: { row: Departure; chosen: boolean; onChoose: (e: MouseEvent) => void }) {
   const mark = useChanged(row);
   return (
     <tr data-id={row.id} data-status={row.status} data-chosen={chosen} class={mark} onClick={onChoose}>
@@ -72,8 +82,12 @@ function useChanged(row: Departure): string {
   return mark;
 }
 
-/** The editor of a row. */
-function Change({ row, onDone }: { row: Departure; onDone: () => void }) {
+/** The editor of a row. Who came by the keyboard goes on in it. */
+function Change({ row, focus, onDone }: { row: Departure; focus: boolean; onDone: () => void }) {
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (focus) first.current?.focus();
+  }, []);
   const [gate, setGate] = useState(row.gate);
   const [delay, setDelay] = useState(String(row.delay));
   const [status, setStatus] = useState(row.status);
@@ -89,10 +103,10 @@ function Change({ row, onDone }: { row: Departure; onDone: () => void }) {
     });
   };
   return (
-    <form class="change" id="change" onSubmit={submit} aria-label={`Change ${row.flight}`}>
+    <form class="change" id="change" onSubmit={submit} onKeyDown={(e) => { if (e.key === "Escape") onDone(); }} aria-label={`Change ${row.flight}`}>
       <div class="line">
         <strong class="mono">{row.flight}</strong>
-        <label class="field"><span class="label">Gate</span><input id="change-gate" type="text" class="gate mono" maxLength={4} value={gate} onInput={(e) => setGate(e.currentTarget.value)} /></label>
+        <label class="field"><span class="label">Gate</span><input id="change-gate" ref={first} type="text" class="gate mono" maxLength={4} value={gate} onInput={(e) => setGate(e.currentTarget.value)} /></label>
         <label class="field"><span class="label">Delay</span><input id="change-delay" type="number" class="number" required value={delay} onInput={(e) => setDelay(e.currentTarget.value)} /><span class="label">min</span></label>
         <select id="change-status" aria-label="Status" value={status} onChange={(e) => setStatus(e.currentTarget.value)}>
           {statuses.map((s) => <option key={s}>{s}</option>)}
