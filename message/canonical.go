@@ -31,7 +31,7 @@ func CanonicalParams(raw []byte) (json.RawMessage, error) {
 		return nil, errLongParams()
 	}
 	if !ValidJSON(raw) {
-		return nil, badParams("they are not JSON, or nested deeper than "+strconv.Itoa(maxDepth)+" levels")
+		return nil, badParams("they are not JSON, or nested deeper than " + strconv.Itoa(maxDepth) + " levels")
 	}
 	switch raw[skipSpace(raw, 0)] {
 	case 'n':

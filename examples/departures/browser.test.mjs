@@ -66,6 +66,15 @@ try {
   await board.getByLabel("Late only").uncheck();
   await says(board.locator("#count"), all);
 
+  // Nothing has to be pushed sideways to be seen.
+  for (const page of [editor, board]) {
+    for (const width of [390, 736, 800, 992, 1000, 1152, 1200, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      const hidden = await page.locator(".board").evaluate((e) => Math.max(e.scrollWidth - e.clientWidth, document.body.scrollWidth - innerWidth));
+      check(hidden <= 0, `${page.url()}: ${hidden} of ${width} pixels are out of sight`);
+    }
+  }
+
   // Back to what the data have.
   await row(editor, 2).getByText("Reset").click();
   for (const page of [editor, ...boards]) await row(page, 2).and(page.locator(":not(.changed)")).waitFor();
