@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/topic/delta"
 )
 
@@ -47,6 +48,7 @@ func deltasOf(names []string) deltas {
 // changes makes, once for all who want the same, the smallest that brings who
 // has seen old to what f has.
 type changes struct {
+	t    *topic
 	old  *event
 	f    *frame
 	made map[string]*frame // by how it is asked for; f itself if nothing is smaller
@@ -59,7 +61,7 @@ const maxKeys = 8
 func (c *changes) of(d deltas) *frame {
 	best := c.f
 	for _, name := range *d {
-		if g := c.one(name); len(g.body) < len(best.body) {
+		if g := c.one(name); len(g.m.Body) < len(best.m.Body) {
 			best = g
 		}
 	}
@@ -78,36 +80,36 @@ func (c *changes) one(name string) *frame {
 	}
 	g := c.f
 	if body, contentType, ok := c.compute(name); ok {
-		e := *c.f.event
-		e.body, e.contentType = body, contentType
-		g = newFrame(&e, c.f.topic)
+		g = c.t.newNote(message.VerbUpdate, c.f.m.Epoch, c.f.m.Offset)
+		g.m.To, g.m.Publisher, g.m.Body, g.m.ContentType = c.f.m.To, c.f.m.Publisher, body, []byte(contentType)
 	}
 	c.made[name] = g
 	return g
 }
 
 func (c *changes) compute(name string) (body []byte, contentType string, ok bool) {
-	if c.old.contentType != "" || c.f.contentType != "" {
+	if c.old.rest().contentType != "" || c.f.m.ContentType != nil {
 		return nil, "", false
 	}
+	old, now := c.old.body, c.f.m.Body
 	switch key, rows := strings.CutPrefix(name, rowsOf); {
 	case rows:
-		body, ok = delta.Rows(c.old.body, c.f.event.body, key)
+		body, ok = delta.Rows(old, now, key)
 		return body, delta.RowsType, ok
 	case name == "merge":
-		body, ok = delta.Merge(c.old.body, c.f.event.body)
+		body, ok = delta.Merge(old, now)
 		return body, delta.MergeType, ok
 	default:
-		body, ok = delta.Patch(c.old.body, c.f.event.body)
+		body, ok = delta.Patch(old, now)
 		return body, delta.PatchType, ok
 	}
 }
 
-// release gives back what was made; the frame itself stays.
+// release puts back what was made; the frame itself stays.
 func (c *changes) release() {
 	for _, g := range c.made {
 		if g != c.f {
-			g.release()
+			g.done()
 		}
 	}
 }

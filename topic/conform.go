@@ -37,6 +37,7 @@ func (h *Hub) conform(t *topic, info *route.Topic, err error) bool {
 		t.info.History = info.History
 		if info.Events {
 			t.past.rebound(bounds(info.History))
+			t.trim()
 		}
 	}
 	if info.Presence != t.info.Presence {

@@ -3,22 +3,21 @@ package topic
 import (
 	"time"
 
+	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
 // admitToContent gives a watcher of a state topic what there is. t.mu is held.
 func (t *topic) admitToContent(e *entrant, w *watch) {
-	f := t.newest
-	if f == nil { // it was lost before there was anything
-		f = newFrame(faultEvent(t.epoch, errLost), t.id)
+	c := t.newest
+	if c == nil { // it was lost before there was anything
+		c = faultEvent(t.epoch, errLost)
 	}
-	w.seen = f.event
-	b := f.part()
-	s := *b.Stamp
-	s.Topic = string(t.id)
-	b.Stamp = &s
-	if r := e.opts.Recover; r != nil && r.Epoch == s.Epoch && r.Offset == s.Offset && !f.fault {
+	w.seen = c
+	b := c.part()
+	b.Stamp.Topic = string(t.id)
+	if r := e.opts.Recover; r != nil && r.Epoch == c.epoch && r.Offset == c.offset && !b.Fault {
 		b.Bytes, b.ContentType = nil, ""
 	}
 	t.answer(e, w, b)
@@ -27,35 +26,40 @@ func (t *topic) admitToContent(e *entrant, w *watch) {
 // changed takes what the owner of a state topic tells. t.mu is held.
 func (t *topic) changed(e *event) {
 	told := t.told
-	t.told = e.stamp.Epoch
-	if e.empty() && t.content != nil && e.stamp.Epoch != told { // a new owner, to which nothing was published
-		t.seed(e.stamp.Epoch)
-		if t.newest.fault { // that it was lost
+	t.told = e.epoch
+	if e.empty() && t.content != nil && e.epoch != told { // a new owner, to which nothing was published
+		t.seed(e.epoch)
+		if t.newest.rest().fault { // that it was lost
 			t.show(t.content)
 		}
 		t.arrived()
 		return
 	}
-	if old := t.newest; old == nil || !old.same(e) { // a new owner begins with what there is
-		t.epoch = e.stamp.Epoch
+	if t.newest == nil || !t.newest.same(e) { // a new owner begins with what there is
+		t.setEpoch(e.epoch)
 		t.updates++
-		t.show(e)
+		own := *e
+		t.show(&own)
 	}
 	t.content = nil
-	if !e.fault {
-		t.content = t.newest.event
+	if !e.rest().fault {
+		t.content = t.newest
 	}
 	t.arrived()
 }
 
-// show gives all watchers a content. t.mu is held.
+// show gives all watchers a content, which stays as it is. t.mu is held.
 func (t *topic) show(e *event) {
 	old := t.newest
-	t.newest = newFrame(e, t.id)
-	t.spread(t.newest, old)
-	if old != nil {
-		old.release()
+	t.newest = e
+	release(&t.shown)
+	if len(t.watchers) == 0 {
+		return
 	}
+	f := t.newFrame(&e.record, []byte(e.epoch))
+	t.spread(f, e, old)
+	t.shown, f.shared = f.shared, exchange.Shared{}
+	f.done()
 }
 
 // seed begins the epoch of a publish that counts only for the owner whose epoch
@@ -75,7 +79,7 @@ const (
 func (t *topic) seed(epoch string) {
 	e, s := t.content, seeding{t, t.turn}
 	m := &message.Message{
-		Verb: message.VerbPublish, To: []byte(t.to), Epoch: []byte(seed + epoch), Body: e.body, ContentType: []byte(e.contentType),
+		Verb: message.VerbPublish, To: []byte(t.to), Epoch: []byte(seed + epoch), Body: e.body, ContentType: []byte(e.rest().contentType),
 	}
 	t.hub.later(func() { t.hub.x.Local().Ask(m, s) })
 }

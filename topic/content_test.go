@@ -13,11 +13,11 @@ import (
 func states() *Log { return NewLog("s", route.Pattern{}, route.Topic{}, nil) }
 
 func put(l *Log, to, body, epoch string) bool {
-	e := &event{stamp: &route.Stamp{Epoch: l.epoch}}
+	e := &event{epoch: l.epoch}
 	if body != "" {
 		e.body = []byte(body)
 	}
-	return l.append(to, e, epoch)
+	return l.append([]byte(to), e, []byte(epoch))
 }
 
 // heard are the parts that somebody who comes to a log gets.

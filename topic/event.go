@@ -2,10 +2,7 @@ package topic
 
 import (
 	"bytes"
-	"sync"
 
-	"github.com/ropewalk/ropewalk/exchange"
-	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 )
 
@@ -19,124 +16,103 @@ const (
 	markEmpty = "empty"
 )
 
-// event is a content or event of a topic. It is shared, by all who have it on this
-// node, and never changed.
-type event struct {
-	body        []byte
-	contentType string
-	fault       bool
-	stamp       *route.Stamp
+// record is what is kept of a content or event. Its bytes are shared by all who
+// have it on this node, and never changed. There are many: it is small, and points
+// to as little as possible, since the collector looks at all of it.
+type record struct {
+	body   []byte
+	offset uint64
+	more   *more // nil: nothing
 }
 
-// newEvent makes an event with a stamp of its own, which may be written to until
-// somebody else gets the event.
-func newEvent(body []byte, contentType string, s route.Stamp) *event {
-	both := &struct {
-		event
-		route.Stamp
-	}{event{body: body, contentType: contentType}, s}
-	both.stamp = &both.Stamp
-	return &both.event
+// more is what few records have.
+type more struct {
+	contentType string
+	to          string // the address, for who watches many
+	publisher   []byte
+	fault       bool
+}
+
+var none more //nolint:gochecknoglobals // never written to
+
+// rest is what else there is to know of it. It must not be changed.
+func (r *record) rest() *more {
+	if r.more == nil {
+		return &none
+	}
+	return r.more
+}
+
+// size is what the record counts in a history, in bytes.
+func (r *record) size() int {
+	n := len(r.body) + recordRoom
+	if m := r.more; m != nil {
+		n += len(m.publisher) + len(m.to) + len(m.contentType) + moreRoom
+	}
+	return n
+}
+
+// What a record, and more of it, takes besides its bytes.
+const (
+	recordRoom = 64
+	moreRoom   = 80
+)
+
+// event is a record on its way.
+type event struct {
+	record
+
+	epoch string // of offset
+	mark  string
+}
+
+// moreOf is nil for most.
+func moreOf(m more) *more {
+	if m.contentType == "" && m.to == "" && m.publisher == nil && !m.fault {
+		return nil
+	}
+	n := m // and not m itself, for which there would always have to be memory
+	return &n
 }
 
 // eventOf makes an event of a part, with bytes of its own unless those of the part
 // stay as they are.
-func eventOf(b *route.Body) *event {
-	if b.Stable && b.Stamp != nil {
-		return &event{body: b.Bytes, contentType: b.ContentType, fault: b.Fault, stamp: b.Stamp}
-	}
+func eventOf(b *route.Body) event {
 	var s route.Stamp
 	if b.Stamp != nil {
 		s = *b.Stamp
-		s.Publisher = bytes.Clone(s.Publisher)
 	}
 	body := b.Bytes
 	if !b.Stable {
-		body = bytes.Clone(body)
+		body, s.Publisher = bytes.Clone(body), bytes.Clone(s.Publisher)
 	}
-	e := newEvent(body, b.ContentType, s)
-	e.fault = b.Fault
-	return e
+	m := moreOf(more{contentType: b.ContentType, to: s.To, publisher: s.Publisher, fault: b.Fault})
+	return event{record{body, s.Offset, m}, s.Epoch, s.Topic}
 }
 
 // part is the event as those get it who want it.
 func (e *event) part() route.Body {
-	return route.Body{Bytes: e.body, ContentType: e.contentType, Fault: e.fault, Stamp: e.stamp, Stable: true}
+	m := e.rest()
+	return route.Body{
+		Bytes: e.body, ContentType: m.contentType, Fault: m.fault, Stable: true,
+		Stamp: &route.Stamp{Epoch: e.epoch, Offset: e.offset, Topic: e.mark, To: m.to, Publisher: m.publisher},
+	}
 }
 
 // atAddress is the event for those who watch many addresses.
-func (e *event) atAddress(to string) *event {
-	s := *e.stamp
-	s.To = to
-	o := newEvent(e.body, e.contentType, s)
-	o.fault = e.fault
+func (e *event) atAddress(to string) event {
+	m := *e.rest()
+	m.to = to
+	o := *e
+	o.more = &m
 	return o
 }
 
 // empty is about markEmpty.
-func (e *event) empty() bool { return e.stamp.Topic == markEmpty }
+func (e *event) empty() bool { return e.mark == markEmpty }
 
 // same tells whether two contents are the same.
 func (e *event) same(o *event) bool {
-	return e.fault == o.fault && e.contentType == o.contentType && string(e.body) == string(o.body)
-}
-
-// size is what the event counts in a history, in bytes.
-func (e *event) size() int { return len(e.body) + len(e.stamp.Publisher) + len(e.stamp.To) + eventRoom }
-
-// eventRoom is what an event takes besides its bytes.
-const eventRoom = 160
-
-// frame is an event as the watchers of a topic get it, encoded once for all who
-// get it in one form. A history keeps many.
-type frame struct {
-	*event
-
-	topic  []byte           // what connections call it
-	m      *message.Message // while it is delivered
-	shared exchange.Shared
-}
-
-func newFrame(e *event, topic []byte) *frame { return &frame{event: e, topic: topic} }
-
-//nolint:gochecknoglobals // a pool is only useful when it is shared
-var messages = sync.Pool{New: func() any { return new(message.Message) }}
-
-// message is what is delivered. It is kept until rest.
-func (f *frame) message() *message.Message {
-	if f.m != nil {
-		return f.m
-	}
-	m := messages.Get().(*message.Message) //nolint:forcetypeassert // nothing else is put
-	s := f.stamp
-	m.Verb, m.Topic, m.Epoch, m.Offset, m.Fault = message.VerbUpdate, f.topic, []byte(s.Epoch), s.Offset, f.fault
-	m.Publisher, m.Body = s.Publisher, f.body
-	if s.To != "" {
-		m.To = []byte(s.To)
-	}
-	if f.contentType != "" {
-		m.ContentType = []byte(f.contentType)
-	}
-	f.m = m
-	return m
-}
-
-// rest lets go of what is only needed while the frame is delivered.
-func (f *frame) rest() {
-	if f.m != nil {
-		*f.m = message.Message{}
-		messages.Put(f.m)
-		f.m = nil
-	}
-}
-
-// release gives the encoded forms back. Nobody delivers the frame any more.
-func (f *frame) release() {
-	f.rest()
-	for i := range f.shared {
-		if enc := &f.shared[i]; enc.Frame != nil {
-			enc.Frame.Release()
-			*enc = exchange.Encoded{}
-		}
-	}
+	m, n := e.rest(), o.rest()
+	return m.fault == n.fault && m.contentType == n.contentType && string(e.body) == string(o.body)
 }

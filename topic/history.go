@@ -26,16 +26,6 @@ func bounds(h route.History) route.History {
 	return h
 }
 
-// aged is what a history keeps.
-type aged interface {
-	comparable
-
-	size() int
-	number() uint64
-}
-
-func (e *event) number() uint64 { return e.stamp.Offset }
-
 // moment is a time, as the time since the process began; a time.Time is three times
 // as large.
 type moment time.Duration
@@ -46,25 +36,21 @@ func now() moment { return moment(time.Since(began)) }
 
 // history keeps the newest events of a topic, oldest first, in a ring that grows
 // up to what its bound allows.
-type history[E aged] struct {
-	bound route.History
-	ring  []kept[E]
+type history struct {
+	ring  []kept
 	head  int // where the oldest is
 	count int
 	bytes int
 	floor uint64 // all events after this offset are there
 	last  uint64 // offset of the newest that there ever was
-	drop  func(E)
+	grew  uint64 // when an event came last, by the clock of mem
+	bound route.History
 	mem   *memory // counts it; nil: nobody does
-	grew  uint64  // when an event came last, by the clock of mem
 }
 
-// kept is an event with what is asked of it when it goes: by then it would have to
-// be fetched from memory for that.
-type kept[E aged] struct {
-	e    E
-	at   uint64
-	size int
+type kept struct {
+	record
+
 	came moment // 0 if nobody asks for its age
 }
 
@@ -72,20 +58,29 @@ type kept[E aged] struct {
 const firstRing = 4
 
 // begin forgets everything: the events after an offset follow.
-func (h *history[E]) begin(floor uint64) {
+func (h *history) begin(floor uint64) {
+	before := h.bytes
 	for h.count > 0 {
 		h.pop()
 	}
 	h.floor, h.last = floor, floor
+	h.tell(before)
+}
+
+// tell has mem know how large it is; it was so large before.
+func (h *history) tell(before int) {
+	if h.mem != nil && h.bytes != before {
+		h.mem.add(h.bytes - before)
+	}
 }
 
 // len is how many events there are.
-func (h *history[E]) len() int { return h.count }
+func (h *history) len() int { return h.count }
 
-// get returns one of them; the oldest is number 0.
-func (h *history[E]) get(i int) E { return h.ring[h.place(i)].e }
+// get returns one of them, until the next is pushed; the oldest is number 0.
+func (h *history) get(i int) *record { return &h.ring[h.place(i)].record }
 
-func (h *history[E]) place(i int) int {
+func (h *history) place(i int) int {
 	if i += h.head; i >= len(h.ring) {
 		i -= len(h.ring)
 	}
@@ -94,7 +89,7 @@ func (h *history[E]) place(i int) int {
 
 // rebound gives it other bounds, and drops what is too much. What has no age yet
 // comes of age from now on.
-func (h *history[E]) rebound(bound route.History) {
+func (h *history) rebound(bound route.History) {
 	if h.bound.Age <= 0 && bound.Age > 0 {
 		came := now()
 		for i := range h.count {
@@ -102,19 +97,22 @@ func (h *history[E]) rebound(bound route.History) {
 		}
 	}
 	h.bound = bound
+	before := h.bytes
 	for h.count > 1 && (h.count > bound.Count || h.bytes > bound.Bytes) { // the newest stays
 		h.pop()
 	}
+	h.tell(before)
 }
 
 // push adds the newest event, and drops what is too much.
-func (h *history[E]) push(e E) {
-	k := kept[E]{e: e, at: e.number(), size: e.size()}
+func (h *history) push(r record) {
+	size, before := r.size(), h.bytes
+	k := kept{record: r}
 	if h.bound.Age > 0 {
-		h.expire()
+		h.dropOld()
 		k.came = now()
 	}
-	for h.count > 0 && (h.count >= h.bound.Count || h.bytes+k.size > h.bound.Bytes) {
+	for h.count > 0 && (h.count >= h.bound.Count || h.bytes+size > h.bound.Bytes) {
 		h.pop()
 	}
 	if h.count == len(h.ring) {
@@ -122,23 +120,29 @@ func (h *history[E]) push(e E) {
 	}
 	h.ring[h.place(h.count)] = k
 	h.count++
-	h.bytes += k.size
-	h.last = k.at
+	h.bytes += size
+	h.last = r.offset
 	if h.mem != nil {
 		h.grew = h.mem.clock.Add(1)
-		h.mem.add(k.size)
 	}
+	h.tell(before)
 }
 
-func (h *history[E]) grow() {
-	ring := make([]kept[E], min(max(2*len(h.ring), firstRing), max(h.bound.Count, 1)))
+func (h *history) grow() {
+	ring := make([]kept, min(max(2*len(h.ring), firstRing), max(h.bound.Count, 1)))
 	n := copy(ring, h.ring[h.head:])
 	copy(ring[n:], h.ring[:h.head])
 	h.ring, h.head = ring, 0
 }
 
 // expire drops what is too old.
-func (h *history[E]) expire() {
+func (h *history) expire() {
+	before := h.bytes
+	h.dropOld()
+	h.tell(before)
+}
+
+func (h *history) dropOld() {
 	if h.bound.Age <= 0 {
 		return
 	}
@@ -148,26 +152,21 @@ func (h *history[E]) expire() {
 	}
 }
 
-func (h *history[E]) pop() {
-	k := h.ring[h.head]
-	h.ring[h.head] = kept[E]{}
+// pop drops the oldest.
+func (h *history) pop() {
+	k := &h.ring[h.head]
+	h.bytes -= k.size()
+	h.floor = k.offset
+	*k = kept{}
 	h.head = h.place(1)
 	h.count--
-	h.bytes -= k.size
-	if h.mem != nil {
-		h.mem.add(-k.size)
-	}
-	h.floor = k.at
-	if h.drop != nil {
-		h.drop(k.e)
-	}
 }
 
 // after returns which is the first event after an offset, and whether from there on
 // they are all that there were.
-func (h *history[E]) after(offset uint64) (first int, whole bool) {
+func (h *history) after(offset uint64) (first int, whole bool) {
 	first = h.count
-	for first > 0 && h.ring[h.place(first-1)].at > offset {
+	for first > 0 && h.ring[h.place(first-1)].offset > offset {
 		first--
 	}
 	return first, offset >= h.floor && offset <= h.last

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -26,14 +27,14 @@ func TestHistoryKeepsTheNewest(t *testing.T) {
 
 func checkHistory(t *testing.T, rnd *rand.Rand, bound route.History) {
 	t.Helper()
-	var plain []*event
-	came := make(map[*event]time.Time)
-	floor, last, dropped := uint64(0), uint64(0), 0
-	h := history[*event]{bound: bound, drop: func(*event) { dropped++ }}
-	pushed := 0
+	var plain []record
+	came := make(map[uint64]time.Time)
+	floor, last := uint64(0), uint64(0)
+	mem := new(memory)
+	h := history{bound: bound, mem: mem}
 	cut := func(n int) {
 		for range n {
-			floor = plain[0].number()
+			floor = plain[0].offset
 			plain = plain[1:]
 		}
 	}
@@ -47,37 +48,39 @@ func checkHistory(t *testing.T, rnd *rand.Rand, bound route.History) {
 			time.Sleep(time.Duration(rnd.IntN(900)) * time.Millisecond)
 		default:
 			last++
-			e := &event{body: make([]byte, rnd.IntN(400)), stamp: &route.Stamp{Offset: last}}
-			h.push(e)
-			came[e] = time.Now()
-			pushed++
-			plain = append(plain, e)
+			r := record{body: make([]byte, rnd.IntN(400)), offset: last}
+			if rnd.IntN(3) == 0 {
+				r.more = &more{publisher: make([]byte, rnd.IntN(100))}
+			}
+			h.push(r)
+			came[last] = time.Now()
+			plain = append(plain, r)
 			for sum(plain) > bound.Bytes && len(plain) > 1 || len(plain) > bound.Count {
 				cut(1)
 			}
 		}
 		h.expire()
-		for bound.Age > 0 && len(plain) > 0 && time.Since(came[plain[0]]) > time.Duration(bound.Age) {
+		for bound.Age > 0 && len(plain) > 0 && time.Since(came[plain[0].offset]) > time.Duration(bound.Age) {
 			cut(1)
 		}
-		if h.len() != len(plain) || h.floor != floor || h.last != last || h.bytes != sum(plain) || dropped != pushed-len(plain) {
-			t.Fatalf("%+v: it has %d from %d to %d, %d bytes, has dropped %d; want %d from %d to %d, %d bytes, %d",
-				bound, h.len(), h.floor, h.last, h.bytes, dropped, len(plain), floor, last, sum(plain), pushed-len(plain))
+		if h.len() != len(plain) || h.floor != floor || h.last != last || h.bytes != sum(plain) || mem.used.Load() != int64(h.bytes) {
+			t.Fatalf("%+v: it has %d from %d to %d, %d bytes, counted as %d; want %d from %d to %d, %d bytes",
+				bound, h.len(), h.floor, h.last, h.bytes, mem.used.Load(), len(plain), floor, last, sum(plain))
 		}
-		for i, e := range plain {
-			if h.get(i) != e {
-				t.Fatalf("%+v: event %d is %d, want %d", bound, i, h.get(i).number(), e.number())
+		for i, r := range plain {
+			if got := h.get(i); got.offset != r.offset || got.more != r.more || !bytes.Equal(got.body, r.body) {
+				t.Fatalf("%+v: event %d is %d, want %d", bound, i, got.offset, r.offset)
 			}
 		}
 		checkAfter(t, &h, plain, rnd.Uint64N(last+2))
 	}
 }
 
-func checkAfter(t *testing.T, h *history[*event], plain []*event, offset uint64) {
+func checkAfter(t *testing.T, h *history, plain []record, offset uint64) {
 	t.Helper()
 	first, whole := h.after(offset)
 	want := 0
-	for want < len(plain) && plain[want].number() <= offset {
+	for want < len(plain) && plain[want].offset <= offset {
 		want++
 	}
 	if first != want || whole != (offset >= h.floor && offset <= h.last) {
@@ -85,9 +88,9 @@ func checkAfter(t *testing.T, h *history[*event], plain []*event, offset uint64)
 	}
 }
 
-func sum(list []*event) (n int) {
-	for _, e := range list {
-		n += e.size()
+func sum(list []record) (n int) {
+	for i := range list {
+		n += list[i].size()
 	}
 	return n
 }

@@ -225,17 +225,17 @@ func (h *Hub) Get(req *route.Request, res route.Responder) bool {
 		return false
 	}
 	t.mu.Lock()
-	f := t.newest
+	c := t.newest
 	fresh := t.state == live
 	t.mu.Unlock()
-	if f == nil || !fresh {
+	if c == nil || !fresh {
 		return false
 	}
-	if f.fault {
-		_ = res.Fail(message.DecodeError(f.body))
+	if c.rest().fault {
+		_ = res.Fail(message.DecodeError(c.body))
 		return true
 	}
-	_ = res.Reply(f.part())
+	_ = res.Reply(c.part())
 	return true
 }
 
@@ -344,9 +344,10 @@ func (h *Hub) mayNot(w *watch, p *exchange.Peer) *message.Error {
 func (h *Hub) revoke(w *watch, why *message.Error) {
 	h.metrics.revoked.Inc()
 	h.stop(w)
-	g := frame{m: &message.Message{Verb: message.VerbUnsubscribe, Topic: w.t.id, Body: message.AppendError(nil, why)}}
-	_ = w.v.client.Update(g.m, &g.shared)
-	g.release()
+	f := w.t.newNote(message.VerbUnsubscribe, nil, 0)
+	f.m.Body = message.AppendError(nil, why)
+	_ = w.v.client.Update(&f.m, &f.shared)
+	f.done()
 }
 
 var _ exchange.Topics = (*Hub)(nil)

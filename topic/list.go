@@ -99,7 +99,7 @@ func (t *topic) about(id, name string) (Info, bool) {
 		Epoch: t.epoch, Offset: t.past.last, Updates: t.updates, Personal: t.who != nil, Lost: t.state == broken,
 	}
 	if !t.info.Events && t.newest != nil {
-		i.Offset = t.newest.stamp.Offset
+		i.Offset = t.newest.offset
 	}
 	if v, here := t.up.(*visitor); t.open && here && v.left != nil {
 		i.Nodes = 1

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -36,18 +35,28 @@ type Log struct {
 	rings  map[string]*ring
 	recent *list.List           // of *ring that have or had events
 	graves *list.List           // of *ring whose content was deleted, the last ones in front
-	wild   map[*reader]struct{} // of patterns
+	wild   map[*reader]listener // of patterns
 }
 
 // ring is what a Log has of one address.
 type ring struct {
 	log     *Log
 	to      string
-	past    history[*event]
+	past    history
+	readers []listener
+	first   [1]listener   // where the usual one is
+	deleted bool          // it is in graves
 	place   *list.Element // in recent, or in graves; nil: nothing was published there
 	placed  uint64        // the newest offset when it was put there
-	deleted bool          // it is in graves
-	readers []*reader
+}
+
+// listener is a reader with what is needed to tell it an event: to fetch that from
+// the memory of many readers takes long.
+type listener struct {
+	*reader
+
+	topic *topic // nil if it is another node
+	turn  int    // of topic
 }
 
 // reader is somebody who has joined a Log: a topic of this node, or another node.
@@ -57,6 +66,12 @@ type reader struct {
 	to   string
 	only route.Pattern // of a pattern; else the zero Pattern
 	many bool
+}
+
+// listen makes a listener of a reader.
+func listen(w *reader) listener {
+	t, _ := w.sink.(tap)
+	return listener{w, t.t, t.turn}
 }
 
 // NewLog returns the log of a route, name:/pattern. m is that of the hub, which
@@ -71,7 +86,7 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 	}
 	l := &Log{
 		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
-		rings: make(map[string]*ring), recent: list.New(), graves: list.New(), wild: make(map[*reader]struct{}),
+		rings: make(map[string]*ring), recent: list.New(), graves: list.New(), wild: make(map[*reader]listener),
 	}
 	m.memory.mu.Lock()
 	m.memory.logs = append(m.memory.logs, l)
@@ -105,19 +120,25 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 	}
 	a := req.Address
 	a.Instance = ""
-	e := newEvent(bytes.Clone(req.Message.Body), string(req.Message.ContentType), route.Stamp{Epoch: l.epoch, Publisher: l.publisher(req)})
+	e := event{epoch: l.epoch}
+	e.body = bytes.Clone(req.Message.Body)
+	e.more = moreOf(more{contentType: string(req.Message.ContentType), publisher: l.publisher(req)})
 	if e.size() > l.topic.History.Bytes {
 		_ = res.Fail(message.NewError(message.CodeTooLarge, fmt.Sprintf("the event is larger than the history of %s may be", req.Route),
 			"Raise history.bytes of the topic, or send less."))
 		return
 	}
-	if !l.append(a.String(), e, string(req.Message.Epoch)) {
+	var room [addressRoom]byte
+	if !l.append(a.AppendTo(room[:0]), &e, req.Message.Epoch) {
 		_ = res.Reply(route.Body{})
 		return
 	}
 	l.metrics.published.Inc()
-	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: e.number()}})
+	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: e.offset}})
 }
+
+// addressRoom is enough for most addresses.
+const addressRoom = 128
 
 // publisher says who publishes, if that is told.
 func (l *Log) publisher(req *route.Request) []byte {
@@ -130,36 +151,41 @@ func (l *Log) publisher(req *route.Request) []byte {
 // append gives an event its place at an address, and those who watch the event. It reports
 // whether that was done: epoch may say that it is only if there is no content, see
 // [seed].
-func (l *Log) append(to string, e *event, epoch string) bool {
+func (l *Log) append(to []byte, e *event, epoch []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if of, ok := strings.CutPrefix(epoch, seed); ok {
-		if r := l.rings[to]; of != l.epoch || r != nil && (r.deleted || r.past.len() > 0) {
-			return false
-		}
+	r := l.rings[string(to)]
+	if of, ok := bytes.CutPrefix(epoch, []byte(seed)); ok && (string(of) != l.epoch || r != nil && (r.deleted || r.past.len() > 0)) {
+		return false
 	}
-	r := l.ring(to)
+	if r == nil {
+		r = l.newRing(string(to))
+	}
 	l.offset++
-	e.stamp.Offset = l.offset
+	e.offset = l.offset
 	if e.body == nil { // the content of a state topic is deleted
 		l.mark(r)
 		return true
 	}
-	r.past.push(e)
+	r.past.push(e.record)
 	l.touch(r)
-	for _, w := range r.readers {
-		w.tell(e)
+	for i := range r.readers {
+		r.readers[i].tell(e)
 	}
-	if len(l.wild) == 0 {
-		return true
-	}
-	path, at := pathOf(to), e.atAddress(to)
-	for w := range l.wild {
-		if w.wants(path) {
-			w.tell(at)
-		}
+	if len(l.wild) > 0 {
+		l.tellWild(r, e)
 	}
 	return true
+}
+
+// tellWild gives those an event who watch patterns.
+func (l *Log) tellWild(r *ring, e *event) {
+	path, at := pathOf(r.to), e.atAddress(r.to)
+	for _, w := range l.wild {
+		if w.wants(path) {
+			w.tell(&at)
+		}
+	}
 }
 
 // mark tells that there is no content any more, and remembers that: a node that
@@ -211,13 +237,10 @@ func errNothing(to string) *message.Error {
 	return message.NewError(message.CodeNotFound, "nothing is published at "+to+" now", "Wait: the content comes when somebody publishes it.")
 }
 
-// ring returns that of an address.
-func (l *Log) ring(to string) *ring {
-	r := l.rings[to]
-	if r != nil {
-		return r
-	}
-	r = &ring{log: l, to: to}
+// newRing makes that of an address.
+func (l *Log) newRing(to string) *ring {
+	r := &ring{log: l, to: to}
+	r.readers = r.first[:0]
 	r.past.bound, r.past.mem = l.topic.History, &l.metrics.memory
 	r.past.begin(l.forgot)
 	l.rings[to] = r
@@ -274,6 +297,9 @@ func (l *Log) forget(r *ring) {
 	delete(l.rings, r.to)
 }
 
+// event is an event that was published.
+func (l *Log) event(r *record) *event { return &event{record: *r, epoch: l.epoch} }
+
 func (l *Log) get(req *route.Request, res route.Responder) {
 	a := req.Address
 	a.Instance = ""
@@ -283,7 +309,7 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	if r := l.rings[to]; r != nil {
 		r.past.expire()
 		if n := r.past.len(); n > 0 {
-			_ = res.Reply(r.past.get(n - 1).part())
+			_ = res.Reply(l.event(r.past.get(n - 1)).part())
 			return
 		}
 	}
@@ -305,25 +331,28 @@ func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave fu
 		seen.Offset = 0
 	}
 	if w.many {
-		l.wild[w] = struct{}{}
-		l.tellMany(w, seen.Offset)
-	} else {
-		r := l.ring(w.to)
-		r.readers = append(r.readers, w)
-		l.tellOne(w, r, seen.Offset)
+		l.wild[w] = listen(w)
+		l.tellMany(listen(w), seen.Offset)
+		return w.leave, nil
 	}
+	r := l.rings[w.to]
+	if r == nil {
+		r = l.newRing(w.to)
+	}
+	r.readers = append(r.readers, listen(w))
+	l.tellOne(listen(w), r, seen.Offset)
 	return w.leave, nil
 }
 
 // tellOne gives a reader what there is at its address, of events those after an
 // offset if there are all.
-func (l *Log) tellOne(w *reader, r *ring, seen uint64) {
+func (l *Log) tellOne(w listener, r *ring, seen uint64) {
 	r.past.expire()
 	if !l.topic.Events {
 		if r.past.len() == 0 {
 			w.sink.Part(l.nothing(r))
 		} else {
-			w.tell(r.past.get(0))
+			w.tell(l.event(r.past.get(0)))
 		}
 		return
 	}
@@ -333,16 +362,16 @@ func (l *Log) tellOne(w *reader, r *ring, seen uint64) {
 	}
 	l.begin(w, max(seen, r.past.floor))
 	for i := first; i < r.past.len(); i++ {
-		w.tell(r.past.get(i))
+		w.tell(l.event(r.past.get(i)))
 	}
 	l.arm(w)
 }
 
 // tellMany gives a reader of a pattern what there is at all addresses.
-func (l *Log) tellMany(w *reader, seen uint64) {
+func (l *Log) tellMany(w listener, seen uint64) {
 	type at struct {
 		to string
-		e  *event
+		r  record
 	}
 	floor := max(seen, l.forgot)
 	var all []at
@@ -351,28 +380,29 @@ func (l *Log) tellMany(w *reader, seen uint64) {
 			r.past.expire()
 			floor = max(floor, r.past.floor)
 			for i := range r.past.len() {
-				all = append(all, at{r.to, r.past.get(i)})
+				all = append(all, at{r.to, *r.past.get(i)})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b at) int { return cmp.Compare(a.e.number(), b.e.number()) })
+	slices.SortFunc(all, func(a, b at) int { return cmp.Compare(a.r.offset, b.r.offset) })
 	l.begin(w, floor)
 	for _, a := range all {
-		if a.e.number() > floor {
-			w.tell(a.e.atAddress(a.to))
+		if a.r.offset > floor {
+			e := l.event(&a.r).atAddress(a.to)
+			w.tell(&e)
 		}
 	}
 	l.arm(w)
 }
 
 // begin tells a reader from where on it is told everything, arm that it was.
-func (l *Log) begin(w *reader, floor uint64) { w.sink.Part(Begin(l.epoch, floor)) }
-func (l *Log) arm(w *reader)                 { w.sink.Part(Armed(l.epoch, l.offset)) }
+func (l *Log) begin(w listener, floor uint64) { w.sink.Part(Begin(l.epoch, floor)) }
+func (l *Log) arm(w listener)                 { w.sink.Part(Armed(l.epoch, l.offset)) }
 
 // tell gives a reader an event: a topic of this node the event itself.
-func (w *reader) tell(e *event) {
-	if t, here := w.sink.(tap); here {
-		t.t.take(e, t.turn)
+func (w *listener) tell(e *event) {
+	if w.topic != nil {
+		w.topic.take(e, w.turn)
 		return
 	}
 	w.sink.Part(e.part())
@@ -388,7 +418,7 @@ func (l *Log) about(tell func(key string, i Info)) {
 	for _, r := range l.rings {
 		n := 0
 		for _, w := range r.readers {
-			if !w.here() {
+			if w.topic == nil {
 				n++
 			}
 		}
@@ -397,20 +427,14 @@ func (l *Log) about(tell func(key string, i Info)) {
 		}
 	}
 	many := make(map[string]int)
-	for w := range l.wild {
-		if !w.here() {
+	for _, w := range l.wild {
+		if w.topic == nil {
 			many[w.to]++
 		}
 	}
 	for to, n := range many {
 		one(to, n, l.offset)
 	}
-}
-
-// here tells whether it is a topic of this node.
-func (w *reader) here() bool {
-	_, here := w.sink.(tap)
-	return here
 }
 
 // leave has it be told nothing any more.
@@ -426,7 +450,7 @@ func (w *reader) leave() {
 	if r == nil {
 		return
 	}
-	r.readers = slices.DeleteFunc(r.readers, func(o *reader) bool { return o == w })
+	r.readers = slices.DeleteFunc(r.readers, func(o listener) bool { return o.reader == w })
 	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted {
 		l.forget(r)
 	}

@@ -115,14 +115,14 @@ func (h *Hub) histories() []shedder {
 	return list
 }
 
-func (h *history[E]) oldest() uint64 {
+func (h *history) oldest() uint64 {
 	if h.count == 0 {
 		return 0
 	}
 	return h.grew
 }
 
-func (h *history[E]) shed(since uint64) bool {
+func (h *history) shed(since uint64) bool {
 	if h.count == 0 || h.grew != since {
 		return false
 	}
@@ -139,7 +139,9 @@ func (t *topic) oldest() uint64 {
 func (t *topic) shed(since uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.past.shed(since)
+	done := t.past.shed(since)
+	t.trim()
+	return done
 }
 
 func (s *source) oldest() uint64 {

@@ -35,8 +35,8 @@ func TestHistoriesAreBoundedTogether(t *testing.T) {
 	body := make([]byte, 1000)
 	for i := range 1000 {
 		to := fmt.Sprintf("e:/%d", i)
-		l.append(to, newEvent(body, "", route.Stamp{Epoch: l.epoch}), "")
-		l.append("e:/often", newEvent(body[:1], "", route.Stamp{Epoch: l.epoch}), "")
+		put(l, to, string(body), "")
+		put(l, "e:/often", string(body[:1]), "")
 		soon()
 		if used := h.metrics.memory.used.Load(); used > limit {
 			t.Fatalf("%d bytes are kept", used)
@@ -66,7 +66,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	h, soon := bounded(t, 10<<10)
 	l := NewLog("s", route.Pattern{}, route.Topic{}, h.metrics)
 	for _, to := range []string{"s:/watched", "s:/alone"} {
-		l.append(to, newEvent(make([]byte, 1000), "", route.Stamp{Epoch: l.epoch}), "")
+		put(l, to, string(make([]byte, 1000)), "")
 	}
 	visit(l, "s:/watched")
 	c := new(noter)
@@ -79,13 +79,13 @@ func TestWhatIsForgotten(t *testing.T) {
 	}
 	w.at, top.watchers = 0, []*watch{w}
 	src, _ := h.source(sourceKey{what: "src"}, &view{info: &route.Topic{Events: true}, to: "prices:/x"})
-	src.past.push(newEvent(make([]byte, 1000), "", route.Stamp{Epoch: src.epoch, Offset: 1}))
+	src.past.push(record{body: make([]byte, 1000), offset: 1})
 	say(top, "a", 0, markFrom, "")
 	say(top, "a", 0, markArmed, "")
 	say(top, "a", 1, "", string(make([]byte, 1000)))
 	c.full = true
 	say(top, "a", 2, "", string(make([]byte, 1000)))
-	l.append("s:/large", newEvent(make([]byte, 8<<10), "", route.Stamp{Epoch: l.epoch}), "")
+	put(l, "s:/large", string(make([]byte, 8<<10)), "")
 	soon()
 	if l.rings["s:/watched"] == nil || l.rings["s:/watched"].past.len() != 1 || l.rings["s:/alone"] != nil {
 		t.Error("the content that is watched is gone, or the other one is not")
@@ -100,7 +100,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	}
 	before := h.metrics.memory.used.Load()
 	say(top, "a", 3, "", string(make([]byte, 1000)))
-	src.past.push(newEvent(make([]byte, 1000), "", route.Stamp{Epoch: src.epoch, Offset: 2}))
+	src.past.push(record{body: make([]byte, 1000), offset: 2})
 	src.Done(nil)
 	top.end(errClosed)
 	if used := h.metrics.memory.used.Load(); used != before {

@@ -12,7 +12,7 @@ import (
 var errLost = message.NewError(message.CodeServiceDown, "nobody serves this topic now", "Wait: the content comes when somebody does.")
 
 func faultEvent(epoch string, err *message.Error) *event {
-	return &event{stamp: &route.Stamp{Epoch: epoch}, body: message.AppendError(nil, err), fault: true}
+	return &event{record{body: message.AppendError(nil, err), more: &more{fault: true}}, epoch, ""}
 }
 
 // tap is one opening of a topic: what the request to another node, or a source or feed
@@ -279,9 +279,8 @@ func (t *topic) end(why *message.Error) {
 
 // free gives back what is encoded. t.mu is held.
 func (t *topic) free() {
-	if t.newest != nil {
-		t.newest.release()
-	}
+	release(&t.shown)
+	t.forms.trim(t.past.last)
 	t.past.begin(0)
 }
 

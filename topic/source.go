@@ -40,7 +40,7 @@ type source struct {
 	epoch    string
 	offset   uint64
 	last     *event // of state
-	past     history[*event]
+	past     history
 	visitors []*visitor
 	up       exchange.Opening
 	open     bool // up is set
@@ -220,7 +220,8 @@ func (s *source) tellPast(v *visitor) {
 	}
 	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: from, Topic: markFrom}})
 	for i := first; i < s.past.len(); i++ {
-		v.to.Part(s.past.get(i).part())
+		e := event{record: *s.past.get(i), epoch: s.epoch}
+		v.to.Part(e.part())
 	}
 	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: s.past.last, Topic: markArmed}})
 }
@@ -241,30 +242,33 @@ func (s *source) opened(up exchange.Opening) {
 
 // Part implements route.Sink.
 func (s *source) Part(b route.Body) {
-	e := eventOf(&b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over || s.marked(&b) {
 		return
 	}
-	if s.marked(&b) {
-		return
-	}
-	if e.stamp.Epoch == "" {
-		to, watched := s.place(e.stamp.To)
+	e := eventOf(&b)
+	if e.epoch == "" {
+		to, watched := s.place(e.rest().to)
 		if !watched {
 			return
 		}
 		s.arm()
 		s.offset++
-		e.stamp = &route.Stamp{Epoch: s.epoch, Offset: s.offset, Topic: e.stamp.Topic, To: to, Publisher: e.stamp.Publisher}
+		e.epoch, e.offset = s.epoch, s.offset
+		if e.rest().to != to {
+			e = e.atAddress(to)
+		}
 	} else {
-		s.epoch, s.offset = e.stamp.Epoch, e.stamp.Offset
+		if s.events && s.epoch != e.epoch {
+			s.past.begin(e.offset - 1)
+		}
+		s.epoch, s.offset = e.epoch, e.offset
 	}
 	if s.events {
-		s.past.push(e)
+		s.past.push(e.record)
 	} else {
-		s.last = e
+		s.last = &e
 	}
 	if !s.armed {
 		return

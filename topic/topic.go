@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/session"
@@ -20,34 +21,43 @@ import (
 //	   ▼                 └──────────────────────────┘ ◄───┘
 //	  over  ◄── nobody watches
 type topic struct {
-	hub    *Hub
+	hub *Hub
+
+	// What each event needs lies together: of many topics it has to be fetched from
+	// memory.
+	mu       sync.Mutex
+	state    state
+	events   bool // info.Events
+	turn     int  // counts openings: what belongs to an old one does not count
+	watchers []*watch
+	one      [1]*watch // where the usual watcher is
+	id       []byte    // what it is called on connections: its number
+	epoch    string
+	epochs   []byte // epoch, on the wire
+	updates  uint64
+	past     history
+	forms    forms // of events in past
+
+	newest  *event            // of state: what is there now
+	shown   exchange.Shared   // its encoded forms
+	content *event            // of state: what an owner had last, though that may be lost since; nil if there is none
+	before  map[string]uint64 // last offsets of epochs that are over
+	told    string            // of state: epoch of what the owner has told last
+	seeds   int               // how often an owner did not take the content of the one before, since one did
+	waiting []*entrant        // want to watch, before it is live for the first time
+	moving  bool              // from an owner that is still there
+	began   time.Time         // when it was opened last
+	fails   int               // how often that failed since it was live
+	up      upstream
+	open    bool // up is set
+	owner   route.Endpoint
+	info    route.Topic
+
 	key    string
 	to     string // the address
 	params json.RawMessage
 	who    *session.Session // nil: it is the same for all
-	info   route.Topic
-	number uint64 // tells it from all others that there ever were here
-	id     []byte // what it is called on connections: its number
-
-	mu       sync.Mutex
-	state    state
-	waiting  []*entrant // want to watch, before it is live for the first time
-	watchers []*watch
-	epoch    string
-	newest   *frame // of state: what is there now
-	content  *event // of state: what an owner had last, though that may be lost since; nil if there is none
-	past     history[*frame]
-	before   map[string]uint64 // last offsets of epochs that are over
-	told     string            // of state: epoch of what the owner has told last
-	seeds    int               // how often an owner did not take the content of the one before, since one did
-	moving   bool              // from an owner that is still there
-	began    time.Time         // when it was opened last
-	fails    int               // how often that failed since it was live
-	up       upstream
-	open     bool // up is set
-	owner    route.Endpoint
-	turn     int // counts openings: what belongs to an old one does not count
-	updates  uint64
+	number uint64           // tells it from all others that there ever were here
 }
 
 type state uint8
@@ -72,12 +82,12 @@ type entrant struct {
 const idBase = 36
 
 func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
-	t := &topic{hub: h, key: key, to: to, info: *info, number: n, id: strconv.AppendUint(nil, n, idBase)}
-	t.past.bound, t.past.mem = bounds(info.History), &h.metrics.memory
+	t := &topic{hub: h, key: key, to: to, info: *info, events: info.Events, number: n, id: strconv.AppendUint(nil, n, idBase)}
+	t.past.bound, t.past.mem, t.forms.mem = bounds(info.History), &h.metrics.memory, &h.metrics.memory
 	if !info.Events {
 		t.past.bound = route.History{Count: 1}
 	}
-	t.past.drop = func(f *frame) { f.release() }
+	t.watchers = t.one[:0]
 	return t
 }
 
@@ -159,7 +169,7 @@ func (t *topic) admitToEvents(e *entrant, w *watch) {
 		if first = max(0, first-n); first == 0 {
 			after = t.past.floor
 		} else {
-			after = t.past.get(first - 1).number()
+			after = t.past.get(first - 1).offset
 		}
 	}
 	w.offset = after
@@ -195,17 +205,18 @@ func (t *topic) abandon() {
 
 // part takes what comes of an opening.
 func (t *topic) part(b route.Body, turn int) {
-	t.take(eventOf(&b), turn)
+	e := eventOf(&b)
+	t.take(&e, turn)
 }
 
-// take is part of an event that is shared.
+// take takes an event, which is the caller's.
 func (t *topic) take(e *event, turn int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state == over || turn != t.turn {
 		return
 	}
-	if t.info.Events {
+	if t.events {
 		t.happened(e)
 	} else {
 		t.changed(e)
@@ -215,36 +226,60 @@ func (t *topic) take(e *event, turn int) {
 // happened takes an event, or what a source says about its history. t.mu is
 // held.
 func (t *topic) happened(e *event) {
-	switch mark := e.stamp.Topic; {
-	case mark == markFrom:
+	switch {
+	case e.mark == markFrom:
 		t.resume(e)
-	case mark == markArmed:
-		t.past.last = max(t.past.last, e.stamp.Offset)
+	case e.mark == markArmed:
+		t.past.last = max(t.past.last, e.offset)
 		t.arrived()
-	case e.stamp.Epoch == t.epoch && e.stamp.Offset <= t.past.last:
+	case e.epoch == t.epoch && e.offset <= t.past.last:
 		// It came before the owner was lost.
 	default:
-		f := newFrame(e, t.id)
-		t.past.push(f)
+		t.past.push(e.record)
+		t.trim()
 		t.updates++
-		t.spread(f, nil)
+		if len(t.watchers) == 0 {
+			return
+		}
+		f := t.newFrame(&e.record, t.epochs)
+		t.spread(f, nil, nil)
+		f.done()
+	}
+}
+
+// trim forgets what was encoded of events that are forgotten.
+func (t *topic) trim() {
+	if t.forms.list != nil {
+		t.forms.trim(t.past.floor)
+	}
+}
+
+// begin has the events after an offset follow, of an epoch.
+func (t *topic) begin(epoch string, floor uint64) {
+	t.forms.trim(t.past.last)
+	t.past.begin(floor)
+	t.setEpoch(epoch)
+}
+
+func (t *topic) setEpoch(epoch string) {
+	if epoch != t.epoch || t.epochs == nil {
+		t.epoch, t.epochs = epoch, []byte(epoch)
 	}
 }
 
 // resume is told from where on the history that follows is complete. Watchers
 // who have seen less are told that. t.mu is held.
 func (t *topic) resume(e *event) {
-	if e.stamp.Epoch == t.epoch && e.stamp.Offset <= t.past.last {
+	if e.epoch == t.epoch && e.offset <= t.past.last {
 		return // nothing is missing
 	}
 	first := t.epoch == ""
 	t.remember()
-	t.epoch = e.stamp.Epoch
-	known := t.before[e.stamp.Epoch]
-	t.past.begin(max(e.stamp.Offset, known))
+	known := t.before[e.epoch]
+	t.begin(e.epoch, max(e.offset, known))
 	// One that is still there has told all that it had, and this one tells all that
 	// it has: those miss nothing who were not behind.
-	whole := first || t.moving && e.stamp.Offset <= known
+	whole := first || t.moving && e.offset <= known
 	for _, w := range t.watchers {
 		w.offset = t.past.floor
 		if !whole || w.behind && t.info.Slow != route.SlowDrop {
@@ -278,15 +313,12 @@ func (t *topic) arrived() {
 	}
 }
 
-// spread hands a frame to all watchers. Those of state may take a change of what
-// they have seen, which is that of old. t.mu is held.
-func (t *topic) spread(f, old *frame) {
-	if len(t.watchers) == 0 {
-		return
-	}
+// spread hands a frame to all watchers: that of an event, or of a content. Who has
+// seen the content before it may take a change of that. t.mu is held.
+func (t *topic) spread(f *frame, content, before *event) {
 	var d changes
-	if old != nil && !old.fault && !f.fault {
-		d = changes{old: old.event, f: f}
+	if before != nil && !before.rest().fault && !f.m.Fault {
+		d = changes{t: t, old: before, f: f}
 	}
 	sent := 0
 	for _, w := range t.watchers {
@@ -298,33 +330,49 @@ func (t *topic) spread(f, old *frame) {
 		if w.deltas != nil && d.f != nil && w.seen == d.old {
 			g = d.of(w.deltas)
 		}
-		if t.give(w, g, f) {
+		if t.give(w, g, content) {
 			sent++
 		}
 	}
 	d.release()
-	f.rest()
 	t.hub.metrics.updates.Add(float64(sent))
 }
 
-// hand gives a watcher a frame unless it has to wait for it. t.mu is held.
-func (t *topic) hand(w *watch, f *frame) {
-	if !w.behind {
-		t.give(w, f, f)
-		f.rest()
+// handContent gives a watcher the content there is, unless it has to wait for
+// that. t.mu is held.
+func (t *topic) handContent(w *watch) {
+	if w.behind {
+		return
 	}
+	f := t.newFrame(&t.newest.record, []byte(t.newest.epoch))
+	f.shared = t.shown
+	t.give(w, f, t.newest)
+	t.shown, f.shared = f.shared, exchange.Shared{}
+	f.done()
 }
 
-// give delivers g, which makes of what the watcher has seen what f has. t.mu is
-// held.
-func (t *topic) give(w *watch, g, f *frame) bool {
-	err := w.v.client.Update(g.message(), &g.shared)
+// hand gives a watcher a past event, unless it has to wait for it. t.mu is held.
+func (t *topic) hand(w *watch, r *record) {
+	if w.behind {
+		return
+	}
+	f := t.newFrame(r, t.epochs)
+	f.shared = t.forms.take(r.offset)
+	t.give(w, f, nil)
+	if len(t.watchers) >= sharers {
+		t.forms.keep(r, f.shared)
+		f.shared = exchange.Shared{}
+	}
+	f.done()
+}
+
+// give delivers an event, or what makes a content of what the watcher has seen.
+// t.mu is held.
+func (t *topic) give(w *watch, f *frame, content *event) bool {
+	err := w.v.client.Update(&f.m, &f.shared)
 	switch message.CodeOf(err) { //nolint:exhaustive // of the others nothing follows: the connection is over
 	case "":
-		w.seen, w.offset = f.event, f.stamp.Offset
-		if t.info.Events {
-			w.seen = nil
-		}
+		w.seen, w.offset = content, f.m.Offset
 		return true
 	case message.CodeOverloaded:
 		w.behind = true
@@ -338,33 +386,31 @@ func (t *topic) give(w *watch, g, f *frame) bool {
 // unseen is the epoch of what a watcher is told in place of a content.
 const unseen = "unseen"
 
-// tellFault tells a watcher that it cannot be given a content, in place of it.
+// tellFault tells a watcher that it cannot be given something, in place of it.
 func (t *topic) tellFault(w *watch, f *frame, err *message.Error) {
-	e := *f.event
-	e.body, e.contentType, e.fault = message.AppendError(nil, err), "", true
-	if !t.info.Events { // who recovers has not seen the content
-		s := *e.stamp
-		s.Epoch = unseen
-		e.stamp = &s
+	epoch := f.m.Epoch
+	if !t.events { // who recovers has not seen the content
+		epoch = []byte(unseen)
 	}
-	g := newFrame(&e, t.id)
-	told := w.v.client.Update(g.message(), &g.shared)
-	g.release()
+	g := t.newNote(message.VerbUpdate, epoch, f.m.Offset)
+	g.m.To, g.m.Publisher, g.m.Fault, g.m.Body = f.m.To, f.m.Publisher, true, message.AppendError(nil, err)
+	told := w.v.client.Update(&g.m, &g.shared)
+	g.done()
 	if message.CodeOf(told) == message.CodeOverloaded {
 		w.behind = true
 		w.v.wait(w)
 		return
 	}
-	w.seen, w.offset = nil, f.stamp.Offset
+	w.seen, w.offset = nil, f.m.Offset
 }
 
 // tellGap tells a watcher that it has missed events up to its offset. t.mu is
 // held.
 func (t *topic) tellGap(w *watch) {
 	t.hub.metrics.gaps.Inc()
-	g := frame{m: &message.Message{Verb: message.VerbGap, Topic: t.id, Epoch: []byte(t.epoch), Offset: w.offset}}
-	_ = w.v.client.Update(g.m, &g.shared)
-	g.release()
+	g := t.newNote(message.VerbGap, t.epochs, w.offset)
+	_ = w.v.client.Update(&g.m, &g.shared)
+	g.done()
 }
 
 // catchUp gives a watcher that was behind what it has missed. It reports whether
@@ -377,8 +423,8 @@ func (t *topic) catchUp(w *watch) bool {
 	}
 	w.behind = false
 	if !t.info.Events {
-		if f := t.newest; f != nil && w.seen != f.event {
-			t.hand(w, f)
+		if t.newest != nil && w.seen != t.newest {
+			t.handContent(w)
 		}
 		return !w.behind
 	}

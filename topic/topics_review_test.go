@@ -246,10 +246,9 @@ func TestReviewInsiderLeavesWhileItWaits(t *testing.T) {
 func TestReviewWatchersDoNotPushContentsOut(t *testing.T) {
 	t.Parallel()
 	l := NewLog("s", route.Pattern{}, route.Topic{}, nil)
-	l.append("s:/kept", &event{body: []byte("x"), stamp: &route.Stamp{Epoch: l.epoch}}, "")
+	put(l, "s:/kept", "x", "")
 	for i := range maxLogTopics + 1 {
-		r := l.ring(fmt.Sprintf("s:/%d", i))
-		r.readers = append(r.readers, &reader{log: l, to: r.to})
+		visit(l, fmt.Sprintf("s:/%d", i))
 	}
 	if r := l.rings["s:/kept"]; r == nil || r.past.len() != 1 {
 		t.Error("the content is gone")
