@@ -39,6 +39,7 @@ func (t *topic) changed(e *event) {
 		t.setEpoch(e.epoch)
 		t.updates++
 		own := *e
+		own.stay()
 		t.show(&own)
 	}
 	t.content = nil

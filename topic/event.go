@@ -2,6 +2,7 @@ package topic
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/ropewalk/ropewalk/route"
 )
@@ -16,16 +17,15 @@ const (
 	markEmpty = "empty"
 )
 
-// record is what is kept of a content or event. Its bytes are shared by all who
-// have it on this node, and never changed. There are many: it is small, and points
-// to as little as possible, since the collector looks at all of it.
+// record is a content or event without what all of a topic share.
 type record struct {
 	body   []byte
 	offset uint64
 	more   *more // nil: nothing
+	stable bool  // what it points to never changes; else it is valid for the moment
 }
 
-// more is what few records have.
+// more is what few records have. It is not changed.
 type more struct {
 	contentType string
 	to          string // the address, for who watches many
@@ -43,20 +43,81 @@ func (r *record) rest() *more {
 	return r.more
 }
 
-// size is what the record counts in a history, in bytes.
-func (r *record) size() int {
-	n := len(r.body) + recordRoom
-	if m := r.more; m != nil {
-		n += len(m.publisher) + len(m.to) + len(m.contentType) + moreRoom
+// owned is the body, as it stays.
+func (r *record) owned() []byte {
+	if r.stable {
+		return r.body
 	}
-	return n
+	return bytes.Clone(r.body)
 }
 
-// What a record, and more of it, takes besides its bytes.
-const (
-	recordRoom = 64
-	moreRoom   = 80
-)
+// stay has it valid for ever.
+func (r *record) stay() {
+	if r.stable {
+		return
+	}
+	r.body, r.stable = bytes.Clone(r.body), true
+	if r.more != nil {
+		m := *r.more
+		m.publisher = bytes.Clone(m.publisher)
+		r.more = &m
+	}
+}
+
+// size is what the record counts in a history, in bytes.
+func (r *record) size() int { return sizeOf(len(r.body), r.more.size()) }
+
+func sizeOf(body, tail int) int { return body + tail + entryBytes }
+
+// size is how many bytes appendTo writes.
+func (m *more) size() int {
+	if m == nil {
+		return 0
+	}
+	return 1 + textSize(len(m.contentType)) + textSize(len(m.to)) + len(m.publisher)
+}
+
+func textSize(n int) int {
+	size := 1 + n
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}
+
+// appendTo writes it, and nothing if it is nil.
+func (m *more) appendTo(b []byte) {
+	if m == nil {
+		return
+	}
+	fault := byte(0)
+	if m.fault {
+		fault = 1
+	}
+	b = append(b, fault)
+	b = append(binary.AppendUvarint(b, uint64(len(m.contentType))), m.contentType...)
+	b = append(binary.AppendUvarint(b, uint64(len(m.to))), m.to...)
+	_ = append(b, m.publisher...)
+}
+
+// parseMore reads what appendTo has written.
+func parseMore(b []byte) *more {
+	if len(b) == 0 {
+		return nil
+	}
+	text := func() (s string) {
+		n, k := binary.Uvarint(b)
+		s, b = string(b[k:][:n]), b[k:][n:]
+		return s
+	}
+	m := &more{fault: b[0] == 1}
+	b = b[1:]
+	m.contentType, m.to = text(), text()
+	if len(b) > 0 {
+		m.publisher = b
+	}
+	return m
+}
 
 // event is a record on its way.
 type event struct {
@@ -75,26 +136,21 @@ func moreOf(m more) *more {
 	return &n
 }
 
-// eventOf makes an event of a part, with bytes of its own unless those of the part
-// stay as they are.
+// eventOf makes an event of a part. It is as stable as that.
 func eventOf(b *route.Body) event {
 	var s route.Stamp
 	if b.Stamp != nil {
 		s = *b.Stamp
 	}
-	body := b.Bytes
-	if !b.Stable {
-		body, s.Publisher = bytes.Clone(body), bytes.Clone(s.Publisher)
-	}
 	m := moreOf(more{contentType: b.ContentType, to: s.To, publisher: s.Publisher, fault: b.Fault})
-	return event{record{body, s.Offset, m}, s.Epoch, s.Topic}
+	return event{record{b.Bytes, s.Offset, m, b.Stable}, s.Epoch, s.Topic}
 }
 
 // part is the event as those get it who want it.
 func (e *event) part() route.Body {
 	m := e.rest()
 	return route.Body{
-		Bytes: e.body, ContentType: m.contentType, Fault: m.fault, Stable: true,
+		Bytes: e.body, ContentType: m.contentType, Fault: m.fault, Stable: e.stable,
 		Stamp: &route.Stamp{Epoch: e.epoch, Offset: e.offset, Topic: e.mark, To: m.to, Publisher: m.publisher},
 	}
 }

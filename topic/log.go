@@ -121,12 +121,15 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 	a := req.Address
 	a.Instance = ""
 	e := event{epoch: l.epoch}
-	e.body = bytes.Clone(req.Message.Body)
+	e.body = req.Message.Body
 	e.more = moreOf(more{contentType: string(req.Message.ContentType), publisher: l.publisher(req)})
 	if e.size() > l.topic.History.Bytes {
 		_ = res.Fail(message.NewError(message.CodeTooLarge, fmt.Sprintf("the event is larger than the history of %s may be", req.Route),
 			"Raise history.bytes of the topic, or send less."))
 		return
+	}
+	if !l.topic.Events || len(e.body) > inData { // it is kept as it is
+		e.stay()
 	}
 	var room [addressRoom]byte
 	if !l.append(a.AppendTo(room[:0]), &e, req.Message.Epoch) {
@@ -167,7 +170,7 @@ func (l *Log) append(to []byte, e *event, epoch []byte) bool {
 		l.mark(r)
 		return true
 	}
-	r.past.push(e.record)
+	r.past.push(&e.record)
 	l.touch(r)
 	for i := range r.readers {
 		r.readers[i].tell(e)
@@ -308,8 +311,8 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	defer l.mu.Unlock()
 	if r := l.rings[to]; r != nil {
 		r.past.expire()
-		if n := r.past.len(); n > 0 {
-			_ = res.Reply(l.event(r.past.get(n - 1)).part())
+		if c := r.past.newest(); c != nil {
+			_ = res.Reply(l.event(c).part())
 			return
 		}
 	}
@@ -349,10 +352,10 @@ func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave fu
 func (l *Log) tellOne(w listener, r *ring, seen uint64) {
 	r.past.expire()
 	if !l.topic.Events {
-		if r.past.len() == 0 {
-			w.sink.Part(l.nothing(r))
+		if c := r.past.newest(); c != nil {
+			w.tell(l.event(c))
 		} else {
-			w.tell(l.event(r.past.get(0)))
+			w.sink.Part(l.nothing(r))
 		}
 		return
 	}
@@ -361,8 +364,8 @@ func (l *Log) tellOne(w listener, r *ring, seen uint64) {
 		first, _ = r.past.after(seen)
 	}
 	l.begin(w, max(seen, r.past.floor))
-	for i := first; i < r.past.len(); i++ {
-		w.tell(l.event(r.past.get(i)))
+	for e := range r.past.from(first) {
+		w.tell(l.event(e))
 	}
 	l.arm(w)
 }
@@ -379,8 +382,8 @@ func (l *Log) tellMany(w listener, seen uint64) {
 		if w.wants(pathOf(r.to)) {
 			r.past.expire()
 			floor = max(floor, r.past.floor)
-			for i := range r.past.len() {
-				all = append(all, at{r.to, *r.past.get(i)})
+			for e := range r.past.from(0) {
+				all = append(all, at{r.to, *e})
 			}
 		}
 	}

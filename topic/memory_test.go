@@ -79,7 +79,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	}
 	w.at, top.watchers = 0, []*watch{w}
 	src, _ := h.source(sourceKey{what: "src"}, &view{info: &route.Topic{Events: true}, to: "prices:/x"})
-	src.past.push(record{body: make([]byte, 1000), offset: 1})
+	src.past.push(&record{body: make([]byte, 1000), offset: 1})
 	say(top, "a", 0, markFrom, "")
 	say(top, "a", 0, markArmed, "")
 	say(top, "a", 1, "", string(make([]byte, 1000)))
@@ -100,7 +100,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	}
 	before := h.metrics.memory.used.Load()
 	say(top, "a", 3, "", string(make([]byte, 1000)))
-	src.past.push(record{body: make([]byte, 1000), offset: 2})
+	src.past.push(&record{body: make([]byte, 1000), offset: 2})
 	src.Done(nil)
 	top.end(errClosed)
 	if used := h.metrics.memory.used.Load(); used != before {

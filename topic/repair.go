@@ -12,7 +12,7 @@ import (
 var errLost = message.NewError(message.CodeServiceDown, "nobody serves this topic now", "Wait: the content comes when somebody does.")
 
 func faultEvent(epoch string, err *message.Error) *event {
-	return &event{record{body: message.AppendError(nil, err), more: &more{fault: true}}, epoch, ""}
+	return &event{record{body: message.AppendError(nil, err), more: &more{fault: true}, stable: true}, epoch, ""}
 }
 
 // tap is one opening of a topic: what the request to another node, or a source or feed

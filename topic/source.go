@@ -219,8 +219,8 @@ func (s *source) tellPast(v *visitor) {
 		}
 	}
 	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: from, Topic: markFrom}})
-	for i := first; i < s.past.len(); i++ {
-		e := event{record: *s.past.get(i), epoch: s.epoch}
+	for r := range s.past.from(first) {
+		e := event{record: *r, epoch: s.epoch}
 		v.to.Part(e.part())
 	}
 	v.to.Part(route.Body{Stamp: &route.Stamp{Epoch: s.epoch, Offset: s.past.last, Topic: markArmed}})
@@ -266,8 +266,9 @@ func (s *source) Part(b route.Body) {
 		s.epoch, s.offset = e.epoch, e.offset
 	}
 	if s.events {
-		s.past.push(e.record)
+		s.past.push(&e.record)
 	} else {
+		e.stay()
 		s.last = &e
 	}
 	if !s.armed {

@@ -169,15 +169,15 @@ func (t *topic) admitToEvents(e *entrant, w *watch) {
 		if first = max(0, first-n); first == 0 {
 			after = t.past.floor
 		} else {
-			after = t.past.get(first - 1).offset
+			after = t.past.entry(first - 1).offset
 		}
 	}
 	w.offset = after
 	if !t.answer(e, w, route.Body{Stamp: &route.Stamp{Epoch: t.epoch, Offset: after, Topic: string(t.id)}}) {
 		return
 	}
-	for i := first; i < t.past.len(); i++ {
-		t.hand(w, t.past.get(i))
+	for r := range t.past.from(first) {
+		t.hand(w, r)
 	}
 }
 
@@ -235,7 +235,7 @@ func (t *topic) happened(e *event) {
 	case e.epoch == t.epoch && e.offset <= t.past.last:
 		// It came before the owner was lost.
 	default:
-		t.past.push(e.record)
+		t.past.push(&e.record)
 		t.trim()
 		t.updates++
 		if len(t.watchers) == 0 {
@@ -440,8 +440,8 @@ func (t *topic) catchUp(w *watch) bool {
 			t.tellGap(w)
 		}
 	}
-	for i := first; i < t.past.len(); i++ {
-		if t.hand(w, t.past.get(i)); w.behind {
+	for r := range t.past.from(first) {
+		if t.hand(w, r); w.behind {
 			return false
 		}
 	}
