@@ -5,11 +5,12 @@ import "slices"
 // chunks is memory of which pieces are taken in a row, and given back in the same
 // order. What lies in it is no work for the collector, but for the chunks.
 type chunks struct {
-	cur   []byte   // the newest one; its length is what of it is taken
-	list  [][]byte // all, oldest first
-	first uint32   // the number of list[0]; it may go round
-	spare []byte   // one that was given back
-	room  int      // bytes of all
+	cur    []byte   // the newest one; its length is what of it is taken
+	newest uint32   // its number
+	first  uint32   // the number of list[0]; it may go round
+	room   int      // bytes of all
+	list   [][]byte // all, oldest first
+	spare  []byte   // one that was given back
 }
 
 const (
@@ -27,7 +28,7 @@ func (s *chunks) take(n int) (number, at uint32) {
 	}
 	at = uint32(len(s.cur)) //nolint:gosec // a chunk is small, or has one piece
 	s.cur = s.cur[:len(s.cur)+n]
-	return s.first + uint32(len(s.list)) - 1, at //nolint:gosec // likewise
+	return s.newest, at
 }
 
 // open makes another chunk the newest one.
@@ -39,6 +40,9 @@ func (s *chunks) open(n int) {
 		s.room += cap(b)
 	}
 	s.cur = b[:0]
+	if s.newest++; len(s.list) == 0 {
+		s.first = s.newest
+	}
 	s.list = append(s.list, b[:cap(b)])
 }
 

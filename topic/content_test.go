@@ -61,7 +61,7 @@ func TestSeedOfContent(t *testing.T) {
 			if got := put(l, "s:/x", "old", c.epoch(l)); got != c.want {
 				t.Errorf("taken %t, want %t", got, c.want)
 			}
-			if n := len(l.rings); !c.want && c.name == "for another owner" && n > 0 {
+			if n := l.rings.n; !c.want && c.name == "for another owner" && n > 0 {
 				t.Errorf("%d addresses are remembered for nothing", n)
 			}
 		})
@@ -85,8 +85,8 @@ func TestVisitorAfterDeletion(t *testing.T) {
 	if p := visit(l, "s:/y").parts; len(p) != 1 || string(p[0].Bytes) != "again" {
 		t.Errorf("published again: %+v", p)
 	}
-	if l.graves.Len() != 1 || l.recent.Len() != 1 {
-		t.Errorf("%d deleted, %d published", l.graves.Len(), l.recent.Len())
+	if l.graves.n != 1 || l.recent.n != 1 {
+		t.Errorf("%d deleted, %d published", l.graves.n, l.recent.n)
 	}
 }
 
@@ -101,8 +101,8 @@ func TestDeletedAreForgotten(t *testing.T) {
 		put(l, to, "x", "")
 		put(l, to, "", "")
 	}
-	if got := l.graves.Len(); got != maxGraves || len(l.rings) != maxGraves+1 || l.recent.Len() != 1 {
-		t.Errorf("%d deleted, %d addresses, %d published", got, len(l.rings), l.recent.Len())
+	if got := l.graves.n; got != maxGraves || l.rings.n != maxGraves+1 || l.recent.n != 1 {
+		t.Errorf("%d deleted, %d addresses, %d published", got, l.rings.n, l.recent.n)
 	}
 }
 

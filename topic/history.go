@@ -48,13 +48,12 @@ type history struct {
 	last  uint64 // offset of the newest that there ever was
 	grew  uint64 // when an event came last, by the clock of mem
 	bytes int    // what the events count together
-	data  chunks
+	rest  int    // memory of index, large and came
+	told  int    // what mem was told that all takes
+	mem   *memory
 	bound route.History
-	mem   *memory // counts it; nil: nobody does
-	told  int     // what mem was told that it takes
-
+	data  chunks
 	large [][]byte // bodies too large for data, oldest first
-	heavy int      // bytes of large
 	came  []moment // when those in index came; nil if nobody asks for their age
 }
 
@@ -88,18 +87,14 @@ const firstIndex = 4
 // begin forgets everything: the events after an offset follow.
 func (h *history) begin(floor uint64) {
 	h.index, h.head, h.count, h.bytes = nil, 0, 0, 0
-	h.data, h.large, h.heavy, h.came = chunks{}, nil, 0, nil
+	h.data, h.large, h.came, h.rest = chunks{}, nil, nil, 0
 	h.floor, h.last = floor, floor
 	h.tell()
 }
 
 // tell has mem know how much memory it takes.
 func (h *history) tell() {
-	if h.mem == nil {
-		return
-	}
-	now := h.data.room + len(h.index)*entryBytes + len(h.came)*momentBytes + h.heavy
-	if now != h.told {
+	if now := h.data.room + h.rest; now != h.told {
 		h.mem.add(now - h.told)
 		h.told = now
 	}
@@ -162,6 +157,7 @@ func (h *history) place(i int) int {
 // comes of age from now on.
 func (h *history) rebound(bound route.History) {
 	if h.bound.Age <= 0 && bound.Age > 0 {
+		h.rest += (len(h.index) - len(h.came)) * momentBytes
 		h.came = make([]moment, len(h.index))
 		for i := range h.came {
 			h.came[i] = now()
@@ -191,7 +187,7 @@ func (h *history) push(r *record) {
 		r.more.appendTo(append(to, r.body...))
 	} else {
 		h.large = append(h.large, r.owned())
-		h.heavy += len(r.body)
+		h.rest += len(r.body)
 		r.more.appendTo(to)
 	}
 	i := h.place(h.count)
@@ -202,17 +198,17 @@ func (h *history) push(r *record) {
 	h.count++
 	h.bytes += size
 	h.last = r.offset
-	if h.mem != nil {
-		h.grew = h.mem.clock.Add(1)
-	}
+	h.grew = h.mem.clock.Add(1)
 	h.tell()
 }
 
 // grow makes room for more entries.
 func (h *history) grow() {
 	n := min(max(2*len(h.index), firstIndex), max(h.bound.Count, 1))
+	h.rest += (n - len(h.index)) * entryBytes
 	h.index = unrolled(h.index, h.head, n)
 	if h.bound.Age > 0 {
+		h.rest += (n - len(h.came)) * momentBytes
 		h.came = unrolled(h.came, h.head, n)
 	}
 	h.head = 0
@@ -245,7 +241,7 @@ func (h *history) dropOld() {
 func (h *history) pop() {
 	e := h.entry(0)
 	if e.body > inData {
-		h.heavy -= int(e.body)
+		h.rest -= int(e.body)
 		h.large[0] = nil
 		h.large = h.large[1:]
 	}

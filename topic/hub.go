@@ -158,6 +158,7 @@ func (h *Hub) subscribe(c client, req *route.Request, res route.Responder) error
 	}
 	to := addressOf(req.Address, req.Message.To)
 	key := keyOf(to, e.opts.Params, who)
+	to = key[:len(to)] // of many topics it is kept once
 	for {
 		if e.v = h.viewer(c); e.v == nil {
 			return errClosed

@@ -3,7 +3,6 @@ package topic
 import (
 	"bytes"
 	"cmp"
-	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -32,22 +31,10 @@ type Log struct {
 	epoch  string
 	offset uint64
 	forgot uint64 // offset of the newest event of an address that is not remembered any more
-	rings  map[string]*ring
-	recent *list.List           // of *ring that have or had events
-	graves *list.List           // of *ring whose content was deleted, the last ones in front
+	rings  rings
+	recent line                 // of rings that have or had events
+	graves line                 // of rings whose content was deleted
 	wild   map[*reader]listener // of patterns
-}
-
-// ring is what a Log has of one address.
-type ring struct {
-	log     *Log
-	to      string
-	past    history
-	readers []listener
-	first   [1]listener   // where the usual one is
-	deleted bool          // it is in graves
-	place   *list.Element // in recent, or in graves; nil: nothing was published there
-	placed  uint64        // the newest offset when it was put there
 }
 
 // listener is a reader with what is needed to tell it an event: to fetch that from
@@ -63,9 +50,14 @@ type listener struct {
 type reader struct {
 	log  *Log
 	sink route.Sink
+	ring *ring // nil if it reads many
+	many *many // else nil
+}
+
+// many is a pattern of addresses.
+type many struct {
 	to   string
-	only route.Pattern // of a pattern; else the zero Pattern
-	many bool
+	only route.Pattern
 }
 
 // listen makes a listener of a reader.
@@ -86,7 +78,7 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 	}
 	l := &Log{
 		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
-		rings: make(map[string]*ring), recent: list.New(), graves: list.New(), wild: make(map[*reader]listener),
+		rings: newRings(), wild: make(map[*reader]listener),
 	}
 	m.memory.mu.Lock()
 	m.memory.logs = append(m.memory.logs, l)
@@ -140,9 +132,6 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: e.offset}})
 }
 
-// addressRoom is enough for most addresses.
-const addressRoom = 128
-
 // publisher says who publishes, if that is told.
 func (l *Log) publisher(req *route.Request) []byte {
 	if !l.topic.Publisher {
@@ -157,12 +146,12 @@ func (l *Log) publisher(req *route.Request) []byte {
 func (l *Log) append(to []byte, e *event, epoch []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.rings[string(to)]
-	if of, ok := bytes.CutPrefix(epoch, []byte(seed)); ok && (string(of) != l.epoch || r != nil && (r.deleted || r.past.len() > 0)) {
+	r := l.rings.at(to)
+	if of, ok := bytes.CutPrefix(epoch, []byte(seed)); ok && (string(of) != l.epoch || r != nil && (r.deleted() || r.past.len() > 0)) {
 		return false
 	}
 	if r == nil {
-		r = l.newRing(string(to))
+		r = l.newRing(to)
 	}
 	l.offset++
 	e.offset = l.offset
@@ -183,7 +172,7 @@ func (l *Log) append(to []byte, e *event, epoch []byte) bool {
 
 // tellWild gives those an event who watch patterns.
 func (l *Log) tellWild(r *ring, e *event) {
-	path, at := pathOf(r.to), e.atAddress(r.to)
+	path, at := pathOf(r.to()), e.atAddress(r.to())
 	for _, w := range l.wild {
 		if w.wants(path) {
 			w.tell(&at)
@@ -196,13 +185,12 @@ func (l *Log) tellWild(r *ring, e *event) {
 func (l *Log) mark(r *ring) {
 	r.past.begin(l.offset)
 	l.unlist(r)
-	r.deleted = true
-	r.place = l.graves.PushFront(r)
+	l.graves.push(r)
 	for _, w := range r.readers {
 		w.sink.Part(l.nothing(r))
 	}
-	if l.graves.Len() > maxGraves {
-		old := l.graves.Back().Value.(*ring) //nolint:forcetypeassert // nothing else is put
+	if l.graves.n > maxGraves {
+		old := l.graves.oldest
 		l.unlist(old)
 		if len(old.readers) == 0 {
 			l.forget(old)
@@ -214,23 +202,21 @@ func (l *Log) mark(r *ring) {
 // content was deleted: of many more than are deleted while an owner changes.
 const maxGraves = 10000
 
-// unlist takes a ring out of the list that it is in.
+// unlist takes a ring out of the line that it stands in.
 func (l *Log) unlist(r *ring) {
-	switch {
-	case r.place == nil:
-	case r.deleted:
-		l.graves.Remove(r.place)
-	default:
-		l.recent.Remove(r.place)
+	if r.in != nil {
+		r.in.remove(r)
 	}
-	r.place, r.deleted = nil, false
 }
+
+// deleted tells whether its content was deleted, and that is remembered.
+func (r *ring) deleted() bool { return r.in == &r.log.graves }
 
 // nothing tells that there is no content, and by markEmpty that there never was.
 func (l *Log) nothing(r *ring) route.Body {
-	b := message.AppendError(nil, errNothing(r.to))
+	b := message.AppendError(nil, errNothing(r.to()))
 	s := &route.Stamp{Epoch: l.epoch, Offset: l.offset}
-	if !r.deleted {
+	if !r.deleted() {
 		s.Topic = markEmpty
 	}
 	return route.Body{Bytes: b, Fault: true, Stamp: s}
@@ -241,26 +227,25 @@ func errNothing(to string) *message.Error {
 }
 
 // newRing makes that of an address.
-func (l *Log) newRing(to string) *ring {
-	r := &ring{log: l, to: to}
+func (l *Log) newRing(to []byte) *ring {
+	r := &ring{log: l}
 	r.readers = r.first[:0]
 	r.past.bound, r.past.mem = l.topic.History, &l.metrics.memory
 	r.past.begin(l.forgot)
-	l.rings[to] = r
+	l.rings.add(r, to)
 	return r
 }
 
 // touch notes that something was published to an address, and forgets what is too
 // much. Those that are only watched do not count: they go with their readers.
 func (l *Log) touch(r *ring) {
-	if r.deleted {
-		l.unlist(r)
-	}
-	if r.place != nil {
+	if r.in == &l.recent {
 		return
 	}
-	r.place, r.placed = l.recent.PushFront(r), r.past.last
-	if l.recent.Len() > maxLogTopics {
+	l.unlist(r)
+	l.recent.push(r)
+	r.placed = r.past.last
+	if l.recent.n > maxLogTopics {
 		l.forgetOne()
 	}
 }
@@ -274,8 +259,7 @@ const maxForget = 16
 func (l *Log) forgetOne() {
 	var other *ring
 	for range maxForget {
-		at := l.recent.Back()
-		r := at.Value.(*ring) //nolint:forcetypeassert // nothing else is put
+		r := l.recent.oldest
 		switch {
 		case len(r.readers) > 0:
 		case r.past.last > r.placed:
@@ -285,7 +269,8 @@ func (l *Log) forgetOne() {
 			return
 		}
 		r.placed = r.past.last
-		l.recent.MoveToFront(at)
+		l.recent.remove(r)
+		l.recent.push(r)
 	}
 	if other != nil {
 		l.forget(other)
@@ -297,7 +282,7 @@ func (l *Log) forget(r *ring) {
 	l.forgot = max(l.forgot, r.past.last)
 	r.past.begin(r.past.last)
 	l.unlist(r)
-	delete(l.rings, r.to)
+	l.rings.remove(r)
 }
 
 // event is an event that was published.
@@ -309,7 +294,7 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 	to := a.String()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.rings[to]; r != nil {
+	if r := l.rings.at([]byte(to)); r != nil {
 		r.past.expire()
 		if c := r.past.newest(); c != nil {
 			_ = res.Reply(l.event(c).part())
@@ -322,9 +307,10 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 // Join implements route.Feed. It does not block.
 func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave func(), err error) {
 	to.Instance = ""
-	w := &reader{log: l, sink: s, to: to.String(), many: to.HasWildcard()}
-	if w.many {
-		if w.only, err = route.ParsePattern(to.Path); err != nil {
+	w := &reader{log: l, sink: s}
+	if to.HasWildcard() {
+		w.many = &many{to: to.String()}
+		if w.many.only, err = route.ParsePattern(to.Path); err != nil {
 			return nil, err
 		}
 	}
@@ -333,17 +319,18 @@ func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave fu
 	if seen.Epoch != l.epoch || seen.Offset > l.offset {
 		seen.Offset = 0
 	}
-	if w.many {
+	if w.many != nil {
 		l.wild[w] = listen(w)
 		l.tellMany(listen(w), seen.Offset)
 		return w.leave, nil
 	}
-	r := l.rings[w.to]
-	if r == nil {
-		r = l.newRing(w.to)
+	var room [addressRoom]byte
+	at := to.AppendTo(room[:0])
+	if w.ring = l.rings.at(at); w.ring == nil {
+		w.ring = l.newRing(at)
 	}
-	r.readers = append(r.readers, listen(w))
-	l.tellOne(listen(w), r, seen.Offset)
+	w.ring.readers = append(w.ring.readers, listen(w))
+	l.tellOne(listen(w), w.ring, seen.Offset)
 	return w.leave, nil
 }
 
@@ -378,12 +365,12 @@ func (l *Log) tellMany(w listener, seen uint64) {
 	}
 	floor := max(seen, l.forgot)
 	var all []at
-	for _, r := range l.rings {
-		if w.wants(pathOf(r.to)) {
+	for r := range l.rings.all() {
+		if w.wants(pathOf(r.to())) {
 			r.past.expire()
 			floor = max(floor, r.past.floor)
 			for e := range r.past.from(0) {
-				all = append(all, at{r.to, *e})
+				all = append(all, at{r.to(), *e})
 			}
 		}
 	}
@@ -418,7 +405,7 @@ func (l *Log) about(tell func(key string, i Info)) {
 	one := func(to string, nodes int, offset uint64) {
 		tell(keyOf(to, nil, nil), Info{Address: to, Kind: kindOf(l.topic.Events), Nodes: nodes, Epoch: l.epoch, Offset: offset})
 	}
-	for _, r := range l.rings {
+	for r := range l.rings.all() {
 		n := 0
 		for _, w := range r.readers {
 			if w.topic == nil {
@@ -426,16 +413,16 @@ func (l *Log) about(tell func(key string, i Info)) {
 			}
 		}
 		if n > 0 {
-			one(r.to, n, r.past.last)
+			one(r.to(), n, r.past.last)
 		}
 	}
-	many := make(map[string]int)
+	nodes := make(map[string]int)
 	for _, w := range l.wild {
 		if w.topic == nil {
-			many[w.to]++
+			nodes[w.many.to]++
 		}
 	}
-	for to, n := range many {
+	for to, n := range nodes {
 		one(to, n, l.offset)
 	}
 }
@@ -445,23 +432,24 @@ func (w *reader) leave() {
 	l := w.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if w.many {
+	if w.many != nil {
 		delete(l.wild, w)
 		return
 	}
-	r := l.rings[w.to]
-	if r == nil {
+	r := w.ring
+	if r == nil { // it has left before
 		return
 	}
+	w.ring = nil
 	r.readers = slices.DeleteFunc(r.readers, func(o listener) bool { return o.reader == w })
-	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted {
+	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted() {
 		l.forget(r)
 	}
 }
 
 // wants tells whether a path is one of those that the reader watches.
 func (w *reader) wants(path string) bool {
-	_, ok := w.only.Match(path)
+	_, ok := w.many.only.Match(path)
 	return ok
 }
 

@@ -160,7 +160,7 @@ func (s *source) shed(since uint64) bool {
 func (l *Log) histories(list []shedder) []shedder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range l.rings {
+	for r := range l.rings.all() {
 		list = append(list, r)
 	}
 	return list

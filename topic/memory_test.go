@@ -42,8 +42,8 @@ func TestHistoriesAreBoundedTogether(t *testing.T) {
 			t.Fatalf("%d bytes are kept", used)
 		}
 	}
-	if len(l.rings) > limit/1000 || l.rings["e:/0"] != nil || l.rings["e:/999"] == nil || l.rings["e:/often"] == nil {
-		t.Errorf("%d addresses are remembered", len(l.rings))
+	if l.rings.n > limit/1000 || l.rings.at([]byte("e:/0")) != nil || l.rings.at([]byte("e:/999")) == nil || l.rings.at([]byte("e:/often")) == nil {
+		t.Errorf("%d addresses are remembered", l.rings.n)
 	}
 	if testutil.ToFloat64(h.metrics.forgotten) < 900 {
 		t.Errorf("%v were forgotten", testutil.ToFloat64(h.metrics.forgotten))
@@ -51,7 +51,7 @@ func TestHistoriesAreBoundedTogether(t *testing.T) {
 	if p := visit(l, "e:/0").parts; p[0].Stamp.Topic != markFrom || p[0].Stamp.Offset < 1 {
 		t.Errorf("all of it is said to be there: %+v", p[0].Stamp)
 	}
-	for _, r := range l.rings {
+	for r := range l.rings.all() {
 		l.forget(r)
 	}
 	if used := h.metrics.memory.used.Load(); used != 0 {
@@ -87,7 +87,7 @@ func TestWhatIsForgotten(t *testing.T) {
 	say(top, "a", 2, "", string(make([]byte, 1000)))
 	put(l, "s:/large", string(make([]byte, 8<<10)), "")
 	soon()
-	if l.rings["s:/watched"] == nil || l.rings["s:/watched"].past.len() != 1 || l.rings["s:/alone"] != nil {
+	if l.rings.at([]byte("s:/watched")) == nil || l.rings.at([]byte("s:/watched")).past.len() != 1 || l.rings.at([]byte("s:/alone")) != nil {
 		t.Error("the content that is watched is gone, or the other one is not")
 	}
 	if top.past.len() > 0 || src.past.len() > 0 {

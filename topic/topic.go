@@ -32,8 +32,9 @@ type topic struct {
 	watchers []*watch
 	one      [1]*watch // where the usual watcher is
 	id       []byte    // what it is called on connections: its number
+	epochs   []byte    // epoch, on the wire
+	room     [32]byte  // where these two are
 	epoch    string
-	epochs   []byte // epoch, on the wire
 	updates  uint64
 	past     history
 	forms    forms // of events in past
@@ -82,7 +83,9 @@ type entrant struct {
 const idBase = 36
 
 func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
-	t := &topic{hub: h, key: key, to: to, info: *info, events: info.Events, number: n, id: strconv.AppendUint(nil, n, idBase)}
+	t := &topic{hub: h, key: key, to: to, info: *info, events: info.Events, number: n}
+	t.id = strconv.AppendUint(t.room[:0], n, idBase)
+	t.id = t.id[:len(t.id):len(t.id)]
 	t.past.bound, t.past.mem, t.forms.mem = bounds(info.History), &h.metrics.memory, &h.metrics.memory
 	if !info.Events {
 		t.past.bound = route.History{Count: 1}
@@ -262,8 +265,8 @@ func (t *topic) begin(epoch string, floor uint64) {
 }
 
 func (t *topic) setEpoch(epoch string) {
-	if epoch != t.epoch || t.epochs == nil {
-		t.epoch, t.epochs = epoch, []byte(epoch)
+	if epoch != t.epoch {
+		t.epoch, t.epochs = epoch, append(t.room[:len(t.id)], epoch...)[len(t.id):]
 	}
 }
 

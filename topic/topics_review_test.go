@@ -250,7 +250,7 @@ func TestReviewWatchersDoNotPushContentsOut(t *testing.T) {
 	for i := range maxLogTopics + 1 {
 		visit(l, fmt.Sprintf("s:/%d", i))
 	}
-	if r := l.rings["s:/kept"]; r == nil || r.past.len() != 1 {
+	if r := l.rings.at([]byte("s:/kept")); r == nil || r.past.len() != 1 {
 		t.Error("the content is gone")
 	}
 }
