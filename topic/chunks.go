@@ -5,12 +5,13 @@ import "slices"
 // chunks is memory of which pieces are taken in a row, and given back in the same
 // order. What lies in it is no work for the collector, but for the chunks.
 type chunks struct {
-	cur    []byte   // the newest one; its length is what of it is taken
-	newest uint32   // its number
-	first  uint32   // the number of list[0]; it may go round
-	room   int      // bytes of all
-	list   [][]byte // all, oldest first
-	spare  []byte   // one that was given back
+	cur    []byte    // the newest one; its length is what of it is taken
+	newest uint32    // its number
+	first  uint32    // the number of list[0]; it may go round
+	room   int       // bytes of all
+	list   [][]byte  // all, oldest first
+	few    [2][]byte // where list is while they are few
+	spare  []byte    // one that was given back
 }
 
 const (
@@ -42,6 +43,9 @@ func (s *chunks) open(n int) {
 	s.cur = b[:0]
 	if s.newest++; len(s.list) == 0 {
 		s.first = s.newest
+	}
+	if s.list == nil {
+		s.list = s.few[:0]
 	}
 	s.list = append(s.list, b[:cap(b)])
 }

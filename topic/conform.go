@@ -35,7 +35,7 @@ func (h *Hub) conform(t *topic, info *route.Topic, err error) bool {
 	t.info.Slow = info.Slow
 	if info.History != t.info.History {
 		t.info.History = info.History
-		if info.Events {
+		if t.past.own {
 			t.past.rebound(bounds(info.History))
 			t.trim()
 		}

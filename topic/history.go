@@ -41,20 +41,20 @@ func now() moment { return moment(time.Since(began)) }
 // memory to ask for, those that are small lie in pieces of memory that are used again
 // and again.
 type history struct {
-	index []entry // a ring that grows up to what its bound allows
-	head  int     // where the oldest is
-	count int
-	floor uint64 // all events after this offset are there
-	last  uint64 // offset of the newest that there ever was
-	grew  uint64 // when an event came last, by the clock of mem
-	bytes int    // what the events count together
-	rest  int    // memory of index, large and came
-	told  int    // what mem was told that all takes
-	mem   *memory
-	bound route.History
-	data  chunks
-	large [][]byte // bodies too large for data, oldest first
-	came  []moment // when those in index came; nil if nobody asks for their age
+	index   []entry // a ring that grows up to what its bound allows
+	head    int     // where the oldest is
+	count   int
+	floor   uint64 // all events after this offset are there
+	last    uint64 // offset of the newest that there ever was
+	grew    uint64 // when an event came last, by the clock of mem
+	bytes   int    // what the events count together
+	rest    int    // memory of index, large and came
+	counted int    // what mem knows of
+	mem     *memory
+	bound   route.History
+	data    chunks
+	large   [][]byte // bodies too large for data, oldest first
+	came    []moment // when those in index came; nil if nobody asks for their age
 }
 
 // entry is where an event is: its body, and after it what else there is.
@@ -94,9 +94,9 @@ func (h *history) begin(floor uint64) {
 
 // tell has mem know how much memory it takes.
 func (h *history) tell() {
-	if now := h.data.room + h.rest; now != h.told {
-		h.mem.add(now - h.told)
-		h.told = now
+	if now := h.data.room + h.rest; now != h.counted {
+		h.mem.add(now - h.counted)
+		h.counted = now
 	}
 }
 

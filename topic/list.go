@@ -96,7 +96,7 @@ func (t *topic) about(id, name string) (Info, bool) {
 	defer t.mu.Unlock()
 	i := Info{
 		Address: t.to, Params: t.params, Kind: kindOf(t.info.Events), Watchers: len(t.watchers),
-		Epoch: t.epoch, Offset: t.past.last, Updates: t.updates, Personal: t.who != nil, Lost: t.state == broken,
+		Epoch: t.epoch, Offset: t.past.told, Updates: t.updates, Personal: t.who != nil, Lost: t.state == broken,
 	}
 	if !t.info.Events && t.newest != nil {
 		i.Offset = t.newest.offset

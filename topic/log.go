@@ -62,8 +62,10 @@ type many struct {
 
 // listen makes a listener of a reader.
 func listen(w *reader) listener {
-	t, _ := w.sink.(tap)
-	return listener{w, t.t, t.turn}
+	if s, here := w.sink.(*tap); here {
+		return listener{w, s.t, s.turn}
+	}
+	return listener{reader: w}
 }
 
 // NewLog returns the log of a route, name:/pattern. m is that of the hub, which
@@ -346,11 +348,13 @@ func (l *Log) tellOne(w listener, r *ring, seen uint64) {
 		}
 		return
 	}
-	first := 0
-	if seen > r.past.floor {
-		first, _ = r.past.after(seen)
+	from := max(seen, r.past.floor)
+	if w.topic != nil {
+		w.topic.follow(&r.past, l.epoch, from, l.offset, w.turn)
+		return
 	}
-	l.begin(w, max(seen, r.past.floor))
+	l.begin(w, from)
+	first, _ := r.past.after(from)
 	for e := range r.past.from(first) {
 		w.tell(l.event(e))
 	}

@@ -133,15 +133,20 @@ func (h *history) shed(since uint64) bool {
 func (t *topic) oldest() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.past.own { // the log has it
+		return 0
+	}
 	return t.past.oldest()
 }
 
 func (t *topic) shed(since uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	done := t.past.shed(since)
+	if !t.past.own || !t.past.shed(since) {
+		return false
+	}
 	t.trim()
-	return done
+	return true
 }
 
 func (s *source) oldest() uint64 {

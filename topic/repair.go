@@ -18,15 +18,16 @@ func faultEvent(epoch string, err *message.Error) *event {
 // tap is one opening of a topic: what the request to another node, or a source or feed
 // of this one, tells.
 type tap struct {
-	t    *topic
-	turn int
+	t       *topic
+	turn    int
+	visitor // if the owner is here
 }
 
 // Part implements route.Sink.
-func (s tap) Part(b route.Body) { s.t.part(b, s.turn) }
+func (s *tap) Part(b route.Body) { s.t.part(b, s.turn) }
 
 // Done implements route.Sink.
-func (s tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
+func (s *tap) Done(err *message.Error) { s.t.hub.later(func() { s.t.lose(err, s.turn) }) }
 
 // upstream is what a topic has of its owner.
 type upstream interface {
@@ -36,19 +37,19 @@ type upstream interface {
 
 // ask asks the owner of a topic: directly if that is here, since a request costs
 // too much of the memory and time of a small topic.
-func (s tap) ask(owner route.Endpoint, o *options) upstream {
+func (s *tap) ask(owner route.Endpoint, o *options) upstream {
 	t := s.t
 	if owner == nil || !owner.Local() {
 		return t.hub.x.Open(t.to, o.body(), t.who, s)
 	}
-	v := &visitor{hub: t.hub, to: s, seen: o.Recover}
-	if err := s.visit(v, owner); err != nil {
+	s.visitor = visitor{hub: t.hub, to: s, seen: o.Recover}
+	if err := s.visit(owner); err != nil {
 		s.Done(message.AsError(err))
 	}
-	return v
+	return &s.visitor
 }
 
-func (s tap) visit(v *visitor, owner route.Endpoint) error {
+func (s *tap) visit(owner route.Endpoint) error {
 	t := s.t
 	a, err := message.ParseStrict(t.to)
 	if err != nil {
@@ -63,7 +64,7 @@ func (s tap) visit(v *visitor, owner route.Endpoint) error {
 		return errLost
 	}
 	a.Instance = ""
-	if err := t.hub.visit(v, &view{owner, info, addressOf(a, []byte(t.to)), t.params, t.who}); err != nil {
+	if err := t.hub.visit(&s.visitor, &view{owner, info, addressOf(a, []byte(t.to)), t.params, t.who}); err != nil {
 		return err
 	}
 	return nil
@@ -88,14 +89,14 @@ func (t *topic) reopen(moving bool) {
 	t.began = time.Now()
 	o := options{Params: t.params}
 	if t.info.Events && t.epoch != "" {
-		o.Recover = &position{t.epoch, t.past.last}
+		o.Recover = &position{t.epoch, t.past.told}
 	}
 	t.open = false
 	t.mu.Unlock()
 	if had { // it has moved
 		old.Close(errUnwatched)
 	}
-	up := tap{t, turn}.ask(owner, &o)
+	up := (&tap{t: t, turn: turn}).ask(owner, &o)
 	t.mu.Lock()
 	stays := t.state != over && t.turn == turn
 	if stays {
@@ -280,8 +281,10 @@ func (t *topic) end(why *message.Error) {
 // free gives back what is encoded. t.mu is held.
 func (t *topic) free() {
 	release(&t.shown)
-	t.forms.trim(t.past.last)
-	t.past.begin(0)
+	t.forms.trim(t.past.told)
+	if t.past.own {
+		t.past.begin(0)
+	}
 }
 
-var _ route.Sink = tap{}
+var _ route.Sink = (*tap)(nil)

@@ -18,7 +18,7 @@ type ring struct {
 	readers []listener
 	first   [1]listener // where the usual one is
 	in      *line       // in which it stands; nil: nothing was published there
-	past    history
+	past    shared
 
 	next         *ring  // another one of the same hash
 	newer, older *ring  // in the line

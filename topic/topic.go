@@ -36,7 +36,7 @@ type topic struct {
 	room     [32]byte  // where these two are
 	epoch    string
 	updates  uint64
-	past     history
+	past     past
 	forms    forms // of events in past
 
 	newest  *event            // of state: what is there now
@@ -86,10 +86,7 @@ func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
 	t := &topic{hub: h, key: key, to: to, info: *info, events: info.Events, number: n}
 	t.id = strconv.AppendUint(t.room[:0], n, idBase)
 	t.id = t.id[:len(t.id):len(t.id)]
-	t.past.bound, t.past.mem, t.forms.mem = bounds(info.History), &h.metrics.memory, &h.metrics.memory
-	if !info.Events {
-		t.past.bound = route.History{Count: 1}
-	}
+	t.forms.mem = &h.metrics.memory
 	t.watchers = t.one[:0]
 	return t
 }
@@ -158,28 +155,22 @@ func (t *topic) admit(e *entrant) {
 }
 
 func (t *topic) admitToEvents(e *entrant, w *watch) {
-	first, after := t.past.len(), t.past.last
+	p := &t.past
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	after := p.told
 	if r := e.opts.Recover; r != nil {
-		var whole bool
-		if r.Epoch == t.epoch {
-			first, whole = t.past.after(r.Offset)
-		}
-		after = r.Offset
-		if !whole {
-			first, after = 0, t.past.floor
+		if after = r.Offset; r.Epoch != t.epoch || !p.whole(after) {
+			after = p.lowest()
 		}
 	} else if n := e.opts.History; n > 0 {
-		if first = max(0, first-n); first == 0 {
-			after = t.past.floor
-		} else {
-			after = t.past.entry(first - 1).offset
-		}
+		after = p.back(n)
 	}
 	w.offset = after
 	if !t.answer(e, w, route.Body{Stamp: &route.Stamp{Epoch: t.epoch, Offset: after, Topic: string(t.id)}}) {
 		return
 	}
-	for r := range t.past.from(first) {
+	for r := range p.since(after) {
 		t.hand(w, r)
 	}
 }
@@ -231,63 +222,115 @@ func (t *topic) take(e *event, turn int) {
 func (t *topic) happened(e *event) {
 	switch {
 	case e.mark == markFrom:
-		t.resume(e)
+		t.resume(e.epoch, e.offset, nil)
 	case e.mark == markArmed:
-		t.past.last = max(t.past.last, e.offset)
+		t.past.told = max(t.past.told, e.offset)
 		t.arrived()
-	case e.epoch == t.epoch && e.offset <= t.past.last:
+	case e.epoch == t.epoch && e.offset <= t.past.told:
 		// It came before the owner was lost.
 	default:
-		t.past.push(&e.record)
-		t.trim()
-		t.updates++
-		if len(t.watchers) == 0 {
-			return
+		if t.past.shared == nil {
+			t.keep(e.offset - 1)
 		}
-		f := t.newFrame(&e.record, t.epochs)
-		t.spread(f, nil, nil)
-		f.done()
+		if t.past.own {
+			t.past.push(&e.record)
+		}
+		t.tell(&e.record)
 	}
 }
 
-// trim forgets what was encoded of events that are forgotten.
+// tell gives all watchers an event, which is the next of t.past. t.mu is held.
+func (t *topic) tell(r *record) {
+	t.past.told = r.offset
+	t.trim()
+	t.updates++
+	if len(t.watchers) == 0 {
+		return
+	}
+	f := t.newFrame(r, t.epochs)
+	t.spread(f, nil, nil)
+	f.done()
+}
+
+// trim forgets what was encoded of events that are forgotten. t.mu is held.
 func (t *topic) trim() {
-	if t.forms.list != nil {
-		t.forms.trim(t.past.floor)
+	if t.forms.list == nil {
+		return
 	}
+	t.past.mu.Lock()
+	floor := t.past.lowest()
+	t.past.mu.Unlock()
+	t.forms.trim(floor)
 }
 
-// begin has the events after an offset follow, of an epoch.
-func (t *topic) begin(epoch string, floor uint64) {
-	t.forms.trim(t.past.last)
+// keep has the topic keep its events itself. t.mu is held.
+func (t *topic) keep(floor uint64) {
+	if !t.past.own {
+		t.past.shared, t.past.own = new(shared), true
+		t.past.bound, t.past.mem = bounds(t.info.History), &t.hub.metrics.memory
+	}
 	t.past.begin(floor)
-	t.setEpoch(epoch)
+}
+
+// follow has the topic read the history of a log of this node from now on: what it
+// was not told is in there after an offset, up to the newest one. The log's lock is
+// held.
+func (t *topic) follow(s *shared, epoch string, after, newest uint64, turn int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == over || turn != t.turn {
+		return
+	}
+	t.resume(epoch, after, s)
+	first, _ := s.after(t.past.told)
+	for r := range s.from(first) {
+		t.tell(r)
+	}
+	t.past.told = max(t.past.told, newest)
+	t.arrived()
+}
+
+// resume is told from where on the history that follows is complete: that of a log
+// of this node, if there is one. Watchers who have seen less are told that. t.mu is
+// held.
+func (t *topic) resume(epoch string, offset uint64, of *shared) {
+	p := &t.past
+	missing := epoch != t.epoch || offset > p.told
+	first := t.epoch == ""
+	known := t.before[epoch]
+	if missing {
+		t.remember()
+		t.forms.trim(p.told)
+		p.floor = max(offset, known)
+		p.told = p.floor
+		t.setEpoch(epoch)
+	}
+	switch {
+	case of != nil:
+		if p.own {
+			p.begin(0)
+		}
+		p.shared, p.own = of, false
+	case missing:
+		t.keep(p.floor)
+	}
+	if !missing {
+		return
+	}
+	// One that is still there has told all that it had, and this one tells all that
+	// it has: those miss nothing who were not behind.
+	whole := first || t.moving && offset <= known
+	for _, w := range t.watchers {
+		w.offset = p.floor
+		if !whole || w.behind && t.info.Slow != route.SlowDrop {
+			t.tellGap(w)
+		}
+	}
 }
 
 func (t *topic) setEpoch(epoch string) {
 	if epoch != t.epoch {
 		t.epoch, t.epochs = epoch, append(t.room[:len(t.id)], epoch...)[len(t.id):]
-	}
-}
-
-// resume is told from where on the history that follows is complete. Watchers
-// who have seen less are told that. t.mu is held.
-func (t *topic) resume(e *event) {
-	if e.epoch == t.epoch && e.offset <= t.past.last {
-		return // nothing is missing
-	}
-	first := t.epoch == ""
-	t.remember()
-	known := t.before[e.epoch]
-	t.begin(e.epoch, max(e.offset, known))
-	// One that is still there has told all that it had, and this one tells all that
-	// it has: those miss nothing who were not behind.
-	whole := first || t.moving && e.offset <= known
-	for _, w := range t.watchers {
-		w.offset = t.past.floor
-		if !whole || w.behind && t.info.Slow != route.SlowDrop {
-			t.tellGap(w)
-		}
 	}
 }
 
@@ -303,12 +346,15 @@ func (t *topic) remember() {
 	if t.before == nil || len(t.before) >= maxBefore {
 		t.before = make(map[string]uint64, 1)
 	}
-	t.before[t.epoch] = t.past.last
+	t.before[t.epoch] = t.past.told
 }
 
 // arrived makes the topic live. t.mu is held.
 func (t *topic) arrived() {
 	t.state, t.fails = live, 0
+	if t.events && t.past.shared == nil { // nobody has said where the history begins
+		t.keep(t.past.told)
+	}
 	waiting := t.waiting
 	t.waiting = nil
 	for _, e := range waiting {
@@ -431,9 +477,11 @@ func (t *topic) catchUp(w *watch) bool {
 		}
 		return !w.behind
 	}
-	first, whole := t.past.after(w.offset)
-	if !whole {
-		w.offset = t.past.floor
+	p := &t.past
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.whole(w.offset) {
+		w.offset = p.lowest()
 		switch t.info.Slow {
 		case route.SlowDrop:
 		case route.SlowDisconnect:
@@ -443,7 +491,7 @@ func (t *topic) catchUp(w *watch) bool {
 			t.tellGap(w)
 		}
 	}
-	for r := range t.past.from(first) {
+	for r := range p.since(w.offset) {
 		if t.hand(w, r); w.behind {
 			return false
 		}
