@@ -37,7 +37,7 @@ func (s *chunks) open(n int) {
 	b := s.spare
 	if s.spare = nil; cap(b) < n {
 		s.room -= cap(b)
-		b = make([]byte, max(n, min(max(2*cap(s.cur), firstPieces*n), chunkBytes)))
+		b = make([]byte, max(n, min(max(s.room, firstPieces*n), chunkBytes)))
 		s.room += cap(b)
 	}
 	s.cur = b[:0]
