@@ -131,8 +131,14 @@ func (l *Log) publish(req *route.Request, res route.Responder) {
 		return
 	}
 	l.metrics.published.Inc()
-	_ = res.Reply(route.Body{Stamp: &route.Stamp{Epoch: l.epoch, Offset: e.offset}})
+	s := stamps.Get().(*route.Stamp) //nolint:forcetypeassert // nothing else is put
+	s.Epoch, s.Offset = l.epoch, e.offset
+	_ = res.Reply(route.Body{Stamp: s}) // which keeps nothing
+	stamps.Put(s)
 }
+
+//nolint:gochecknoglobals // a pool is only useful when it is shared
+var stamps = sync.Pool{New: func() any { return new(route.Stamp) }}
 
 // publisher says who publishes, if that is told.
 func (l *Log) publisher(req *route.Request) []byte {

@@ -30,7 +30,8 @@ type topic struct {
 	events   bool // info.Events
 	turn     int  // counts openings: what belongs to an old one does not count
 	watchers []*watch
-	one      [1]*watch // where the usual watcher is
+	one      [1]*watch // where the usual watcher is …
+	first    watch     // … which is this one, if it was the first that there ever was
 	id       []byte    // what it is called on connections: its number
 	epochs   []byte    // epoch, on the wire
 	room     [32]byte  // where these two are
@@ -59,6 +60,16 @@ type topic struct {
 	params json.RawMessage
 	who    *session.Session // nil: it is the same for all
 	number uint64           // tells it from all others that there ever were here
+}
+
+// newWatch returns a watch of the topic. t.mu is held.
+func (t *topic) newWatch(v *viewer) *watch {
+	w := &t.first
+	if w.v != nil {
+		w = new(watch)
+	}
+	w.t, w.v, w.at = t, v, -1
+	return w
 }
 
 type state uint8

@@ -82,7 +82,7 @@ func errOther(to string) *message.Error {
 // maxParams bounds the parameters of all that a connection watches, in bytes.
 const maxParams = 8 << 20
 
-// watching returns the client's watch of a topic, which may be new.
+// watching returns the client's watch of a topic, which may be new. t.mu is held.
 func (v *viewer) watching(t *topic) (*watch, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -103,7 +103,7 @@ func (v *viewer) watching(t *topic) (*watch, error) {
 			"Unsubscribe from what nobody looks at, or send smaller parameters.")
 	}
 	v.params += len(t.params)
-	w := &watch{t: t, v: v, at: -1}
+	w := t.newWatch(v)
 	v.watches = slices.Insert(v.watches, at, w)
 	return w, nil
 }
