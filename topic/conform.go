@@ -25,20 +25,16 @@ func (h *Hub) conform(t *topic, info *route.Topic, err error) bool {
 	switch {
 	case t.state == over:
 		return false
-	case info.Events != t.info.Events || info.Personal != t.info.Personal:
+	case info.Events != t.events || info.Personal != t.personal:
 		why := &message.Error{
 			Code: message.CodeRevoked, Message: t.to + " is another kind of topic now", Hint: "Subscribe again.", Retryable: true,
 		}
 		h.later(func() { h.end(t, why) })
 		return false
 	}
-	t.info.Slow = info.Slow
-	if info.History != t.info.History {
-		t.info.History = info.History
-		if t.past.own {
-			t.past.rebound(bounds(info.History))
-			t.trim()
-		}
+	if info.History != t.info.History && t.past.own {
+		t.past.rebound(bounds(info.History))
+		t.trim()
 	}
 	if info.Presence != t.info.Presence {
 		for _, w := range t.watchers {
@@ -48,8 +44,8 @@ func (h *Hub) conform(t *topic, info *route.Topic, err error) bool {
 				h.who.leave(w)
 			}
 		}
-		t.info.Presence = info.Presence
 	}
+	t.info = info
 	return true
 }
 

@@ -222,7 +222,7 @@ func (h *Hub) Get(req *route.Request, res route.Responder) bool {
 	h.mu.Lock()
 	t := h.topics[keyOf(addressOf(req.Address, req.Message.To), o.Params, nil)]
 	h.mu.Unlock()
-	if t == nil || t.info.Events || t.info.Personal {
+	if t == nil || t.events || t.personal {
 		return false
 	}
 	t.mu.Lock()

@@ -95,10 +95,10 @@ func (t *topic) about(id, name string) (Info, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := Info{
-		Address: t.to, Params: t.params, Kind: kindOf(t.info.Events), Watchers: len(t.watchers),
+		Address: t.to, Params: t.params, Kind: kindOf(t.events), Watchers: len(t.watchers),
 		Epoch: t.epoch, Offset: t.past.told, Updates: t.updates, Personal: t.who != nil, Lost: t.state == broken,
 	}
-	if !t.info.Events && t.newest != nil {
+	if !t.events && t.newest != nil {
 		i.Offset = t.newest.offset
 	}
 	if v, here := t.up.(*visitor); t.open && here && v.left != nil {

@@ -86,9 +86,9 @@ func (t *topic) reopen(moving bool) {
 	t.moving = moving
 	turn := t.turn
 	old, had := t.up, t.open
-	t.began = time.Now()
+	t.began = now()
 	o := options{Params: t.params}
-	if t.info.Events && t.epoch != "" {
+	if t.events && t.epoch != "" {
 		o.Recover = &position{t.epoch, t.past.told}
 	}
 	t.open = false
@@ -139,11 +139,11 @@ func (t *topic) lose(err *message.Error, turn int) {
 		t.state = broken
 	}
 	t.fails++
-	if !t.info.Events && t.state == broken && t.fails == patience {
+	if !t.events && t.state == broken && t.fails == patience {
 		t.show(faultEvent(t.epoch, err))
 	}
 	wait := min(firstRetry<<min(t.fails, 10), lastRetry)
-	if t.fails == 1 && time.Since(t.began) > firstRetry {
+	if t.fails == 1 && now()-t.began > moment(firstRetry) {
 		wait = 0 // there may be another owner already
 	}
 	t.mu.Unlock()

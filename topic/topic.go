@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
@@ -27,8 +26,9 @@ type topic struct {
 	// memory.
 	mu       sync.Mutex
 	state    state
-	events   bool // info.Events
-	turn     int  // counts openings: what belongs to an old one does not count
+	events   bool // what it is, and stays
+	personal bool
+	turn     int // counts openings: what belongs to an old one does not count
 	watchers []*watch
 	one      [1]*watch // where the usual watcher is …
 	first    watch     // … which is this one, if it was the first that there ever was
@@ -48,12 +48,12 @@ type topic struct {
 	seeds   int               // how often an owner did not take the content of the one before, since one did
 	waiting []*entrant        // want to watch, before it is live for the first time
 	moving  bool              // from an owner that is still there
-	began   time.Time         // when it was opened last
+	began   moment            // when it was opened last
 	fails   int               // how often that failed since it was live
 	up      upstream
 	open    bool // up is set
 	owner   route.Endpoint
-	info    route.Topic
+	info    *route.Topic // of its route, as that is now
 
 	key    string
 	to     string // the address
@@ -94,9 +94,9 @@ type entrant struct {
 const idBase = 36
 
 func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
-	t := &topic{hub: h, key: key, to: to, info: *info, events: info.Events, number: n}
+	t := &topic{hub: h, key: key, to: to, info: info, events: info.Events, personal: info.Personal, number: n}
 	t.id = strconv.AppendUint(t.room[:0], n, idBase)
-	t.id = t.id[:len(t.id):len(t.id)]
+	t.id = slices.Clip(t.id)
 	t.forms.mem = &h.metrics.memory
 	t.watchers = t.one[:0]
 	return t
@@ -158,7 +158,7 @@ func (t *topic) admit(e *entrant) {
 		t.hub.metrics.watches.Inc()
 	}
 	w.behind = false
-	if t.info.Events {
+	if t.events {
 		t.admitToEvents(e, w)
 	} else {
 		t.admitToContent(e, w)
@@ -482,7 +482,7 @@ func (t *topic) catchUp(w *watch) bool {
 		return true
 	}
 	w.behind = false
-	if !t.info.Events {
+	if !t.events {
 		if t.newest != nil && w.seen != t.newest {
 			t.handContent(w)
 		}
