@@ -231,24 +231,25 @@ func TestWelcomeIsFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.connect("o1")
-	stop := make(chan struct{})
-	done := make(chan struct{})
+	// So few each time that a client which does not read holds nobody up.
+	const most = 50
+	begin, ended := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
+		defer close(ended)
+		for range begin {
+			for range most {
 				other.send(`{"vrb":"send","to":"*@client:/","bdy":1}`)
 			}
+			ended <- struct{}{}
 		}
 	}()
 	for i := range 500 {
+		begin <- struct{}{}
 		w.connect(fmt.Sprintf("c%d", i)).Gone() // connect fails if something else comes first
+		<-ended
 	}
-	close(stop)
-	<-done
+	close(begin)
+	<-ended
 }
 
 // A panic in somebody's finisher keeps nobody else from being told.
