@@ -68,12 +68,9 @@ type Call struct {
 	x        *Exchange
 	asker    asker
 	received time.Time
-	to       []byte // the address as the asker wrote it
 
 	hash      uint64 // of the asker's mid, for the peer's table
 	nextAsked *Call  // another call of the same hash
-
-	timer wheel.Timer
 
 	visiting bool // it came from another node: taps see it there
 
@@ -82,12 +79,13 @@ type Call struct {
 	// ends with the content.
 	lasts bool
 
-	mu      sync.Mutex
-	over    *message.Error // nil while open; why answers are refused, after
-	settled bool           // state.address is known
-	route   string         // the pattern that matched
-	parts   uint64
-	state   *callState // not to be touched any more when the call is over
+	settled bool // state.address is known; guarded by mu, as is what follows
+
+	mu    sync.Mutex
+	over  *message.Error // nil while open; why answers are refused, after
+	route string         // the pattern that matched
+	parts uint64
+	state *callState // not to be touched any more when the call is over
 
 	room [envelopeRoom]byte // strings made of the envelope point here, for ever
 }
@@ -102,6 +100,8 @@ type callState struct {
 	req     route.Request
 	leg     leg    // used when the server is not in this process and nobody wrapped the Call
 	origin  origin // of a call that came from another node
+	timer   wheel.Timer
+	to      []byte // the address as the asker wrote it
 
 	// Guarded by Call.mu.
 	address   message.Address // that is asked, and was permitted; middleware may ask several
@@ -133,8 +133,8 @@ func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now 
 	s := x.states.Get().(*callState) //nolint:forcetypeassert // nothing else is put
 	c := &Call{x: x, asker: from, received: now, state: s}
 	m.CloneEnvelope(&s.req.Message, c.room[:0])
-	c.to = s.req.Message.To
-	c.timer.Owner = c
+	s.to = s.req.Message.To
+	s.timer.Owner = c
 	s.owners.Store(2)
 	s.req.Peer = peer
 	s.req.Received = now
@@ -148,7 +148,8 @@ const visitorGrace = time.Second
 
 // start sets the deadline and sends the request on its way through h.
 func (c *Call) start(h route.Handler) {
-	x, req := c.x, &c.state.req
+	x, s := c.x, c.state
+	req := &s.req
 	left := req.Message.Timeout
 	if c.lasts {
 		req.Deadline = c.received.Add(forever)
@@ -163,10 +164,10 @@ func (c *Call) start(h route.Handler) {
 	if c.visiting {
 		left += visitorGrace
 	}
-	x.wheel.ResetFrom(&c.timer, c.received, left)
+	x.wheel.ResetFrom(&s.timer, c.received, left)
 	if c.isOver() { // before it began: end has found no timer to stop
-		x.wheel.Stop(&c.timer)
-		x.release(c.state)
+		x.wheel.Stop(&s.timer)
+		x.release(s)
 		return
 	}
 	c.dispatch(h)
@@ -177,6 +178,16 @@ func (c *Call) dispatch(h route.Handler) {
 	s := c.state
 	h.Handle(c.x.ctx, &s.req, c)
 	c.x.release(s)
+}
+
+// asked is the address as the asker wrote it; nil when the call is over.
+func (c *Call) asked() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		return nil
+	}
+	return c.state.to
 }
 
 func (c *Call) isOver() bool {
@@ -206,7 +217,7 @@ func (c *Call) Expire() {
 		c.mu.Unlock()
 		return
 	}
-	g := c.state.gathering
+	g, to := c.state.gathering, c.state.to
 	c.mu.Unlock()
 	if g != nil {
 		g.expire()
@@ -214,7 +225,7 @@ func (c *Call) Expire() {
 	}
 	_ = c.Fail(&message.Error{
 		Code:    message.CodeDeadlineExceeded,
-		Message: "no answer from " + shown(c.to) + " in time",
+		Message: "no answer from " + shown(to) + " in time",
 		Hint:    "Give the call more time, or find out with \"ropewalk tap\" why its server is slow; it may still have been executed.",
 	})
 }
@@ -298,7 +309,7 @@ func (c *Call) SetDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over == nil { // end stops the timer after it has set over
-		c.x.wheel.Reset(&c.timer, time.Until(t))
+		c.x.wheel.Reset(&c.state.timer, time.Until(t))
 	}
 }
 
@@ -350,7 +361,7 @@ func (c *Call) end(a answer, after *message.Error) error {
 	s, out := c.state, route.Outcome{Route: c.route, Err: a.err, Parts: c.parts}
 	c.mu.Unlock() // from here on the state is ours alone
 
-	c.x.wheel.Stop(&c.timer)
+	c.x.wheel.Stop(&s.timer)
 	c.asker.ended(c)
 	c.tell(s.finishers, out)
 	c.x.release(s)

@@ -136,7 +136,7 @@ func (f *FarNode) returned(m *message.Message) {
 		return
 	}
 	if _, gathers := c.asker.(legAsker); gathers { // it is this server that was asked
-		_ = l.res.Fail(errReturned(c.to))
+		_ = l.res.Fail(errReturned(c.asked()))
 		return
 	}
 	if req := c.again(&l, m); req != nil {

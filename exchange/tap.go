@@ -82,7 +82,7 @@ func (x *Exchange) tapRequest(req *route.Request) {
 // tapAnswer is called with c.mu held.
 func (x *Exchange) tapAnswer(c *Call, a answer) {
 	now := time.Now()
-	in, called := &c.state.req.Message, c.to
+	in, called := &c.state.req.Message, c.state.to
 	if c.settled { // it may have had wildcards
 		called = in.To
 	}

@@ -194,9 +194,10 @@ func (w *Wheel) advance(to uint64) {
 		head := &w.ring[0][w.now%slots]
 		for head.next != head {
 			t := head.next
+			owner := t.Owner // after this the timer may be used for another one
 			t.unlink()
 			w.mu.Unlock()
-			t.Owner.Expire()
+			owner.Expire()
 			w.mu.Lock()
 		}
 	}
