@@ -47,7 +47,9 @@ func (s *chunks) open(n int) {
 	if s.list == nil {
 		s.list = s.few[:0]
 	}
-	s.list = append(s.list, b[:cap(b)])
+	if s.list = append(s.list, b[:cap(b)]); len(s.list) > len(s.few) {
+		clear(s.few[:]) // list is elsewhere
+	}
 }
 
 // piece is a piece that was taken.

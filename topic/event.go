@@ -100,7 +100,7 @@ func (m *more) appendTo(b []byte) {
 	_ = append(b, m.publisher...)
 }
 
-// parseMore reads what appendTo has written.
+// parseMore reads what appendTo has written. It keeps nothing of that.
 func parseMore(b []byte) *more {
 	if len(b) == 0 {
 		return nil
@@ -114,7 +114,7 @@ func parseMore(b []byte) *more {
 	b = b[1:]
 	m.contentType, m.to = text(), text()
 	if len(b) > 0 {
-		m.publisher = b
+		m.publisher = bytes.Clone(b)
 	}
 	return m
 }

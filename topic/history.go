@@ -228,13 +228,21 @@ func (h *history) expire() {
 }
 
 func (h *history) dropOld() {
-	if h.bound.Age <= 0 {
-		return
-	}
-	oldest := now() - moment(h.bound.Age)
-	for h.count > 0 && h.came[h.head] < oldest {
+	for range h.old() {
 		h.pop()
 	}
+}
+
+// old is how many events are too old.
+func (h *history) old() (n int) {
+	if h.bound.Age <= 0 {
+		return 0
+	}
+	oldest := now() - moment(h.bound.Age)
+	for n < h.count && h.came[h.place(n)] < oldest {
+		n++
+	}
+	return n
 }
 
 // pop drops the oldest.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/ropewalk/ropewalk/internal/duration"
 	"github.com/ropewalk/ropewalk/route"
@@ -75,12 +76,28 @@ func checkHistory(t *testing.T, rnd *rand.Rand, bound route.History) {
 		if used := mem.used.Load(); used < int64(h.bytes) || used > int64(4*(h.bytes+chunkBytes+64*firstIndex)) {
 			t.Fatalf("%+v: it has %d bytes and takes %d", bound, h.bytes, used)
 		}
+		checkChunks(t, &h.data)
 		checkFrom(t, &h, plain, rnd.IntN(len(plain)+1))
 		checkAfter(t, &h, plain, rnd.Uint64N(last+2))
 	}
 	h.begin(last)
 	if used := mem.used.Load(); used != 0 {
 		t.Fatalf("%+v: nothing takes %d bytes", bound, used)
+	}
+}
+
+// checkChunks looks whether all memory is counted.
+func checkChunks(t *testing.T, s *chunks) {
+	t.Helper()
+	known, sum := make(map[*byte]bool), 0
+	for _, b := range append(append([][]byte{s.spare, s.cur}, s.few[:]...), s.list[:cap(s.list)]...) {
+		if at := unsafe.SliceData(b[:cap(b)]); cap(b) > 0 && !known[at] {
+			known[at] = true
+			sum += cap(b)
+		}
+	}
+	if sum != s.room {
+		t.Fatalf("%d chunks of %d bytes are kept, and counted as %d", len(known), sum, s.room)
 	}
 }
 

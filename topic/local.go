@@ -121,7 +121,7 @@ func (c *insider) OnFinish(f route.Finisher) {
 
 // push gives the watch what a message says.
 func (c *insider) push(m *message.Message) {
-	u := call.Update{Epoch: string(m.Epoch), Offset: m.Offset, Address: string(m.To), Publisher: m.Publisher, Gap: m.Verb == message.VerbGap}
+	u := call.Update{Epoch: string(m.Epoch), Offset: m.Offset, Address: string(m.To), Publisher: bytes.Clone(m.Publisher), Gap: m.Verb == message.VerbGap}
 	switch {
 	case m.Fault:
 		u.Fault = message.DecodeError(m.Body)

@@ -51,8 +51,14 @@ type past struct {
 }
 
 // lowest is the offset after which all events that the topic was told of are
-// there. mu is held.
-func (p *past) lowest() uint64 { return max(p.floor, p.history.floor) }
+// there, and not too old. mu is held.
+func (p *past) lowest() uint64 {
+	floor := max(p.floor, p.history.floor)
+	if n := p.old(); n > 0 {
+		floor = max(floor, p.entry(n-1).offset)
+	}
+	return floor
+}
 
 // whole tells whether all events after an offset are there that the topic was told
 // of. mu is held.
@@ -61,7 +67,7 @@ func (p *past) whole(offset uint64) bool { return offset >= p.lowest() && offset
 // since are the events after an offset. mu is held.
 func (p *past) since(offset uint64) iter.Seq[*record] {
 	return func(yield func(*record) bool) {
-		first, _ := p.after(max(offset, p.floor))
+		first, _ := p.after(max(offset, p.lowest()))
 		for r := range p.from(first) {
 			if r.offset > p.told || !yield(r) {
 				return

@@ -212,6 +212,7 @@ func (s *source) admit(v *visitor) bool {
 
 // tellPast gives a visitor the events that it wants, and where it is then.
 func (s *source) tellPast(v *visitor) {
+	s.past.expire()
 	first, from := 0, s.past.floor
 	if r := v.seen; r != nil && r.Epoch == s.epoch {
 		if after, whole := s.past.after(r.Offset); whole {
