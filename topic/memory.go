@@ -116,14 +116,14 @@ func (h *Hub) histories() []shedder {
 }
 
 func (h *history) oldest() uint64 {
-	if h.count == 0 {
+	if h.counted == 0 {
 		return 0
 	}
 	return h.grew
 }
 
 func (h *history) shed(since uint64) bool {
-	if h.count == 0 || h.grew != since {
+	if h.counted == 0 || h.grew != since {
 		return false
 	}
 	h.begin(h.last)
@@ -147,6 +147,14 @@ func (t *topic) shed(since uint64) bool {
 	}
 	t.trim()
 	return true
+}
+
+// forgotten is told that the log that it reads has forgotten what it had. The log's
+// lock is held.
+func (t *topic) forgotten() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trim()
 }
 
 func (s *source) oldest() uint64 {
@@ -190,6 +198,11 @@ func (r *ring) shed(since uint64) bool {
 	defer l.mu.Unlock()
 	if r.stays() || !r.past.shed(since) {
 		return false
+	}
+	for _, w := range r.readers {
+		if w.topic != nil {
+			w.topic.forgotten()
+		}
 	}
 	if len(r.readers) == 0 {
 		l.forget(r)
