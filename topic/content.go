@@ -8,6 +8,15 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
+// contents is what a state topic has. Guarded by the topic's lock.
+type contents struct {
+	newest  *event          // what is there now; nil: nothing came yet
+	shown   exchange.Shared // its encoded forms
+	content *event          // what an owner had last, though that may be lost since; nil if there is none
+	told    string          // epoch of what the owner has told last
+	seeds   int             // how often an owner did not take the content of the one before, since one did
+}
+
 // admitToContent gives a watcher of a state topic what there is. t.mu is held.
 func (t *topic) admitToContent(e *entrant, w *watch) {
 	c := t.newest

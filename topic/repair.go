@@ -280,7 +280,9 @@ func (t *topic) end(why *message.Error) {
 
 // free gives back what is encoded. t.mu is held.
 func (t *topic) free() {
-	release(&t.shown)
+	if t.contents != nil {
+		release(&t.shown)
+	}
 	t.forms.trim(t.past.told)
 	if t.past.own {
 		t.past.begin(0)

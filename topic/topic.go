@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/route"
 	"github.com/ropewalk/ropewalk/session"
@@ -40,12 +39,9 @@ type topic struct {
 	past     past
 	forms    forms // of events in past
 
-	newest  *event            // of state: what is there now
-	shown   exchange.Shared   // its encoded forms
-	content *event            // of state: what an owner had last, though that may be lost since; nil if there is none
+	*contents // of a state topic; else nil
+
 	before  map[string]uint64 // last offsets of epochs that are over
-	told    string            // of state: epoch of what the owner has told last
-	seeds   int               // how often an owner did not take the content of the one before, since one did
 	waiting []*entrant        // want to watch, before it is live for the first time
 	moving  bool              // from an owner that is still there
 	began   moment            // when it was opened last
@@ -99,6 +95,9 @@ func newTopic(h *Hub, key, to string, n uint64, info *route.Topic) *topic {
 	t.id = slices.Clip(t.id)
 	t.forms.mem = &h.metrics.memory
 	t.watchers = t.one[:0]
+	if !t.events {
+		t.contents = new(contents)
+	}
 	return t
 }
 
