@@ -110,11 +110,14 @@ type Sink interface {
 // Feed is a server in this process that numbers what it tells, remembers it and
 // tells it to many. Nodes join it, without the request that others are sent.
 type Feed interface {
-	// Join has a Sink told what there is at an address, which may be a pattern of
-	// event topics, and then all that comes, until leave is called; the Sink must
-	// not do that. seen is the position up to which it needs no events any more; its
-	// zero value is the beginning.
-	Join(to message.Address, seen Stamp, s Sink) (leave func(), err error)
+	// Join has a Sink, a pointer, told what there is at an address, which may be a
+	// pattern of event topics, and then all that comes, until it leaves. seen is the
+	// position up to which it needs no events any more; its zero value is the
+	// beginning.
+	Join(to message.Address, seen Stamp, s Sink) error
+	// Leave has a Sink told nothing any more of an address that it has joined; else
+	// it does nothing. The Sink must not call it while it is told something.
+	Leave(to message.Address, s Sink)
 }
 
 // Equal reports whether two topics, which may be nil, say the same.

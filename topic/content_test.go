@@ -30,7 +30,7 @@ func visit(l *Log, to string) *heard {
 	h := new(heard)
 	a, err := message.ParseStrict(to)
 	if err == nil {
-		_, err = l.Join(a, route.Stamp{}, h)
+		err = l.Join(a, route.Stamp{}, h)
 	}
 	if err != nil {
 		panic(err)

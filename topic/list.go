@@ -101,7 +101,7 @@ func (t *topic) about(id, name string) (Info, bool) {
 	if !t.events && t.newest != nil {
 		i.Offset = t.newest.offset
 	}
-	if v, here := t.up.(*visitor); t.open && here && v.left != nil {
+	if v, here := t.up.(*visitor); t.open && here && v.feed != nil {
 		i.Nodes = 1
 	}
 	if t.open && t.owner != nil {

@@ -34,38 +34,29 @@ type Log struct {
 	rings  rings
 	recent line                 // of rings that have or had events
 	graves line                 // of rings whose content was deleted
-	wild   map[*reader]listener // of patterns
+	wild   map[route.Sink]*reader
 }
 
-// listener is a reader with what is needed to tell it an event: to fetch that from
-// the memory of many readers takes long.
+// listener is somebody who has joined a Log: a topic of this node, or another node.
 type listener struct {
-	*reader
-
+	sink  route.Sink
 	topic *topic // nil if it is another node
 	turn  int    // of topic
 }
 
-// reader is somebody who has joined a Log: a topic of this node, or another node.
-type reader struct {
-	log  *Log
-	sink route.Sink
-	ring *ring // nil if it reads many
-	many *many // else nil
+func listen(s route.Sink) listener {
+	if t, here := s.(*tap); here {
+		return listener{s, t.t, t.turn}
+	}
+	return listener{sink: s}
 }
 
-// many is a pattern of addresses.
-type many struct {
+// reader is a listener of many addresses.
+type reader struct {
+	listener
+
 	to   string
 	only route.Pattern
-}
-
-// listen makes a listener of a reader.
-func listen(w *reader) listener {
-	if s, here := w.sink.(*tap); here {
-		return listener{w, s.t, s.turn}
-	}
-	return listener{reader: w}
 }
 
 // NewLog returns the log of a route, name:/pattern. m is that of the hub, which
@@ -80,7 +71,7 @@ func NewLog(name string, pattern route.Pattern, t route.Topic, m *Metrics) *Log 
 	}
 	l := &Log{
 		topic: t, name: name, pattern: pattern, metrics: m, epoch: newEpoch(),
-		rings: newRings(), wild: make(map[*reader]listener),
+		rings: newRings(), wild: make(map[route.Sink]*reader),
 	}
 	m.memory.mu.Lock()
 	m.memory.logs = append(m.memory.logs, l)
@@ -313,38 +304,58 @@ func (l *Log) get(req *route.Request, res route.Responder) {
 }
 
 // Join implements route.Feed. It does not block.
-func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) (leave func(), err error) {
+func (l *Log) Join(to message.Address, seen route.Stamp, s route.Sink) error {
 	to.Instance = ""
-	w := &reader{log: l, sink: s}
+	var many *reader
 	if to.HasWildcard() {
-		w.many = &many{to: to.String()}
-		if w.many.only, err = route.ParsePattern(to.Path); err != nil {
-			return nil, err
+		only, err := route.ParsePattern(to.Path)
+		if err != nil {
+			return err
 		}
+		many = &reader{listen(s), to.String(), only}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if seen.Epoch != l.epoch || seen.Offset > l.offset {
 		seen.Offset = 0
 	}
-	if w.many != nil {
-		l.wild[w] = listen(w)
-		l.tellMany(listen(w), seen.Offset)
-		return w.leave, nil
+	if many != nil {
+		l.wild[s] = many
+		l.tellMany(many, seen.Offset)
+		return nil
 	}
 	var room [addressRoom]byte
 	at := to.AppendTo(room[:0])
-	if w.ring = l.rings.at(at); w.ring == nil {
-		w.ring = l.newRing(at)
+	r := l.rings.at(at)
+	if r == nil {
+		r = l.newRing(at)
 	}
-	w.ring.readers = append(w.ring.readers, listen(w))
-	l.tellOne(listen(w), w.ring, seen.Offset)
-	return w.leave, nil
+	r.readers = append(r.readers, listen(s))
+	l.tellOne(&r.readers[len(r.readers)-1], r, seen.Offset)
+	return nil
+}
+
+// Leave implements route.Feed. It does not block.
+func (l *Log) Leave(to message.Address, s route.Sink) {
+	to.Instance = ""
+	var room [addressRoom]byte
+	at := to.AppendTo(room[:0])
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.wild, s)
+	r := l.rings.at(at)
+	if r == nil {
+		return
+	}
+	r.readers = slices.DeleteFunc(r.readers, func(o listener) bool { return o.sink == s })
+	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted() {
+		l.forget(r)
+	}
 }
 
 // tellOne gives a reader what there is at its address, of events those after an
 // offset if there are all.
-func (l *Log) tellOne(w listener, r *ring, seen uint64) {
+func (l *Log) tellOne(w *listener, r *ring, seen uint64) {
 	r.past.expire()
 	if !l.topic.Events {
 		if c := r.past.newest(); c != nil {
@@ -368,7 +379,7 @@ func (l *Log) tellOne(w listener, r *ring, seen uint64) {
 }
 
 // tellMany gives a reader of a pattern what there is at all addresses.
-func (l *Log) tellMany(w listener, seen uint64) {
+func (l *Log) tellMany(w *reader, seen uint64) {
 	type at struct {
 		to string
 		r  record
@@ -385,19 +396,19 @@ func (l *Log) tellMany(w listener, seen uint64) {
 		}
 	}
 	slices.SortFunc(all, func(a, b at) int { return cmp.Compare(a.r.offset, b.r.offset) })
-	l.begin(w, floor)
+	l.begin(&w.listener, floor)
 	for _, a := range all {
 		if a.r.offset > floor {
 			e := l.event(&a.r).atAddress(a.to)
 			w.tell(&e)
 		}
 	}
-	l.arm(w)
+	l.arm(&w.listener)
 }
 
 // begin tells a reader from where on it is told everything, arm that it was.
-func (l *Log) begin(w listener, floor uint64) { w.sink.Part(Begin(l.epoch, floor)) }
-func (l *Log) arm(w listener)                 { w.sink.Part(Armed(l.epoch, l.offset)) }
+func (l *Log) begin(w *listener, floor uint64) { w.sink.Part(Begin(l.epoch, floor)) }
+func (l *Log) arm(w *listener)                 { w.sink.Part(Armed(l.epoch, l.offset)) }
 
 // tell gives a reader an event: a topic of this node the event itself.
 func (w *listener) tell(e *event) {
@@ -429,7 +440,7 @@ func (l *Log) about(tell func(key string, i Info)) {
 	nodes := make(map[string]int)
 	for _, w := range l.wild {
 		if w.topic == nil {
-			nodes[w.many.to]++
+			nodes[w.to]++
 		}
 	}
 	for to, n := range nodes {
@@ -437,29 +448,9 @@ func (l *Log) about(tell func(key string, i Info)) {
 	}
 }
 
-// leave has it be told nothing any more.
-func (w *reader) leave() {
-	l := w.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if w.many != nil {
-		delete(l.wild, w)
-		return
-	}
-	r := w.ring
-	if r == nil { // it has left before
-		return
-	}
-	w.ring = nil
-	r.readers = slices.DeleteFunc(r.readers, func(o listener) bool { return o.reader == w })
-	if len(r.readers) == 0 && r.past.len() == 0 && !r.deleted() {
-		l.forget(r)
-	}
-}
-
 // wants tells whether a path is one of those that the reader watches.
 func (w *reader) wants(path string) bool {
-	_, ok := w.many.only.Match(path)
+	_, ok := w.only.Match(path)
 	return ok
 }
 

@@ -26,7 +26,7 @@ func logged(t *testing.T, h route.History) (*Log, *topic) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Join(a, route.Stamp{}, &tap{t: top}); err != nil {
+	if err := l.Join(a, route.Stamp{}, &tap{t: top}); err != nil {
 		t.Fatal(err)
 	}
 	return l, top

@@ -64,7 +64,11 @@ func (s *tap) visit(owner route.Endpoint) error {
 		return errLost
 	}
 	a.Instance = ""
-	if err := t.hub.visit(&s.visitor, &view{owner, info, addressOf(a, []byte(t.to)), t.params, t.who}); err != nil {
+	to := addressOf(a, []byte(t.to))
+	if to == t.to {
+		to = t.to // of many topics it is kept once
+	}
+	if err := t.hub.visit(&s.visitor, &view{owner, info, to, t.params, t.who}); err != nil {
 		return err
 	}
 	return nil

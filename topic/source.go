@@ -62,7 +62,8 @@ type visitor struct {
 	seen *position // or nil
 
 	// One of them is set.
-	left func() // leaves the feed that it has joined
+	feed route.Feed // that it has joined, at an address
+	at   string
 	s    *source
 
 	gone bool // guarded by s.mu
@@ -73,10 +74,10 @@ type caller struct{ res route.Responder }
 
 // Part implements route.Sink. One that is too slow has its request failed, and
 // comes again.
-func (c caller) Part(b route.Body) { _ = c.res.Part(b) }
+func (c *caller) Part(b route.Body) { _ = c.res.Part(b) }
 
 // Done implements route.Sink.
-func (c caller) Done(err *message.Error) { _ = c.res.Fail(err) }
+func (c *caller) Done(err *message.Error) { _ = c.res.Fail(err) }
 
 // newEpoch names a count that begins.
 func newEpoch() string {
@@ -101,7 +102,7 @@ func (h *Hub) Visit(req *route.Request, res route.Responder) {
 	}
 	a := req.Address
 	a.Instance = "" // it is the server
-	v := &visitor{hub: h, to: caller{res}, seen: o.Recover}
+	v := &visitor{hub: h, to: &caller{res}, seen: o.Recover}
 	if err := h.visit(v, &view{req.Server, info, addressOf(a, req.Message.To), o.Params, req.Session()}); err != nil {
 		_ = res.Fail(err)
 		return
@@ -155,7 +156,9 @@ func (v *visitor) join(w *view) *message.Error {
 	if v.seen != nil {
 		seen.Epoch, seen.Offset = v.seen.Epoch, v.seen.Offset
 	}
-	if v.left, err = w.info.Feed.Join(a, seen, v.to); err != nil {
+	v.feed, v.at = w.info.Feed, w.to // it may leave before it was told everything
+	if err := v.feed.Join(a, seen, v.to); err != nil {
+		v.feed = nil
 		return message.AsError(err)
 	}
 	return nil
@@ -368,8 +371,10 @@ func (v *visitor) Finished(route.Outcome) { v.hub.later(v.leave) }
 func (v *visitor) Close(*message.Error) { v.leave() }
 
 func (v *visitor) leave() {
-	if v.left != nil {
-		v.left()
+	if v.feed != nil {
+		if a, err := message.ParseStrict(v.at); err == nil {
+			v.feed.Leave(a, v.to)
+		}
 		return
 	}
 	s := v.s
