@@ -14,7 +14,7 @@ import (
 
 // envelopeRoom is how much of a call's envelope is kept without an allocation
 // of its own: an address, an id, a few headers.
-const envelopeRoom = 136
+const envelopeRoom = 80
 
 // asker is who a call's answers go to: a peer, a caller inside the process, or
 // a gather that the call is a leg of.
@@ -126,14 +126,28 @@ func (x *Exchange) release(s *callState) {
 
 var errAnswered = &message.Error{Code: message.CodeConflict, Message: "the call already has its final answer"}
 
-// newCall makes a call of m, whose envelope is copied; the body is not. The
-// caller has counted it with oneMore, and dispatches it unless it is given up
-// at once.
+// newCall makes a call of m, whose bytes nobody writes to any more. The caller
+// has counted it with oneMore, and dispatches it unless it is given up at once.
 func (x *Exchange) newCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
+	c := x.emptyCall(from, peer, now)
+	c.state.req.Message = *m
+	c.state.to = m.To
+	return c
+}
+
+// receivedCall is newCall of a message whose envelope is copied, since its bytes
+// are those of what was read; the body is not.
+func (x *Exchange) receivedCall(m *message.Message, from asker, peer route.Peer, now time.Time) *Call {
+	c := x.emptyCall(from, peer, now)
+	in := &c.state.req.Message
+	m.CloneEnvelope(in, c.room[:0])
+	c.state.to = in.To
+	return c
+}
+
+func (x *Exchange) emptyCall(from asker, peer route.Peer, now time.Time) *Call {
 	s := x.states.Get().(*callState) //nolint:forcetypeassert // nothing else is put
 	c := &Call{x: x, asker: from, received: now, state: s}
-	m.CloneEnvelope(&s.req.Message, c.room[:0])
-	s.to = s.req.Message.To
 	s.timer.Owner = c
 	s.owners.Store(2)
 	s.req.Peer = peer

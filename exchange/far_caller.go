@@ -102,7 +102,7 @@ func (nobody) answer(*Call, answer) error { return nil }
 
 // newCall makes a call of a message from the other node.
 func (f *FarNode) newCall(m *message.Message, from asker) *Call {
-	c := f.x.newCall(m, from, nil, time.Now())
+	c := f.x.receivedCall(m, from, nil, time.Now())
 	c.visiting = true
 	s := c.state
 	in := &s.req.Message

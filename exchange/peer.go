@@ -182,7 +182,7 @@ func (p *Peer) newCall(m *message.Message) *Call {
 	}
 	now := time.Now()
 	m.From, m.Session = nil, nil
-	c := p.x.newCall(m, p, p, now)
+	c := p.x.receivedCall(m, p, p, now)
 	c.state.checked = p.checks.Load()
 	s := p.Session()
 	if s.Idle > 0 && p.x.cfg.Sessions != nil {
