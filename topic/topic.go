@@ -321,8 +321,8 @@ func (t *topic) resume(epoch string, offset uint64, of *shared) {
 			p.begin(0)
 		}
 		p.shared, p.own = of, false
-	case missing:
-		t.keep(p.floor)
+	case missing || !p.own:
+		t.keep(p.told)
 	}
 	if !missing {
 		return
