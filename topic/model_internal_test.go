@@ -247,10 +247,11 @@ func (j *journey) finish() {
 		c.full = false
 		j.top.catchUp(c.w)
 		at := p.floor // from there on all are told, whatever they had before
-		if c.epoch == j.top.epoch {
+		switch c.epoch {
+		case j.top.epoch:
 			at = c.at[c.epoch]
-		} else if c.epoch == "" {
-			at = p.told // it was told nothing
+		case "": // it was told nothing
+			at = p.told
 		}
 		if n := j.between(j.top.epoch, at, p.told+1); n > 0 {
 			j.t.Errorf("watcher %d of %d has not got %d events after %d of %s", i, len(j.who), n, at, j.top.epoch)
