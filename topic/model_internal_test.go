@@ -26,7 +26,7 @@ type journey struct {
 // far is a tap as that of another node is: what it gets is overwritten after it.
 type far struct{ *tap }
 
-func (s far) Part(b route.Body) {
+func (s *far) Part(b route.Body) {
 	p := b.Stamp.Publisher
 	if !b.Stable {
 		stamp := *b.Stamp
@@ -134,14 +134,13 @@ func (j *journey) move() {
 	tap := &tap{t: j.top, turn: j.top.turn}
 	var s route.Sink = tap
 	if j.rnd.IntN(2) == 0 {
-		s = far{tap}
+		s = &far{tap}
 	}
-	var err error
-	seen := route.Stamp{Epoch: j.top.epoch, Offset: j.top.past.told}
-	j.leave, err = j.logs[j.rnd.IntN(2)].Join(message.Address{Name: "e", Path: "/x"}, seen, s)
-	if err != nil {
+	l, at := j.logs[j.rnd.IntN(2)], message.Address{Name: "e", Path: "/x"}
+	if err := l.Join(at, route.Stamp{Epoch: j.top.epoch, Offset: j.top.past.told}, s); err != nil {
 		j.t.Fatal(err)
 	}
+	j.leave = func() { l.Leave(at, s) }
 }
 
 // come has somebody watch, from somewhere on.
