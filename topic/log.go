@@ -32,8 +32,8 @@ type Log struct {
 	offset uint64
 	forgot uint64 // offset of the newest event of an address that is not remembered any more
 	rings  rings
-	recent line                 // of rings that have or had events
-	graves line                 // of rings whose content was deleted
+	recent line // of rings that have or had events
+	graves line // of rings whose content was deleted
 	wild   map[route.Sink]*reader
 }
 

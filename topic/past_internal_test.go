@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,65 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 			t.Errorf("watcher %d has got %d events, the last is %d", i, clients[i].got, clients[i].last)
 		}
 	}
+}
+
+// While a log is published to its topic leaves it and comes back, its history is
+// forgotten, and watchers come, go and are slow: nothing waits for ever, and all is
+// told in order.
+func TestMovesWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	const events = 80
+	l, top := logged(t, route.History{Count: 16})
+	at := message.Address{Name: "e", Path: "/x"}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	again := func(f func(i int)) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+					f(i)
+				}
+			}
+		})
+	}
+	again(func(i int) {
+		if top.mu.Lock(); i > 0 {
+			top.turn++
+		}
+		one, seen := &tap{t: top, turn: top.turn}, route.Stamp{Epoch: top.epoch, Offset: top.past.told}
+		top.mu.Unlock()
+		var s route.Sink = one
+		if i%2 == 0 {
+			s = &far{one}
+		}
+		if err := l.Join(at, seen, s); err != nil {
+			t.Error(err)
+		}
+		l.Leave(at, s)
+	})
+	again(func(int) {
+		for _, s := range l.histories(nil) {
+			s.shed(s.oldest())
+		}
+	})
+	again(func(int) { top.shed(top.oldest()) })
+	for n := range 3 {
+		c := &strict{t: t}
+		w := enters(t, l, top, c, 0)
+		again(func(i int) {
+			c.full.Store((i+n)%3 == 0)
+			top.catchUp(w)
+		})
+	}
+	for n := uint64(1); n <= events; n++ {
+		l.append([]byte("e:/x"), &event{record: record{body: numbered(n)}, epoch: l.epoch}, nil)
+		runtime.Gosched()
+	}
+	close(done)
+	wg.Wait()
 }
 
 // encoder is a client that counts how often it has to encode what it gets.

@@ -269,10 +269,12 @@ func (s *source) Part(b route.Body) {
 		}
 		s.epoch, s.offset = e.epoch, e.offset
 	}
+	if !s.events || len(e.body) > inData { // it is kept as it is
+		e.stay()
+	}
 	if s.events {
 		s.past.push(&e.record)
 	} else {
-		e.stay()
 		s.last = &e
 	}
 	if !s.armed {

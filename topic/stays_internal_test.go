@@ -97,3 +97,18 @@ func TestOldEventsAreNotTold(t *testing.T) {
 		}
 	})
 }
+
+// A source and the topics that visit it keep a large body once, together.
+func TestLargeBodiesAreKeptOnce(t *testing.T) {
+	t.Parallel()
+	top, _ := watchedBy(t, new(noter), route.Topic{Events: true})
+	src, _ := top.hub.source(sourceKey{what: "src"}, &view{info: top.info, to: "prices:/x"})
+	src.armed = true
+	src.admit(&visitor{hub: top.hub, to: &tap{t: top}})
+	body := make([]byte, inData+1)
+	src.Part(route.Body{Bytes: body})
+	body[0] = 1 // it was not stable
+	if a, b := src.past.newest().body, top.past.newest().body; &a[0] != &b[0] || a[0] != 0 {
+		t.Errorf("it is kept twice, or as it was: %d %d", a[0], b[0])
+	}
+}
