@@ -68,7 +68,7 @@ func TestPublishAllocations(t *testing.T) { //nolint:paralleltest // it counts a
 	if race.Enabled {
 		t.Skip("allocation counts mean nothing under the race detector")
 	}
-	const runs, most = 1000, 12
+	const runs, most = 1000, 5
 	once, got := publishes(t, 100)
 	for range 100 * 20 { // all histories are full
 		once()

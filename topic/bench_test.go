@@ -74,7 +74,7 @@ func TestSpreadAllocs(t *testing.T) { //nolint:paralleltest // counts allocation
 	if race.Enabled {
 		t.Skip("allocation counts mean nothing under the race detector")
 	}
-	const most = 8
+	const most = 4
 	for _, info := range []route.Topic{{Events: true, History: route.History{Count: 4}}, {}} {
 		var n uint64
 		body := make([]byte, 128)
