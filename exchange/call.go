@@ -342,6 +342,9 @@ func (c *Call) end(a answer, after *message.Error) error {
 	c.x.wheel.Stop(&s.timer)
 	c.asker.ended(c)
 	c.tell(s.finishers, out)
+	if s.backlog != nil {
+		close(s.backlog.over)
+	}
 	c.x.release(s)
 	if !c.lasts {
 		c.x.oneDone()

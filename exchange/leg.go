@@ -36,7 +36,7 @@ type leg struct {
 	// Of its parts; guarded by desk.mu.
 	got, credited uint64 // of their costs
 	window        *legWindow
-	held          bool // there are no credits for now
+	held          int // by so many; then there are no credits
 }
 
 // Finished implements route.Finisher: the call is over. Unless the server

@@ -39,11 +39,10 @@ type backlog struct {
 	bytes int
 	final *answer        // of the server; it comes after them
 	after *message.Error // of end
-	over  chan struct{}  // closed at the end of the call
+	// over is closed at the end of the call, after its finishers were told: a
+	// server that nobody else waits for is not to get room for more parts.
+	over chan struct{}
 }
-
-// Finished implements route.Finisher.
-func (b *backlog) Finished(route.Outcome) { close(b.over) }
 
 // stash keeps a part that the asker had no room for, if it came from another
 // node, by a window, and not too much waits already.
@@ -67,10 +66,11 @@ func (c *Call) stash(a answer, w route.Window) bool {
 	a.seq = c.parts
 	have.parts = append(have.parts, a.own())
 	have.bytes += a.cost()
-	w.Hold()
+	if first {
+		w.Hold()
+	}
 	c.mu.Unlock()
 	if first {
-		c.OnFinish(have)
 		c.x.lane.Do(func(ctx context.Context) { c.catchUp(ctx, have, w) })
 	}
 	return true
@@ -112,7 +112,7 @@ func (c *Call) catchUp(ctx context.Context, b *backlog, w route.Window) {
 }
 
 // passOn passes on as much of a backlog as there is room for, and reports
-// whether that was all.
+// whether nothing of it is left to wait for.
 func (c *Call) passOn(b *backlog) bool {
 	c.mu.Lock()
 	for c.over == nil && len(b.parts) > 0 {
@@ -123,6 +123,7 @@ func (c *Call) passOn(b *backlog) bool {
 			return false
 		}
 		if err != nil {
+			c.state.backlog = nil
 			c.mu.Unlock()
 			_ = c.Fail(err)
 			return true
@@ -133,7 +134,7 @@ func (c *Call) passOn(b *backlog) bool {
 	}
 	if c.over != nil {
 		c.mu.Unlock()
-		return true
+		return false // until its finishers were told
 	}
 	c.state.backlog = nil
 	c.mu.Unlock() // b is ours alone now
@@ -155,10 +156,12 @@ func (f *FarNode) receivePart(m *message.Message) {
 		f.x.metrics.lateAnswers.Inc()
 		return
 	}
-	_ = res.Part(route.Body{
+	err := res.Part(route.Body{
 		Bytes: m.Body, ContentType: string(m.ContentType), Stamp: f.asks.stampOf(m), Fault: m.Fault, Window: w,
 	})
-	f.credit(id, creditEvery)
+	if err == nil { // else nobody takes parts any more, and the server is about to be told
+		f.credit(id, creditEvery)
+	}
 }
 
 // legWindow is the window of one leg.
@@ -168,20 +171,21 @@ type legWindow struct {
 }
 
 // Hold implements route.Window.
-func (w *legWindow) Hold() { w.node.asks.hold(w.leg, true) }
+func (w *legWindow) Hold() { w.node.asks.hold(w.leg, 1) }
 
 // Release implements route.Window.
 func (w *legWindow) Release() {
-	w.node.asks.hold(w.leg, false)
+	w.node.asks.hold(w.leg, -1)
 	w.node.credit(w.leg, 0)
 }
 
-// hold has a leg get no credits, or get them again.
-func (d *desk) hold(id uint64, held bool) {
+// hold counts those who hold a leg, which gets no credits while there are any. A
+// backlog may begin before the one before it has let go.
+func (d *desk) hold(id uint64, more int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if l := d.open[id]; l != nil {
-		l.held = held
+		l.held += more
 	}
 }
 
@@ -207,7 +211,7 @@ func (d *desk) credited(id, least uint64) (got uint64, due bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.open[id]
-	if l == nil || l.held || l.got-l.credited < least {
+	if l == nil || l.held > 0 || l.got-l.credited < least {
 		return 0, false
 	}
 	l.credited = l.got
@@ -260,7 +264,7 @@ func (f *FarNode) receiveCredit(m *message.Message) {
 func (f *FarNode) mayPart(c *Call) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o := &c.state.origin; o.sent < o.credited+window || o.deaf {
+	if o := &c.state.origin; o.sent < o.credited+window {
 		return true
 	}
 	if f.waits[c] == nil {
@@ -290,5 +294,3 @@ func (f *FarNode) relief(c *Call) <-chan struct{} {
 	}
 	return f.link.Relief()
 }
-
-var _ route.Finisher = (*backlog)(nil)

@@ -56,8 +56,8 @@ type Body struct {
 }
 
 // Window is how much a server on another node may send. Whoever cannot pass a
-// part on and keeps it calls Hold, and when all that was kept is gone, Release.
-// Neither blocks; both may be called from any goroutine.
+// part on and keeps it calls Hold, and when all that was kept is gone, Release,
+// once for each Hold. Neither blocks; both may be called from any goroutine.
 type Window interface {
 	Hold()
 	Release()
