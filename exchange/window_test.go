@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ropewalk/ropewalk/exchange"
 	"github.com/ropewalk/ropewalk/message"
@@ -220,6 +221,54 @@ type windowed struct {
 func (w windowed) Part(b route.Body) error {
 	w.got <- b.Window
 	return w.Responder.Part(b)
+}
+
+// late is told of the finisher of a leg when the test says so.
+type late struct {
+	route.Responder
+
+	leg chan<- route.Finisher
+}
+
+func (l late) OnFinish(f route.Finisher) { l.leg <- f }
+
+// A server that is held back gets no room at the end of its call: whoever waits
+// is told of it first.
+func TestFarNoCreditAtTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		leg := make(chan route.Finisher, 1)
+		var call route.Responder
+		w := newMesh(t, 2, true, func(c *exchange.Config) {
+			c.Stack = route.NewStack()
+			insert(t, c.Stack, route.StageCall, "late", func(next route.Handler) route.Handler {
+				return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
+					call = res
+					next.Handle(ctx, req, late{res, leg})
+				})
+			})
+		})
+		s := w.serving(1, "echo:/")
+		c, _ := w.slow()
+		c.send(`{"to":"echo:/","mid":"1"}`)
+		out, back := w.links[0][1], w.links[1][0]
+		out.step()
+		m := s.next(t)
+		for range narrowMost + 1 {
+			s.send(`{"vrb":"part","rmid":%q,"bdy":1}`, m.Mid)
+			back.step()
+		}
+		call.OnFinish(finisher(func(route.Outcome) { synctest.Wait() })) // the backlog has seen what it can see
+		call.OnFinish(<-leg)
+		before := len(out.queue)
+		c.send(`{"vrb":"cancel","rmid":"1"}`)
+		synctest.Wait()
+		if frames := out.queue[before:]; len(frames) != 1 || frames[0].m.Verb != message.VerbCancel {
+			t.Errorf("the server's node was told %d things, want one: that the call is canceled", len(frames))
+		}
+		out.step()
+		w.still()
+	})
 }
 
 // What is sent to a caller that has left opens no window.
