@@ -342,7 +342,7 @@ func (c *Call) end(a answer, after *message.Error) error {
 	c.x.wheel.Stop(&s.timer)
 	c.asker.ended(c)
 	c.tell(s.finishers, out)
-	if s.backlog != nil {
+	if s.backlog != nil { // after those who tell the server
 		close(s.backlog.over)
 	}
 	c.x.release(s)

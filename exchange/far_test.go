@@ -56,7 +56,21 @@ func (w *farWire) Deliver(n exchange.Note, m *message.Message) error {
 	return nil
 }
 
-func (w *farWire) Relief() <-chan struct{} { return w.room }
+func (w *farWire) Relief() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.full || w.partsFull || w.busy {
+		return w.room
+	}
+	return noWait
+}
+
+// noWait is the relief of who has room.
+var noWait = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 func (w *farWire) Lose(reason string) {
 	w.mu.Lock()

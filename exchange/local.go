@@ -168,7 +168,8 @@ func (l Local) Get(ctx context.Context, address string, opts ...call.Option) (*c
 }
 
 // Ask sends what the node itself wants of somebody, and does not wait. sink is
-// told how it ends; its Done may be called before Ask returns.
+// told how it ends; its Done may be called before Ask returns. Nobody may write to
+// m or its bytes any more.
 func (l Local) Ask(m *message.Message, sink route.Sink) {
 	if !l.x.oneMore() {
 		sink.Done(errShuttingDown)
