@@ -14,7 +14,9 @@ FUZZTIME ?= 4s
 # each time, so that all have their turn.
 FUZZBUDGET ?= $(if $(CI),120)
 
-# Quick ones first; each can be run on its own.
+# Quick ones first; each can be run on its own. Lint, which computes, runs beside
+# test-docs and test-e2e, which mostly wait; not beside those before them, which
+# write the files that it reads.
 STAGES := test-vet test-go test-norace test-faults test-bench test-ts test-console test-docs test-e2e lint
 ifdef CI
 STAGES += fuzz
@@ -31,9 +33,13 @@ build: ## build bin/ropewalk
 .PHONY: test
 test: ## set everything up and run every test
 	@passed=0; failed=(); times=(); \
+	lint=; beside=$$(mktemp); trap 'kill $$lint 2>/dev/null || :; rm -f $$beside' EXIT; \
 	for stage in $(STAGES); do \
-	  echo; echo "=== $$stage"; start=$$SECONDS; \
-	  if $(MAKE) $$stage; then passed=$$((passed+1)); verdict=ok; else failed+=("$$stage"); verdict=FAILED; fi; \
+	  if [ $$stage = test-docs ]; then nice $(MAKE) lint >$$beside 2>&1 & lint=$$!; fi; \
+	  echo; echo "=== $$stage"; start=$$SECONDS; code=0; \
+	  if [ $$stage != lint ] || [ -z "$$lint" ]; then $(MAKE) $$stage || code=$$?; \
+	  else wait $$lint || code=$$?; lint=; cat $$beside; fi; \
+	  if [ $$code = 0 ]; then passed=$$((passed+1)); verdict=ok; else failed+=("$$stage"); verdict=FAILED; fi; \
 	  times+=("$$(printf '%-14s %-7s %4d s' $$stage $$verdict $$((SECONDS-start)))"); \
 	done; \
 	echo; printf '%s\n' "$${times[@]}"; \
