@@ -35,7 +35,7 @@ test: ## set everything up and run every test
 	@passed=0; failed=(); times=(); \
 	lint=; beside=$$(mktemp); trap 'kill $$lint 2>/dev/null || :; rm -f $$beside' EXIT; \
 	for stage in $(STAGES); do \
-	  if [ $$stage = test-docs ]; then nice $(MAKE) lint >$$beside 2>&1 & lint=$$!; fi; \
+	  if [ $$stage = test-docs ]; then nice -n 19 $(MAKE) lint >$$beside 2>&1 & lint=$$!; fi; \
 	  echo; echo "=== $$stage"; start=$$SECONDS; code=0; \
 	  if [ $$stage != lint ] || [ -z "$$lint" ]; then $(MAKE) $$stage || code=$$?; \
 	  else wait $$lint || code=$$?; lint=; cat $$beside; fi; \
