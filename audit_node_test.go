@@ -64,15 +64,7 @@ func TestAuditLogOfANode(t *testing.T) {
 	if err := n.RevokeSessions(ctx, keeper.Revocation{Subject: "carla"}); err != nil {
 		t.Fatal(err)
 	}
-	end, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer stop()
-	if err := n.Shutdown(end); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := written(t, n, file)
 	type line struct {
 		kind                  audit.Kind
 		outcome               audit.Outcome
@@ -149,15 +141,7 @@ func TestAuditLogCannotBeForged(t *testing.T) {
 	if _, err := ropewalk.Call[json.RawMessage](ctx, c, "node:/session/revoke", nodeapi.Revoke{Subject: "ben", Reason: forged}); err != nil {
 		t.Fatal(err)
 	}
-	end, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer stop()
-	if err := n.Shutdown(end); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := written(t, n, file)
 	want := []audit.Event{
 		{Kind: audit.KindLogin, Outcome: audit.Done},
 		{Kind: audit.KindAccess, Outcome: audit.Refused, Verb: "publish", Address: "door:/" + line + `\u2028\u202e`, Rule: "preset", Code: message.CodeForbidden},
@@ -180,4 +164,19 @@ func TestAuditLogCannotBeForged(t *testing.T) {
 	if text := log.String(); strings.Count(text, "msg=audit") != len(want) || strings.ContainsAny(text, "\r\x1b\u2028\u202e") {
 		t.Errorf("the log is %q", text)
 	}
+}
+
+// written is what is in the audit log of a node that stops now.
+func written(t *testing.T, n *ropewalk.Node, file string) []byte {
+	t.Helper()
+	end, stop := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer stop()
+	if err := n.Shutdown(end); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -15,6 +15,16 @@ type Sharer interface {
 // here, by the number of their form; Release is called when all have sent it.
 type Shared [2]Encoded
 
+// Release gives the encoded forms back.
+func (s *Shared) Release() {
+	for i := range s {
+		if s[i].Frame != nil {
+			s[i].Frame.Release()
+		}
+		s[i] = Encoded{}
+	}
+}
+
 // Encoded is one form of a message, or the error of making it.
 type Encoded struct {
 	Frame interface{ Release() }
@@ -37,10 +47,6 @@ func (s *sharing) deliver(l Link) {
 }
 
 func (s *sharing) release() {
-	for _, e := range s.shared {
-		if e.Frame != nil {
-			e.Frame.Release()
-		}
-	}
+	s.shared.Release()
 	s.x.giveBack(s.m)
 }

@@ -174,25 +174,36 @@ func TestFarHandlerWaitsInVain(t *testing.T) {
 	}
 }
 
+// answeredBy has calls answered by what wrap makes of their responders.
+func answeredBy(t *testing.T, wrap func(route.Responder) route.Responder) func(*exchange.Config) {
+	return func(c *exchange.Config) {
+		c.Stack = route.NewStack()
+		insert(t, c.Stack, route.StageCall, "wrap", func(next route.Handler) route.Handler {
+			return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
+				next.Handle(ctx, req, wrap(res))
+			})
+		})
+	}
+}
+
+// asked has a client of the first node call echo:/ at the second. It returns what
+// the server gets, and the links there and back.
+func (w *farWorld) asked(c, s end) (m message.Message, out, back *farWire) {
+	w.t.Helper()
+	c.send(`{"to":"echo:/","mid":"1"}`)
+	out, back = w.links[0][1], w.links[1][0]
+	out.step()
+	return s.next(w.t), out, back
+}
+
 // Whoever held a server back lets it go on alone: one backlog may begin before the
 // one before it has let go.
 func TestFarWindowHeldTwice(t *testing.T) {
 	t.Parallel()
 	got := make(chan route.Window, 1)
-	w := newMesh(t, 2, true, func(c *exchange.Config) {
-		c.Stack = route.NewStack()
-		insert(t, c.Stack, route.StageCall, "holds", func(next route.Handler) route.Handler {
-			return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
-				next.Handle(ctx, req, windowed{res, got})
-			})
-		})
-	})
-	s := w.serving(1, "echo:/")
-	c := w.connect(0)
-	c.send(`{"to":"echo:/","mid":"1"}`)
-	out, back := w.links[0][1], w.links[1][0]
-	out.step()
-	m := s.next(t)
+	w := newMesh(t, 2, true, answeredBy(t, func(res route.Responder) route.Responder { return windowed{res, got} }))
+	s, c := w.serving(1, "echo:/"), w.connect(0)
+	m, out, back := w.asked(c, s)
 	s.send(`{"vrb":"part","rmid":%q,"bdy":1}`, m.Mid)
 	back.step()
 	held := <-got
@@ -239,21 +250,13 @@ func TestFarNoCreditAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leg := make(chan route.Finisher, 1)
 		var call route.Responder
-		w := newMesh(t, 2, true, func(c *exchange.Config) {
-			c.Stack = route.NewStack()
-			insert(t, c.Stack, route.StageCall, "late", func(next route.Handler) route.Handler {
-				return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
-					call = res
-					next.Handle(ctx, req, late{res, leg})
-				})
-			})
-		})
+		w := newMesh(t, 2, true, answeredBy(t, func(res route.Responder) route.Responder {
+			call = res
+			return late{res, leg}
+		}))
 		s := w.serving(1, "echo:/")
 		c, _ := w.slow()
-		c.send(`{"to":"echo:/","mid":"1"}`)
-		out, back := w.links[0][1], w.links[1][0]
-		out.step()
-		m := s.next(t)
+		m, out, back := w.asked(c, s)
 		for range narrowMost + 1 {
 			s.send(`{"vrb":"part","rmid":%q,"bdy":1}`, m.Mid)
 			back.step()
@@ -274,20 +277,9 @@ func TestFarNoCreditAtTheEnd(t *testing.T) {
 // What is sent to a caller that has left opens no window.
 func TestFarNoCreditForNobody(t *testing.T) {
 	t.Parallel()
-	w := newMesh(t, 2, true, func(c *exchange.Config) {
-		c.Stack = route.NewStack()
-		insert(t, c.Stack, route.StageCall, "over", func(next route.Handler) route.Handler {
-			return route.HandlerFunc(func(ctx context.Context, req *route.Request, res route.Responder) {
-				next.Handle(ctx, req, refusing{res})
-			})
-		})
-	})
-	s := w.serving(1, "echo:/")
-	c := w.connect(0)
-	c.send(`{"to":"echo:/","mid":"1"}`)
-	out, back := w.links[0][1], w.links[1][0]
-	out.step()
-	m := s.next(t)
+	w := newMesh(t, 2, true, answeredBy(t, func(res route.Responder) route.Responder { return refusing{res} }))
+	s, c := w.serving(1, "echo:/"), w.connect(0)
+	m, out, back := w.asked(c, s)
 	for range 2 {
 		s.send(`{"vrb":"part","rmid":%q,"bdy":%q}`, m.Mid, strings.Repeat("x", 100_000))
 		back.step()

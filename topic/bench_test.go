@@ -10,14 +10,16 @@ import (
 	"github.com/ropewalk/ropewalk/route"
 )
 
-// taker is a client that encodes what it gets, as a connection does.
-type taker struct{ got int }
+// taker is a client that encodes what it gets unless somebody has, as a connection
+// does.
+type taker struct{ got, encoded int }
 
 func (c *taker) Update(m *message.Message, s *exchange.Shared) error {
 	if s[0].Frame == nil {
 		f := edge.NewFrame()
 		f.Payload = message.AppendSplit(f.Payload, m)
 		s[0].Frame = f
+		c.encoded++
 	}
 	c.got++
 	return nil

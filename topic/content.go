@@ -62,7 +62,7 @@ func (t *topic) changed(e *event) {
 func (t *topic) show(e *event) {
 	old := t.newest
 	t.newest = e
-	release(&t.shown)
+	t.shown.Release()
 	if len(t.watchers) == 0 {
 		return
 	}

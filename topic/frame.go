@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -41,19 +42,9 @@ func (t *topic) newNote(v message.Verb, epoch []byte, offset uint64) *frame {
 
 // done puts a frame back. Nobody delivers it any more.
 func (f *frame) done() {
-	release(&f.shared)
+	f.shared.Release()
 	f.m = message.Message{}
 	frames.Put(f)
-}
-
-// release gives encoded forms back.
-func release(s *exchange.Shared) {
-	for i := range s {
-		if s[i].Frame != nil {
-			s[i].Frame.Release()
-		}
-		s[i] = exchange.Encoded{}
-	}
 }
 
 // sharers is from how many watchers on the encoded forms of past events are kept
@@ -78,15 +69,7 @@ const formRoom = 200
 
 // at is that of an offset; found tells whether there is one.
 func (s *forms) at(offset uint64) (i int, found bool) {
-	return slices.BinarySearchFunc(s.list, offset, func(f form, offset uint64) int {
-		switch {
-		case f.offset < offset:
-			return -1
-		case f.offset > offset:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(s.list, offset, func(f form, offset uint64) int { return cmp.Compare(f.offset, offset) })
 }
 
 // take returns what is known of an offset, and forgets it.
@@ -111,7 +94,7 @@ func (s *forms) keep(r *record, known exchange.Shared) {
 func (s *forms) trim(floor uint64) {
 	n := 0
 	for n < len(s.list) && s.list[n].offset <= floor {
-		release(&s.list[n].shared)
+		s.list[n].shared.Release()
 		s.mem.add(-s.list[n].size)
 		n++
 	}

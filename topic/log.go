@@ -171,7 +171,8 @@ func (l *Log) append(to []byte, e *event, epoch []byte) bool {
 
 // tellWild gives those an event who watch patterns.
 func (l *Log) tellWild(r *ring, e *event) {
-	path, at := pathOf(r.to()), e.atAddress(r.to())
+	to := r.to()
+	path, at := pathOf(to), e.atAddress(to)
 	for _, w := range l.wild {
 		if w.wants(path) {
 			w.tell(&at)
@@ -387,11 +388,11 @@ func (l *Log) tellMany(w *reader, seen uint64) {
 	floor := max(seen, l.forgot)
 	var all []at
 	for r := range l.rings.all() {
-		if w.wants(pathOf(r.to())) {
+		if to := r.to(); w.wants(pathOf(to)) {
 			r.past.expire()
 			floor = max(floor, r.past.floor)
 			for e := range r.past.from(0) {
-				all = append(all, at{r.to(), *e})
+				all = append(all, at{to, *e})
 			}
 		}
 	}

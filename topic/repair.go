@@ -285,7 +285,7 @@ func (t *topic) end(why *message.Error) {
 // free gives back what is encoded. t.mu is held.
 func (t *topic) free() {
 	if t.contents != nil {
-		release(&t.shown)
+		t.shown.Release()
 	}
 	t.forms.trim(t.past.told)
 	if t.past.own {

@@ -19,9 +19,8 @@ func TestFormsAreForgottenWithTheHistory(t *testing.T) {
 	for range 10 {
 		put(l, "e:/x", string(make([]byte, 100)), "")
 	}
-	encoded, list := 0, make([]encoder, 2*sharers)
+	list := make([]taker, 2*sharers)
 	for i := range list {
-		list[i].encoded = &encoded
 		enters(t, l, top, &list[i], 0)
 	}
 	if n := len(top.forms.list); n != 10 {
