@@ -296,3 +296,49 @@ func TestMemory(t *testing.T) {
 		t.Error("blocks are left")
 	}
 }
+
+// TestWait has runs end in every way that they can. One that was called off tells
+// why it was, whatever its machine did.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	off := errors.New("called off")
+	for _, c := range []struct {
+		name             string
+		off, late, ended bool
+		want             string // the end, or the limit
+	}{
+		{name: "ended", ended: true, want: "1"},
+		{name: "late", late: true, want: "cpu"},
+		{name: "neither", want: "wall"},
+		{name: "off", off: true, want: "off"},
+		{name: "off and late", off: true, late: true, want: "off"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				ended, late := make(chan outcome, 1), make(chan struct{})
+				if c.ended {
+					ended <- outcome{result: json.RawMessage("1")}
+				}
+				if c.off {
+					cancel(off)
+				}
+				if c.late {
+					close(late)
+				}
+				result, err := wait(ctx, ended, late, time.Second)
+				got := string(result)
+				if f, ok := errors.AsType[*Failure](err); ok {
+					got = f.Limit
+				} else if errors.Is(err, off) {
+					got = "off"
+				}
+				if got != c.want {
+					t.Errorf("%q, %v", result, err)
+				}
+			})
+		})
+	}
+}

@@ -133,18 +133,23 @@ func (p *pool) next(ctx context.Context, s *seat) *task {
 }
 
 // wait returns what a run ends with, but does not wait for one that should have
-// ended, because its machine or its host does not come back.
+// ended, because its machine or its host does not come back. One that was called
+// off ends with the cause of ctx, and not with what its machine took long for.
 func wait(ctx context.Context, ended <-chan outcome, late <-chan struct{}, limit time.Duration) (json.RawMessage, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	why := func() error { return context.Cause(ctx) }
+	why := func(err error) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
 	select {
 	case o := <-ended:
 		return o.result, o.err
 	case <-late:
-		return nil, tooLong()
+		return nil, why(tooLong())
 	case <-timer.C:
-		why = func() error { return over("wall", "the script took too long") }
 	case <-ctx.Done():
 	}
 	timer.Reset(Grace)
@@ -152,9 +157,9 @@ func wait(ctx context.Context, ended <-chan outcome, late <-chan struct{}, limit
 	case o := <-ended:
 		return o.result, o.err
 	case <-late:
-		return nil, tooLong()
+		return nil, why(tooLong())
 	case <-timer.C:
-		return nil, why()
+		return nil, why(over("wall", "the script took too long"))
 	}
 }
 
