@@ -24,8 +24,11 @@ type cache struct {
 
 // cached is an answer. It is not changed.
 type cached struct {
-	key            string
-	content        content.Content
+	key     string
+	content content.Content
+	// from is the URL that has sent it, behind redirects perhaps: what the validators
+	// belong to.
+	from           string
 	etag, modified string
 	fresh          time.Time // until when it need not be asked for again
 }
@@ -33,7 +36,7 @@ type cached struct {
 // overhead is about what an answer costs beyond its bytes.
 const overhead = 512
 
-func (c *cached) size() int { return overhead + len(c.key) + len(c.content.Body) }
+func (c *cached) size() int { return overhead + len(c.key) + len(c.from) + len(c.content.Body) }
 
 func newCache(limit int) cache {
 	return cache{limit: limit, all: make(map[string]*list.Element), order: list.New()}
@@ -89,17 +92,31 @@ func value(e *list.Element) *cached {
 // says.
 const maxFresh = 24 * time.Hour
 
+// validators are sent to the URL that they are of.
+func (c *cached) validators(h http.Header, to string) {
+	if c == nil || c.from != to {
+		return
+	}
+	if c.etag != "" {
+		h.Set("If-None-Match", c.etag)
+	}
+	if c.modified != "" {
+		h.Set("If-Modified-Since", c.modified)
+	}
+}
+
 // freshness returns for how long an answer need not be asked for again, and
 // whether it may be kept at all.
 func freshness(h http.Header) (age time.Duration, keep bool) {
 	keep = true
+	check := false
 	for part := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), "=")
 		switch name {
 		case "no-store":
-			return 0, false
+			keep = false
 		case "no-cache":
-			return 0, true
+			check = true
 		case "max-age":
 			if n, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil && n > 0 {
 				age = time.Duration(min(n, int(maxFresh/time.Second))) * time.Second
@@ -108,6 +125,9 @@ func freshness(h http.Header) (age time.Duration, keep bool) {
 	}
 	if n, err := strconv.Atoi(h.Get("Age")); err == nil && n > 0 {
 		age -= time.Duration(min(n, int(maxFresh/time.Second))) * time.Second
+	}
+	if check || !keep {
+		age = 0
 	}
 	return max(0, age), keep
 }

@@ -103,7 +103,8 @@ type order struct {
 	to        *target
 	headers   http.Header // of the caller; those of the entry come on top
 	body      []byte
-	redirects int // how many to follow; of 0 they are answers as others
+	redirects int     // how many to follow; of 0 they are answers as others
+	known     *cached // what it may not have changed from; or nil
 }
 
 // do carries out an order. The errors are *message.Error.
@@ -164,6 +165,7 @@ func (w *Web) send(ctx context.Context, o order, r *rule) (*http.Response, error
 	maps.Copy(req.Header, o.headers)
 	maps.Copy(req.Header, r.headers)
 	req.Header.Set("Accept-Encoding", "gzip")
+	o.known.validators(req.Header, u.String())
 	leave, err := w.hosts.enter(ctx, o.to.authority())
 	if err != nil {
 		return nil, err

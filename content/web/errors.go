@@ -112,11 +112,15 @@ func errStatus(t *target, res *http.Response) *message.Error {
 const maxRetryAfter = 10 * time.Minute
 
 func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || n <= 0 {
+	after := h.Get("Retry-After")
+	if n, err := strconv.Atoi(after); err == nil {
+		return time.Duration(min(max(n, 0), int(maxRetryAfter/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(after)
+	if err != nil {
 		return 0
 	}
-	return time.Duration(min(n, int(maxRetryAfter/time.Second))) * time.Second
+	return min(max(time.Until(at), 0), maxRetryAfter)
 }
 
 // clip shortens a text for an error.

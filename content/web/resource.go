@@ -144,19 +144,16 @@ func (r *resource) resting() error {
 func (r *resource) fetch(ctx context.Context, old *cached) (content.Content, time.Duration, error) {
 	o := r.order
 	cacheable := o.method == http.MethodGet
-	if old != nil {
-		o.headers = o.headers.Clone()
-		setIf(o.headers, "If-None-Match", old.etag)
-		setIf(o.headers, "If-Modified-Since", old.modified)
-	}
+	o.known = old
 	res, err := r.w.do(ctx, o)
 	if err != nil {
 		return content.Content{}, 0, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	age, keep := freshness(res.Header)
+	from := res.Request.URL.String()
 	switch {
-	case res.StatusCode == http.StatusNotModified && old != nil:
+	case res.StatusCode == http.StatusNotModified && old != nil && old.from == from:
 		now := *old
 		now.fresh = time.Now().Add(age)
 		r.w.cache.put(&now)
@@ -168,22 +165,19 @@ func (r *resource) fetch(ctx context.Context, old *cached) (content.Content, tim
 	if err != nil {
 		return content.Content{}, 0, err
 	}
-	now := &cached{key: r.key, content: c, etag: res.Header.Get("Etag"), modified: res.Header.Get("Last-Modified"), fresh: time.Now().Add(age)}
+	now := &cached{
+		key: r.key, content: c, from: from, etag: res.Header.Get("Etag"), modified: res.Header.Get("Last-Modified"),
+		fresh: time.Now().Add(age),
+	}
 	if cacheable && keep && (age > 0 || now.etag != "" || now.modified != "") {
 		r.w.cache.put(now)
 	} else if old != nil {
 		r.w.cache.drop(r.key)
 	}
-	if !cacheable || !keep {
+	if !cacheable {
 		age = 0
 	}
 	return c, age, nil
-}
-
-func setIf(h http.Header, name, value string) {
-	if value != "" {
-		h.Set(name, value)
-	}
 }
 
 const octets = "application/octet-stream"
