@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A file may be changed once more without its time of change becoming another:
@@ -69,12 +71,8 @@ func (w *watcher) setPolled(x *watch, polled bool) {
 // follow adds all that a watch depends on, and reports whether the system tells
 // of it all; of what is published here, publish tells. mu is held.
 func (w *watcher) follow(x *watch) bool {
-	// That another directory takes the place of the root is seen above it. Where
-	// that cannot be watched, it is seen at the root, when the old one goes.
 	m := x.target.mount
-	if above, err := filepath.EvalSymlinks(filepath.Dir(m.dir)); err == nil && above != m.dir {
-		w.depend(x, above, filepath.Base(m.dir))
-	}
+	w.wayTo(x, m.dir)
 	top, err := filepath.EvalSymlinks(m.dir)
 	if err != nil {
 		return false
@@ -98,6 +96,47 @@ func (w *watcher) follow(x *watch) bool {
 		return false // not all of it is known
 	}
 	return told
+}
+
+// wayTo has a watch told when another directory takes the place of a root: of the
+// root's own name, and of the links on the way to it. Where that cannot be watched,
+// it is seen at the root, when the old one goes. mu is held.
+func (w *watcher) wayTo(x *watch, root string) {
+	split := func(path string) []string {
+		return strings.FieldsFunc(path, func(c rune) bool { return c < utf8.RuneSelf && os.IsPathSeparator(uint8(c)) })
+	}
+	start := func(path string) string { return filepath.VolumeName(path) + string(filepath.Separator) }
+	at, todo := start(root), split(root[len(filepath.VolumeName(root)):])
+	for links := 0; len(todo) > 0 && links < maxLinks; {
+		name := todo[0]
+		todo = todo[1:]
+		if name == ".." {
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		isLink := err == nil && info.Mode()&fs.ModeSymlink != 0
+		if err != nil || isLink || len(todo) == 0 {
+			w.depend(x, at, name)
+		}
+		if err != nil {
+			return // the rest is followed when it comes
+		}
+		if !isLink {
+			at = next
+			continue
+		}
+		links++
+		target, err := os.Readlink(next)
+		if err != nil {
+			return // it is none any more, and that is told
+		}
+		if filepath.IsAbs(target) {
+			at = start(target)
+		}
+		todo = append(split(target[len(filepath.VolumeName(target)):]), todo...)
+	}
 }
 
 // imprint is what a target looks like from outside. Two that are equal, and not

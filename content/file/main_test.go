@@ -105,12 +105,15 @@ func fails(t testing.TB, err error, code message.Code, dir string) *message.Erro
 	return e
 }
 
-// watcher counts changes.
+// watcher counts changes, and has what it got since the last that it was told of.
 type watcher struct {
 	res   content.Resource
 	ring  chan struct{}
 	count atomic.Int64
 	stop  func()
+	got   bool
+	last  content.Content
+	err   error
 }
 
 func watch(t testing.TB, p content.Provider, r *content.Request) *watcher {
@@ -134,19 +137,23 @@ func watch(t testing.TB, p content.Provider, r *content.Request) *watcher {
 	return w
 }
 
-// until gets the content whenever it may have changed, until ok.
+// until gets the content whenever it was told of a change, and only then, until ok.
 func (w *watcher) until(t testing.TB, what string, ok func(content.Content, error) bool) {
 	t.Helper()
 	late := time.After(20 * time.Second)
 	for {
-		c, err := w.res.Get(t.Context())
-		if ok(c, err) {
+		if !w.got {
+			w.last, w.err = w.res.Get(t.Context())
+			w.got = true
+		}
+		if ok(w.last, w.err) {
 			return
 		}
 		select {
 		case <-w.ring:
+			w.got = false
 		case <-late:
-			t.Fatalf("%s: not seen; the last is %.300s, %v", what, c.Body, err)
+			t.Fatalf("%s: not seen; the last is %.300s, %v", what, w.last.Body, w.err)
 		}
 	}
 }
@@ -166,6 +173,7 @@ func (w *watcher) drain() {
 	for {
 		select {
 		case <-w.ring:
+			w.got = false
 		case <-time.After(150 * time.Millisecond):
 			return
 		}

@@ -87,6 +87,7 @@ func TestLinksAreFollowed(t *testing.T) {
 	w.drain()
 	move(t, dir, "next", "now")
 	<-w.ring // its way is found anew
+	w.got = false
 	w.sees(t, "2")
 	put(t, dir, "v2/x.json", "4")
 	w.sees(t, "4")
@@ -146,5 +147,38 @@ func TestOthersAreNotTold(t *testing.T) {
 	b.sees(t, "91")
 	if n := a.count.Load(); n != 0 {
 		t.Errorf("told of %d changes of other files", n)
+	}
+}
+
+// The directory that is served lies behind a link that is set to another one, and
+// that by way of a second link.
+func TestWayToTheRootIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, poll := range map[string]time.Duration{"told": 0, "polled": 20 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			base := t.TempDir()
+			for _, v := range []string{"1", "2", "3"} {
+				put(t, base, "v"+v+"/content/x.json", v)
+			}
+			link(t, "v1", base, "latest")
+			link(t, filepath.Join(base, "latest"), base, "now")
+			tr := open(t, file.Settings{Root: filepath.Join(base, "now", "content"), Poll: duration.Duration(poll)})
+			w := watch(t, tr.JSON(), request("/x.json"))
+			w.sees(t, "1")
+			link(t, "v2", base, "next")
+			move(t, base, "next", "now")
+			w.sees(t, "2")
+			if _, err := publish(t.Context(), tr.JSON(), "/x.json", "", "20"); err != nil {
+				t.Fatal(err)
+			}
+			w.sees(t, "20")
+			link(t, filepath.Join(base, "latest"), base, "next")
+			move(t, base, "next", "now")
+			w.sees(t, "1")
+			link(t, "v3", base, "next")
+			move(t, base, "next", "latest")
+			w.sees(t, "3")
+		})
 	}
 }

@@ -191,17 +191,14 @@ func (w *writing) write(ctx context.Context) error {
 	if w.fresh {
 		return w.writeFresh(p)
 	}
-	body, mode := w.body, fs.FileMode(newFile)
-	if p.info != nil {
-		mode = p.info.Mode().Perm()
-		if w.make != nil {
-			// What cannot be read is replaced as a whole.
-			if old, err := slurp(ctx, w.root, p, w.tree.set.MaxFile); err == nil {
-				body = w.make(old)
-			}
+	body := w.body
+	if p.info != nil && w.make != nil {
+		// What cannot be read is replaced as a whole.
+		if old, err := slurp(ctx, w.root, p, w.tree.set.MaxFile); err == nil {
+			body = w.make(old)
 		}
 	}
-	if err := w.put(p.rel, body, mode, w.root.Rename); err != nil {
+	if err := w.put(p.rel, body, p.info, w.root.Rename); err != nil {
 		return err
 	}
 	w.created = p.info == nil
@@ -225,7 +222,13 @@ func (w *writing) mkparents(p place) error {
 		return err
 	}
 	w.told(first, true)
-	return w.sync(path.Dir(first))
+	for range p.lost - 1 { // each has the name of the next
+		dir = path.Dir(dir)
+		if err := w.sync(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeFresh writes a file under the first name that is not taken.
@@ -244,7 +247,7 @@ func (w *writing) writeFresh(p place) error {
 		if _, err := w.root.Lstat(rel); err == nil {
 			continue
 		}
-		err := w.put(rel, w.body, newFile, w.place)
+		err := w.put(rel, w.body, nil, w.place)
 		if errors.Is(err, fs.ErrExist) {
 			continue // another program was faster
 		}
@@ -280,9 +283,14 @@ func (w *writing) exists(rel string) bool {
 }
 
 // put writes a file beside its place, and then in it by name, so that there is
-// always all of the old one or all of the new one, also after a loss of power.
-func (w *writing) put(rel string, body []byte, mode fs.FileMode, name func(temp, rel string) error) (err error) {
+// always all of the old one or all of the new one, also after a loss of power. It
+// keeps the mode of old, which is nil if there is none.
+func (w *writing) put(rel string, body []byte, old fs.FileInfo, name func(temp, rel string) error) (err error) {
 	temp := path.Join(path.Dir(rel), tempPrefix+rand.Text())
+	mode := fs.FileMode(newFile)
+	if old != nil {
+		mode = old.Mode().Perm()
+	}
 	f, err := w.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
@@ -293,7 +301,7 @@ func (w *writing) put(rel string, body []byte, mode fs.FileMode, name func(temp,
 		}
 	}()
 	_, err = f.Write(body)
-	if err == nil && mode != newFile {
+	if err == nil && old != nil {
 		err = f.Chmod(mode) // the umask may have taken something away
 	}
 	if err == nil {
