@@ -26,8 +26,8 @@ import (
 
 const (
 	objectCache = 8 * cache.MiByte
-	maxTrees    = 4096  // remembered; with all directories of a large site
-	maxCommits  = 16384 // remembered; some 3 MB
+	maxEntries  = 1 << 19 // of trees that are remembered; some 40 MB
+	maxCommits  = 16384   // remembered; some 3 MB
 	maxTreeSize = 16 << 20
 )
 
@@ -47,7 +47,11 @@ type objects struct {
 
 	mu      sync.Mutex
 	storage *filesystem.Storage
+	opened  time.Time // storage
+	packs   time.Time // when packs had come or gone last, then
 	trees   map[plumbing.Hash][]object.TreeEntry
+	kept    int // entries of them
+	room    int // for these
 	commits map[plumbing.Hash]*commit
 }
 
@@ -56,14 +60,36 @@ func openStorage(dir string) *filesystem.Storage {
 }
 
 func openObjects(dir string, maxFile int64) *objects {
-	return &objects{
-		dir: dir, maxFile: maxFile, storage: openStorage(dir),
+	o := &objects{
+		dir: dir, maxFile: maxFile, room: maxEntries,
 		trees: map[plumbing.Hash][]object.TreeEntry{}, commits: map[plumbing.Hash]*commit{},
 	}
+	o.open()
+	return o
 }
 
-// read has f read, a second time with fresh indexes if it fails: another process
-// may have packed the objects anew. The caller holds mu.
+// open opens the storage, whose indexes are read when they are needed. The caller
+// holds mu, or is alone.
+func (o *objects) open() {
+	o.packs, o.opened = o.packed(), time.Now()
+	o.storage = openStorage(o.dir)
+}
+
+// packed returns when a pack has come or gone last.
+func (o *objects) packed() time.Time {
+	info, err := os.Stat(filepath.Join(o.dir, "objects", "pack"))
+	if err != nil {
+		return time.Time{} // there are none
+	}
+	return info.ModTime()
+}
+
+// racy is how soon after a change of a directory another one may leave its time as
+// it is, at most, on any file system.
+const racy = 2 * time.Second
+
+// read has f read, a second time with fresh indexes if it fails and they may be old:
+// another process may have packed the objects anew. The caller holds mu.
 func (o *objects) read(f func(st *filesystem.Storage) error) error {
 	err := f(o.storage)
 	if err == nil {
@@ -72,8 +98,11 @@ func (o *objects) read(f func(st *filesystem.Storage) error) error {
 	if _, ours := errors.AsType[*message.Error](err); ours {
 		return err
 	}
+	if now := o.packed(); now.Equal(o.packs) && o.opened.Sub(now) >= racy {
+		return err
+	}
 	_ = o.storage.Close()
-	o.storage = openStorage(o.dir)
+	o.open()
 	return f(o.storage)
 }
 
@@ -99,8 +128,9 @@ func (o *objects) tree(h plumbing.Hash) ([]object.TreeEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read tree %s: %w", h, err)
 	}
-	if len(o.trees) >= maxTrees {
+	if o.kept += len(t.Entries); o.kept > o.room {
 		clear(o.trees)
+		o.kept = len(t.Entries)
 	}
 	o.trees[h] = t.Entries
 	return t.Entries, nil
