@@ -246,6 +246,9 @@ type watching struct {
 	tb   testing.TB
 	res  content.Resource
 	ring chan struct{}
+	got  bool // what follows, since it was told
+	body string
+	err  error
 }
 
 func watch(tb testing.TB, p content.Provider, address string) *watching {
@@ -254,7 +257,7 @@ func watch(tb testing.TB, p content.Provider, address string) *watching {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := &watching{tb, res, make(chan struct{}, 1)}
+	w := &watching{tb: tb, res: res, ring: make(chan struct{}, 1)}
 	stop, err := res.Watch(func() {
 		select {
 		case w.ring <- struct{}{}:
@@ -268,19 +271,24 @@ func watch(tb testing.TB, p content.Provider, address string) *watching {
 	return w
 }
 
-// until waits until ok is true of the content.
+// until waits until ok is true of the content, which it gets when it was told of a
+// change, and only then.
 func (w *watching) until(ok func(body string, err error) bool) {
 	w.tb.Helper()
 	late := time.After(20 * time.Second)
 	for {
-		c, err := w.res.Get(context.Background())
-		if ok(string(c.Body), err) {
+		if !w.got {
+			c, err := w.res.Get(context.Background())
+			w.got, w.body, w.err = true, string(c.Body), err
+		}
+		if ok(w.body, w.err) {
 			return
 		}
 		select {
 		case <-w.ring:
+			w.got = false
 		case <-late:
-			w.tb.Fatalf("the content stays %.300q, %v", c.Body, err)
+			w.tb.Fatalf("the content stays %.300q, %v", w.body, w.err)
 		}
 	}
 }
@@ -295,6 +303,7 @@ func (w *watching) told(want bool) {
 	w.tb.Helper()
 	select {
 	case <-w.ring:
+		w.got = false
 		if !want {
 			w.tb.Fatal("told of a change that is none")
 		}

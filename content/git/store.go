@@ -270,7 +270,7 @@ func (s *Store) lockWriting(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// workspacePrefix is below what the workspaces of a subject are.
+// workspaces is below what those of all subjects are.
 const workspaces = "refs/ropewalk/workspaces/"
 
 // prefix returns below what the workspaces of somebody are.

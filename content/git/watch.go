@@ -30,6 +30,7 @@ type follower struct {
 // followed is what is known of one workspace, or the branch.
 type followed struct {
 	view  *view
+	sick  bool                              // it cannot be read now
 	files map[string]map[*follower]struct{} // by path
 	dirs  map[string]map[*follower]struct{} // by path
 	refs  map[*follower]struct{}
@@ -47,6 +48,7 @@ type watcher struct {
 	mu       sync.Mutex
 	followed map[string]*followed // by ref of the workspace, "" for the branch
 	armed    map[string]bool      // directories that fs was told of
+	warned   bool                 // that there are some of which it does not tell
 }
 
 func newWatcher(s *Store) *watcher {
@@ -69,43 +71,58 @@ func (w *watcher) close() {
 }
 
 // dirs returns the directories in which a ref that matters may change.
-func (w *watcher) dirs() []string {
-	dirs := []string{"."}
-	add := func(ref string) {
+func (w *watcher) dirs() map[string]bool {
+	dirs := map[string]bool{".": true}
+	above := func(ref string) {
 		for d := path.Dir(ref); d != "."; d = path.Dir(d) {
-			dirs = append(dirs, d)
+			dirs[d] = true
 		}
 	}
-	add(w.store.branch)
-	dirs = append(dirs, path.Clean(workspaces), path.Dir(path.Clean(workspaces)))
+	above(w.store.branch)
+	above(workspaces)
 	for ref := range w.followed {
-		if ref != "" {
-			add(ref)
-		}
+		above(ref)
 	}
 	return dirs
 }
 
-// arm watches all directories that are there. It reports whether the system took
-// them. The caller holds mu, or is alone.
+// arm watches the directories that matter and are there, and no others. It reports
+// whether the system took them. The caller holds mu, or is alone.
 func (w *watcher) arm() bool {
 	if w.fs == nil {
 		return false
 	}
-	ok := true
-	for _, dir := range w.dirs() {
+	ok, dirs := true, w.dirs()
+	for dir := range dirs {
 		if w.armed[dir] {
 			continue
 		}
-		err := w.fs.Add(filepath.Join(w.store.refs.dir, filepath.FromSlash(dir)))
-		if err == nil {
+		err := w.fs.Add(w.place(dir))
+		switch {
+		case err == nil:
 			w.armed[dir] = true
-		} else if !errors.Is(err, os.ErrNotExist) {
-			w.store.log.Warn("the system does not tell changes of a directory of refs", "dir", dir, "err", err)
+		case !errors.Is(err, os.ErrNotExist) && !errors.Is(err, fsnotify.ErrClosed):
 			ok = false
+			if !w.warned {
+				w.warned = true
+				w.store.log.Warn("the system does not tell changes of some directories of refs; they are looked at now and then",
+					"dir", dir, "every", w.poll, "err", err,
+					"hint", "on Linux, raise fs.inotify.max_user_watches or max_user_instances with sysctl")
+			}
+		}
+	}
+	for dir := range w.armed {
+		if !dirs[dir] {
+			delete(w.armed, dir)
+			_ = w.fs.Remove(w.place(dir)) // it may be gone by itself
 		}
 	}
 	return ok
+}
+
+// place is where a directory of refs is.
+func (w *watcher) place(dir string) string {
+	return filepath.Join(w.store.refs.dir, filepath.FromSlash(dir))
 }
 
 // run waits for events until the store is closed.
@@ -184,6 +201,7 @@ func (w *watcher) follow(ctx context.Context, f *follower) (stop func(), err err
 		on.remove(f)
 		if on.empty() && w.followed[f.workspace] == on {
 			delete(w.followed, f.workspace)
+			w.arm()
 		}
 	}, nil
 }
@@ -223,11 +241,15 @@ func (w *watcher) check(ctx context.Context) {
 		v, err := w.store.view(ctx, ref)
 		if err != nil {
 			if ctx.Err() == nil {
-				w.store.log.Warn("the repository cannot be read; see git fsck", "err", err)
+				if !on.sick {
+					on.sick = true
+					w.store.log.Warn("the repository cannot be read; see git fsck", "err", err)
+				}
 				on.tell(nil, true)
 			}
 			continue
 		}
+		on.sick = false
 		on.advance(v)
 	}
 }
