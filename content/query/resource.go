@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type watch struct {
 	unlisten func()
 	db       *DB
 	tables   *Watch
-	set      bool // tables were named
+	known    []string // which these are
 	timer    *time.Timer
 }
 
@@ -83,7 +84,7 @@ func (q *resource) follow(b *DB) bool {
 		if w.tables != nil {
 			w.tables.Stop()
 		}
-		w.db, w.tables, w.set = b, b.Watch(w.tell), false
+		w.db, w.tables, w.known = b, b.Watch(w.tell), nil
 	}
 	return true
 }
@@ -96,10 +97,13 @@ func (q *resource) arm(reads Reads, poll time.Duration, ok bool) {
 	if w == nil || w.tables == nil {
 		return
 	}
-	if ok || !w.set {
-		w.tables.Set(reads)
-		w.set = true
+	if !ok { // perhaps it has not come to all that it reads
+		reads.Tables = slices.Concat(reads.Tables, w.known)
+		slices.Sort(reads.Tables)
+		reads.Tables = slices.Compact(reads.Tables)
 	}
+	w.known = reads.Tables
+	w.tables.Set(reads)
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil

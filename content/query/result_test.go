@@ -2,6 +2,7 @@ package query_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ func TestResults(t *testing.T) {
 		{"-- @key id\nSELECT id, name, photo FROM people ORDER BY id", `{"$columns":true,"$total":true,"$limit":1}`,
 			`{"columns":[{"name":"id","type":"integer"},{"name":"name","type":"string"},{"name":"photo","type":""}],"key":["id"],` +
 				`"rows":[{"id":1,"name":"Anna","photo":"AP8="}],"total":3}`},
+		{"-- @column f string\n-- @column n string\nSELECT 0.1 AS f, 12 AS n, NULL AS x", "", `[{"f":"0.1","n":"12","x":null}]`},
 		{"SELECT 1e999 AS inf, 0.1 AS f, 1e300 AS g, x'' AS b, '' AS s", "", `[{"inf":null,"f":0.1,"g":1e+300,"b":"","s":""}]`},
 	} {
 		got, err := s.run(t, c.sql, c.params)
@@ -255,6 +257,36 @@ func TestPublish(t *testing.T) {
 		s.file(t, "bad.sql", sql)
 		_, err := s.publish(t, "bad.sql", "{}")
 		wants(t, err, message.CodeBadContent)
+	}
+}
+
+// TestKeysOfNewRows asks for keys where no row got one: SQLite itself would tell
+// that of a row before.
+func TestKeysOfNewRows(t *testing.T) {
+	t.Parallel()
+	s := people(t, nil)
+	s.exec(t, "CREATE TABLE bare (id TEXT PRIMARY KEY) WITHOUT ROWID", "CREATE TABLE word (id INTEGER PRIMARY KEY, w TEXT UNIQUE, n INTEGER)",
+		"INSERT INTO word VALUES (77, 'old', 1)", "CREATE VIRTUAL TABLE docs USING fts5(text)", "CREATE VIEW words AS SELECT w FROM word",
+		"CREATE TRIGGER tr INSTEAD OF INSERT ON words BEGIN INSERT INTO word (w) VALUES (new.w); END")
+	for i, c := range []struct{ sql, want string }{
+		{"INSERT INTO people (name) VALUES ('Dora')", `{"rowsAffected":1,"keys":[4]}`},
+		{"INSERT INTO bare VALUES ('x')", `{"rowsAffected":1}`},
+		{"INSERT INTO word (w, n) VALUES ('old', 1) ON CONFLICT DO UPDATE SET n = n + 1", `{"rowsAffected":1}`},
+		{"INSERT INTO word (w, n) VALUES ('new', 1) ON CONFLICT DO UPDATE SET n = n + 1", `{"rowsAffected":1,"keys":[78]}`},
+		{"REPLACE INTO word VALUES (5, 'new', 2)", `{"rowsAffected":1,"keys":[5]}`},
+		{"INSERT INTO docs VALUES ('hello')", `{"rowsAffected":1,"keys":[1]}`},
+		{"INSERT INTO people (name) VALUES ('Emil'); INSERT INTO word (n) VALUES (last_insert_rowid()) RETURNING n", `{"rowsAffected":2,"keys":[5,78],"rows":[{"n":5}]}`},
+		{"UPDATE docs SET text = 'you'", `{"rowsAffected":1}`},
+	} {
+		name := fmt.Sprintf("keys%d.sql", i)
+		s.file(t, name, c.sql)
+		if got := must2(s.publish(t, name, "{}")); got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.sql, got, c.want)
+		}
+	}
+	s.file(t, "view.sql", "INSERT INTO words VALUES ('seen')")
+	if got := must2(s.publish(t, "view.sql", "{}")); strings.Contains(got, "keys") {
+		t.Error(got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,33 @@ func one(s *query.Settings) {
 	db := s.Databases["main"]
 	db.MaxOpen = 1
 	s.Databases["main"] = db
+}
+
+// TestSQLiteSessionsStartAnew makes what only the connection that writes would see.
+func TestSQLiteSessionsStartAnew(t *testing.T) {
+	t.Parallel()
+	s := people(t, nil)
+	s.file(t, "add.sql", "INSERT INTO people (name) VALUES (:name)")
+	s.file(t, "read.sql", "SELECT count(*) AS n FROM people")
+	for i, leave := range []string{
+		"CREATE TEMP TABLE people (id INTEGER PRIMARY KEY, name TEXT)", "CREATE TEMP VIEW people AS SELECT 1 AS name",
+		"CREATE TEMP TRIGGER tr AFTER INSERT ON people BEGIN DELETE FROM people; END",
+	} {
+		s.file(t, "leave.sql", leave)
+		s.file(t, "see.sql", "SELECT count(*) AS n FROM sqlite_temp_schema")
+		if got := must2(s.publish(t, "leave.sql", "{}")); !strings.HasPrefix(got, "{") {
+			t.Fatal(got)
+		}
+		if got := must2(s.publish(t, "see.sql", "{}")); got != `{"rowsAffected":0,"rows":[{"n":0}]}` {
+			t.Errorf("after %s: %s", leave, got)
+		}
+		if got := must2(s.publish(t, "add.sql", fmt.Sprintf(`{"name":"%d"}`, i))); got != fmt.Sprintf(`{"rowsAffected":1,"keys":[%d]}`, 4+i) {
+			t.Errorf("after %s: %s", leave, got)
+		}
+		if got := must2(s.get(t, request("read.sql", ""))); got != fmt.Sprintf(`[{"n":%d}]`, 4+i) {
+			t.Errorf("after %s: %s", leave, got)
+		}
+	}
 }
 
 // TestPostgresSessionsStartAnew leaves something behind in a session.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -181,18 +180,19 @@ func (r *Rows) Int(v int64) {
 
 // Float adds a number. Those that JSON does not know are null.
 func (r *Rows) Float(v float64) {
-	if _, ok := r.next(); !ok {
-		return
-	}
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		r.buf = append(r.buf, "null"...)
+	t, ok := r.next()
+	if !ok {
 		return
 	}
 	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte("null")
+	switch {
+	case err != nil:
+		r.buf = append(r.buf, "null"...)
+	case t == sqlfile.String:
+		r.buf = appendString(r.buf, string(b))
+	default:
+		r.buf = append(r.buf, b...)
 	}
-	r.buf = append(r.buf, b...)
 }
 
 // Text adds a text; as what the column's type makes of it.

@@ -44,6 +44,7 @@ type conn struct {
 	denied string
 	wrote  map[string]struct{} // in the transaction
 	schema bool                // the transaction changed the schema
+	made   bool                // the statement has made a row with a key
 }
 
 func dsn(cfg sqldb.Config, readOnly bool) string {
@@ -103,9 +104,16 @@ func (c *conn) prepareConn(cfg sqldb.Config) error {
 		return fault(err, 0)
 	}
 	if !c.readOnly {
-		hooks.RegisterPreUpdateHook(func(u sqlite.SQLitePreUpdateData) { c.wrote[u.TableName] = struct{}{} })
+		hooks.RegisterPreUpdateHook(c.updates)
 	}
 	return nil
+}
+
+// updates is called by SQLite before a row changes.
+func (c *conn) updates(u sqlite.SQLitePreUpdateData) {
+	c.wrote[u.TableName] = struct{}{}
+	// Rows of triggers do not count, and tables WITHOUT ROWID have no such key.
+	c.made = c.made || u.Op == sqlite3.SQLITE_INSERT && u.NewRowID != 0 && u.Depth() == 0
 }
 
 func (c *conn) close() error {
@@ -130,10 +138,12 @@ var pragmas = []string{
 var functions = []string{"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "fileio_ls", "sqlite_dbpage"}
 
 // authorize is asked by SQLite while it prepares a statement.
-func (c *conn) authorize(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sqlite.AuthorizerReturnCode {
+func (c *conn) authorize(action sqlite.AuthorizerActionCode, arg1, arg2, database, _ string) sqlite.AuthorizerReturnCode {
 	if c.ours {
 		return sqlite.AuthorizerOK
 	}
+	// What is temporary is of the connection, and would be there for the next.
+	c.broken = c.broken || database == "temp"
 	switch action { //nolint:exhaustive // the others write
 	case sqlite.AuthSelect, sqlite.AuthRecursive:
 		return sqlite.AuthorizerOK
@@ -256,18 +266,16 @@ func (c *conn) read(ctx context.Context, list []sqldb.Statement, rows []*sqldb.R
 			return reads, err
 		}
 		c.clear()
-		if err := c.query(ctx, s, list[i].Args, rows[i]); err != nil {
-			return reads, err
-		}
+		err = c.query(ctx, s, list[i].Args, rows[i])
 		// It was prepared anew if the schema has changed; virtual tables prepare
 		// statements of their own.
 		maps.Copy(s.reads, c.reads)
 		maps.Copy(tables, s.reads)
+		reads.Tables = slices.Sorted(maps.Keys(tables)) // what has failed may go well when they change
+		if err != nil {
+			return reads, err
+		}
 	}
-	for name := range tables {
-		reads.Tables = append(reads.Tables, name)
-	}
-	slices.Sort(reads.Tables)
 	return reads, nil
 }
 
@@ -428,6 +436,7 @@ func (t tx) Run(ctx context.Context, q sqldb.Statement, rows *sqldb.Rows) (sqldb
 		return sqldb.Outcome{}, err
 	}
 	c.clear()
+	c.made = false
 	if err := c.query(ctx, s, q.Args, rows); err != nil {
 		return sqldb.Outcome{}, err
 	}
@@ -445,14 +454,15 @@ func (t tx) Run(ctx context.Context, q sqldb.Statement, rows *sqldb.Rows) (sqldb
 	if out.Affected, err = c.number(ctx, "SELECT changes()"); err != nil {
 		return out, err
 	}
-	if insert(q.SQL) && out.Affected > 0 {
+	if c.made && insert(q.SQL) {
 		out.HasKey = true
 		out.Key, err = c.number(ctx, "SELECT last_insert_rowid()")
 	}
 	return out, err
 }
 
-// insert tells whether a statement makes rows.
+// insert tells whether a statement makes rows itself; an update of a virtual
+// table makes some behind it.
 func insert(text string) bool {
 	text = strings.ToUpper(text[:min(len(text), 8)])
 	return strings.HasPrefix(text, "INSERT") || strings.HasPrefix(text, "REPLACE")
