@@ -67,8 +67,9 @@ type Database struct {
 	MaxOpen int `json:"maxOpen,omitempty"`
 	// Busy is how long to wait for a lock of somebody else. Default: 5s.
 	Busy duration.Duration `json:"busy,omitzero"`
-	// Check is how often to look whether another program has written to an
-	// SQLite database, while somebody watches. Default: 200ms.
+	// Check is how often to look, while somebody watches, for what nothing tells
+	// of: in SQLite whether another program has written, in PostgreSQL whether the
+	// schema has changed. Default: 200ms, of PostgreSQL 5s.
 	Check duration.Duration `json:"check,omitzero"`
 	// NoTriggers keeps triggers out of a PostgreSQL database: queries are polled
 	// in place of that. Default: false.
@@ -87,7 +88,6 @@ const (
 	defaultName     = "main"
 	minOpen         = 4
 	defaultBusy     = 5 * time.Second
-	defaultCheck    = 200 * time.Millisecond
 )
 
 func set[T comparable](v *T, otherwise T) {
@@ -110,7 +110,6 @@ func (s Settings) withDefaults() Settings {
 		set(&d.Driver, defaultDriver)
 		set(&d.MaxOpen, max(minOpen, runtime.GOMAXPROCS(0)))
 		set(&d.Busy, duration.Duration(defaultBusy))
-		set(&d.Check, duration.Duration(defaultCheck))
 		s.Databases[name] = d
 	}
 	if s.Default == "" {

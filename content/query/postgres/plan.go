@@ -17,6 +17,7 @@ import (
 // plan is what is known of what a query reads.
 type plan struct {
 	tables []table
+	age    uint64 // of the schema
 	until  time.Time
 }
 
@@ -28,21 +29,27 @@ type table struct {
 	plain bool
 }
 
-// keepPlan is how long a plan is believed: a view may become another.
+// keepPlan is how long a plan is believed: that the schema is another may be
+// noticed late.
 const keepPlan = 30 * time.Second
+
+// unseen stands for all that triggers do not tell of. Who reads some of it is
+// told of what is published here.
+const unseen = "*"
+
+var blind = sqldb.Reads{Tables: []string{unseen}, Blind: true}
 
 // Follow implements sqldb.Database.
 func (d *database) Follow(ctx context.Context, list []sqldb.Statement, more []string) (sqldb.Reads, error) {
 	if !d.triggers() {
-		d.blind.Store(true)
-		return sqldb.Reads{Blind: true}, nil
+		return blind, nil
 	}
 	reads := sqldb.Reads{}
 	var tables []table
 	for _, s := range list {
 		p, err := d.plan(ctx, s, more)
 		if err != nil {
-			return sqldb.Reads{Blind: true}, err
+			return blind, err
 		}
 		tables = append(tables, p.tables...)
 	}
@@ -51,20 +58,22 @@ func (d *database) Follow(ctx context.Context, list []sqldb.Statement, more []st
 	}
 	ok, err := d.follow(ctx, tables)
 	if err != nil {
-		return sqldb.Reads{Blind: true}, err
+		return blind, err
 	}
-	reads.Blind = !ok
+	if reads.Blind = !ok; reads.Blind {
+		reads.Tables = append(reads.Tables, unseen)
+	}
 	return reads, nil
 }
 
 func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (plan, error) {
 	key := s.SQL + "\x00" + strings.Join(more, ",")
-	now := time.Now()
+	now, age := time.Now(), d.age.Load()
 	p, ok := d.plans.Get(key)
-	if ok && now.Before(p.until) {
+	if ok && now.Before(p.until) && p.age == age {
 		return p, nil
 	}
-	p = plan{until: now.Add(keepPlan)}
+	p = plan{age: age, until: now.Add(keepPlan)}
 	err := d.inTx(ctx, d.readers, reading, func(tx pgx.Tx) error {
 		names, err := explain(ctx, tx, s)
 		if err == nil {

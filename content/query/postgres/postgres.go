@@ -13,7 +13,9 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +66,9 @@ const maxPrepared = 200
 const afterCancel = 2 * time.Second
 
 func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
+	if cfg.Poll == 0 {
+		cfg.Poll = check
+	}
 	d := &database{
 		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger),
 		followed: map[string]*followed{}, waiting: map[string]chan struct{}{}, wake: func() {},
@@ -137,7 +142,13 @@ type database struct {
 	waiting  map[string]chan struct{}
 	followed map[string]*followed // by table
 	nonce    atomic.Uint64
-	blind    atomic.Bool // there were tables that cannot be followed
+	age      atomic.Uint64 // of the schema: how often it may have become another
+}
+
+// anew tells that anything may have changed, the schema too.
+func (d *database) anew() {
+	d.age.Add(1)
+	d.tracker.All()
 }
 
 func (d *database) Dialect() *sqlfile.Dialect { return sqlfile.Postgres }
@@ -284,10 +295,13 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 	}
 	nonce, told := d.expect()
 	defer d.forget(nonce)
+	schema := false
 	err := d.inTx(ctx, d.writers, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		if err := f(&transaction{tx: tx}); err != nil {
+		t := &transaction{tx: tx}
+		if err := f(t); err != nil {
 			return err
 		}
+		schema = t.schema
 		if nonce == "" {
 			return nil
 		}
@@ -297,6 +311,10 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 	if err != nil {
 		return err
 	}
+	if schema || told == nil {
+		d.anew()
+	}
+	d.tracker.Changed(unseen)
 	d.settle(ctx, told)
 	return nil
 }
@@ -307,9 +325,6 @@ const maxSettle = 2 * time.Second
 // settle waits until the listener has heard of a transaction, and so of all
 // that its triggers told.
 func (d *database) settle(ctx context.Context, told <-chan struct{}) {
-	if told == nil || d.blind.Load() {
-		d.tracker.All()
-	}
 	if told == nil {
 		return
 	}
@@ -324,11 +339,20 @@ func (d *database) settle(ctx context.Context, told <-chan struct{}) {
 	}
 }
 
-type transaction struct{ tx pgx.Tx }
+type transaction struct {
+	tx     pgx.Tx
+	schema bool // a statement may have changed it
+}
+
+// quiet begin the command tags of statements of which triggers tell, or that
+// change nothing.
+var quiet = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "COPY", "SET", "RESET", "SHOW", "LOCK", "NOTIFY"}
 
 // Run implements sqldb.Tx.
 func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Rows) (sqldb.Outcome, error) {
 	did, err := query(ctx, t.tx, s, rows)
+	word, _, _ := strings.Cut(did.String(), " ")
+	t.schema = t.schema || !slices.Contains(quiet, word)
 	if err != nil || did.Select() && rows.Columns() != nil { // PostgreSQL counts what a SELECT gives
 		return sqldb.Outcome{}, err
 	}

@@ -31,7 +31,8 @@ type Config struct {
 	ReadOnly bool
 	// MaxOpen bounds the connections for reading.
 	MaxOpen int
-	// Poll is how often is looked for changes that cannot be noticed otherwise.
+	// Poll is how often is looked for changes that cannot be noticed otherwise; 0
+	// for as often as the driver thinks right.
 	Poll time.Duration
 	// Busy is how long to wait for somebody else's lock.
 	Busy time.Duration

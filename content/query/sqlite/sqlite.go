@@ -40,7 +40,13 @@ func (driver) Check(cfg sqldb.Config) error {
 	return nil
 }
 
+// check is how often is looked for what others write.
+const check = 200 * time.Millisecond
+
 func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
+	if cfg.Poll == 0 {
+		cfg.Poll = check
+	}
 	d := &database{
 		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger),
 		writer: make(chan *conn, 1), slots: make(chan struct{}, cfg.MaxOpen),

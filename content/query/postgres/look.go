@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// looker looks every now and then for what no trigger tells: that the schema is
+// another, that triggers are gone, that the connection is dead. It is used by the
+// listener.
+type looker struct {
+	d *database
+	c *pgx.Conn
+
+	print string // of the schema
+	took  time.Duration
+	looks int
+	stuck []uint32 // tables whose triggers cannot be removed
+}
+
+// fingerprint is another when the schema is: tables, views and columns, rules,
+// functions, policies. Triggers do not count, nor what is temporary.
+const fingerprint = `WITH own AS (SELECT * FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't' AND oid >= 16384)
+	SELECT concat_ws(' ',
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, relname, relnamespace, relispartition, relrowsecurity), 0)) FROM own),
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', attrelid, attnum, pg_attribute.xmin), 0)) FROM pg_attribute JOIN own ON own.oid = attrelid WHERE attnum > 0),
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_rewrite WHERE oid >= 16384),
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_proc WHERE oid >= 16384 AND proname <> '` + object + `'),
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_policy))`
+
+// within runs f, which must not take long: a connection that died without a word
+// answers never.
+func (l *looker) within(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxCommand)
+	defer cancel()
+	return f(ctx)
+}
+
+// schema takes the fingerprint of the schema.
+func (l *looker) schema(ctx context.Context) error {
+	began := time.Now()
+	defer func() { l.took = time.Since(began) }()
+	return l.c.QueryRow(ctx, fingerprint).Scan(&l.print)
+}
+
+// look tells of what has changed, and now and then tidies up. After an error the
+// connection is to be given up.
+func (l *looker) look(ctx context.Context) error {
+	before := l.print
+	if err := l.within(ctx, l.schema); err != nil {
+		return err
+	}
+	if l.print != before {
+		l.d.anew()
+	}
+	var there []uint32 // that have triggers
+	err := l.within(ctx, func(ctx context.Context) error {
+		rows, err := l.c.Query(ctx, "SELECT tgrelid FROM pg_trigger WHERE tgname = $1 AND tgenabled <> 'D'", object)
+		if err == nil {
+			there, err = pgx.CollectRows(rows, pgx.RowTo[uint32])
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	used := l.lost(there)
+	if l.looks++; l.looks%round == 0 {
+		return l.tidy(ctx, there, used)
+	}
+	return nil
+}
+
+// tidy removes the triggers that no node uses: those that nobody has wanted here
+// for a while, and those of nodes that have died.
+func (l *looker) tidy(ctx context.Context, there, used []uint32) error {
+	idle := l.idle()
+	for _, oid := range idle {
+		if err := l.within(ctx, func(ctx context.Context) error { return release(ctx, l.c, oid) }); err != nil {
+			return err
+		}
+	}
+	for _, oid := range there {
+		if slices.Contains(used, oid) && !slices.Contains(idle, oid) {
+			continue
+		}
+		err := l.within(ctx, func(ctx context.Context) error {
+			refused, err := remove(ctx, l.c, oid)
+			if refused != nil && !slices.Contains(l.stuck, oid) {
+				l.stuck = append(l.stuck, oid)
+				l.d.stay(ctx, oid, refused)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost has tables told that somebody has taken the triggers from, and returns
+// those that have theirs.
+func (l *looker) lost(there []uint32) (used []uint32) {
+	var told []string
+	l.d.mu.Lock()
+	for name, f := range l.d.followed {
+		switch {
+		case f.refused != nil:
+		case slices.Contains(there, f.oid):
+			used = append(used, f.oid)
+		default:
+			told = append(told, name)
+			delete(l.d.followed, name)
+		}
+	}
+	l.d.mu.Unlock()
+	l.d.tracker.Changed(told...)
+	return used
+}
+
+// idle forgets the tables that nobody here has wanted for a while, and returns
+// those that have triggers. The others may be tried anew.
+func (l *looker) idle() (old []uint32) {
+	wanted := l.d.tracker.Tables()
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	for name, f := range l.d.followed {
+		switch {
+		case f.refused != nil:
+			f.again = true
+		case slices.Contains(wanted, name):
+			f.idle = 0
+		case f.idle > 0:
+			old = append(old, f.oid)
+			delete(l.d.followed, name)
+		default:
+			f.idle++
+		}
+	}
+	return old
+}
