@@ -23,10 +23,12 @@ type looker struct {
 
 // fingerprint is another when the schema is: tables, views and columns, rules,
 // functions, policies. Triggers do not count, nor what is temporary.
-const fingerprint = `WITH own AS (SELECT * FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't' AND oid >= 16384)
+const fingerprint = `WITH own AS (SELECT oid, relname, relnamespace, relispartition, relrowsecurity
+		FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't' AND oid >= 16384)
 	SELECT concat_ws(' ',
 		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, relname, relnamespace, relispartition, relrowsecurity), 0)) FROM own),
-		(SELECT bit_xor(hashtextextended(concat_ws(' ', attrelid, attnum, pg_attribute.xmin), 0)) FROM pg_attribute JOIN own ON own.oid = attrelid WHERE attnum > 0),
+		(SELECT bit_xor(hashtextextended(concat_ws(' ', attrelid, attnum, pg_attribute.xmin), 0))
+			FROM pg_attribute JOIN own ON own.oid = attrelid WHERE attnum > 0),
 		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_rewrite WHERE oid >= 16384),
 		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_proc WHERE oid >= 16384 AND proname <> '` + object + `'),
 		(SELECT bit_xor(hashtextextended(concat_ws(' ', oid, xmin), 0)) FROM pg_policy))`
