@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { difference, leaves, lineOf, readChart, readScore, scored, writeScore } from "../src/model/live";
+import { difference, leaves, lineOf, readChart, readScore, same, scored, writeScore } from "../src/model/live";
 
 describe("score", () => {
   it("is read and written", () => {
@@ -52,4 +52,12 @@ describe("difference", () => {
   ])("%s", (_, before, after, want) => {
     expect(difference(before, after)).toBe(want);
   });
+});
+
+it("contents are the same, JSON or bytes", () => {
+  expect(same({ a: [1] }, { a: [1] })).toBe(true);
+  expect(same({ a: [1] }, { a: [2] })).toBe(false);
+  expect(same(new Uint8Array([1, 2]), new Uint8Array([1, 2]))).toBe(true);
+  expect(same(new Uint8Array([1, 2]), new Uint8Array([1, 3]))).toBe(false);
+  expect(same(undefined, null)).toBe(false);
 });

@@ -23,7 +23,7 @@ export function ChartCard() {
     <Card id="chart" title="Chart" about={<About address={`script:${path}`} topic={{ ...result, error: wrong as RopewalkError | undefined }} />} grows>
       <Plot chart={typeof read === "object" ? read : undefined} stale={!result.live || wrong !== undefined} />
       <Editor id="script-editor" label="The script delays.ts" text={text ?? (source.error ? "" : undefined)} rows={14} error={wrong}
-        save={(s) => rope.publish(`file:${path}`, bytes(s, "text/plain; charset=utf-8"))} />
+        save={(s, signal) => rope.publish(`file:${path}`, bytes(s, "text/plain; charset=utf-8"), { signal })} />
     </Card>
   );
 }

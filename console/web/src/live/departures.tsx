@@ -33,7 +33,7 @@ export function DeparturesCard() {
     <Card id="departures" title="Departures" about={<About address={address} topic={topic} />} grows>
       <input type="text" class="search" placeholder="Search: Lisbon, B7, delayed …" aria-label="Search" value={search} onInput={(e) => setSearch(e.currentTarget.value)} />
       {topic.error && <Problem error={topic.error}>{/no such table/.test(topic.error.message) && <Make />}</Problem>}
-      <div class="scroll flights" data-stale={!topic.live} tabIndex={0} aria-label="Departures" ref={table}>
+      <div class="scroll flights" data-stale={!topic.live} tabIndex={0} role="region" aria-label="Table of departures" ref={table}>
         <table>
           <thead><tr><th>Time</th><th>Flight</th><th>To</th><th>Gate</th><th>Status</th></tr></thead>
           <tbody>{rows.map((r) => <Row key={r.id} row={r} chosen={r.id === chosen} onChoose={(e) => choose(r.id, e)} />)}</tbody>
@@ -82,37 +82,46 @@ function useChanged(row: Departure): string {
   return mark;
 }
 
-/** The editor of a row. Who came by the keyboard goes on in it. */
+/** The editor of a row. Who came by the keyboard goes on in it. What is not touched follows the row. */
 function Change({ row, focus, onDone }: { row: Departure; focus: boolean; onDone: () => void }) {
   const first = useRef<HTMLInputElement>(null);
+  const gone = useRef(false);
   useEffect(() => {
     if (focus) first.current?.focus();
+    return () => { gone.current = true; };
   }, []);
-  const [gate, setGate] = useState(row.gate);
-  const [delay, setDelay] = useState(String(row.delay));
-  const [status, setStatus] = useState(row.status);
+  const [edits, setEdits] = useState<{ gate?: string; delay?: string; status?: string }>({});
+  const { gate, delay, status } = { ...row, ...edits };
+  const abort = useRef<AbortController>(undefined);
   const [error, setError] = useState<RopewalkError>();
   const [busy, setBusy] = useState(false);
   const submit = (e: Event): void => {
     e.preventDefault();
     if (busy) return;
     setBusy(true);
-    rope.publish(change, { id: row.id, gate, delay: Number(delay), status }).then(onDone, (err: RopewalkError) => {
+    const { signal } = abort.current = new AbortController();
+    rope.publish(change, { id: row.id, gate, delay: Number(delay), status }, { signal }).then(() => {
+      if (!gone.current) onDone(); // else another row is being changed by now
+    }, (err: RopewalkError) => {
       setError(err);
       setBusy(false);
     });
   };
+  const cancel = (): void => {
+    abort.current?.abort(); // what waits for a connection is not wanted any more
+    onDone();
+  };
   return (
-    <form class="change" id="change" onSubmit={submit} onKeyDown={(e) => { if (e.key === "Escape") onDone(); }} aria-label={`Change ${row.flight}`}>
+    <form class="change" id="change" onSubmit={submit} onKeyDown={(e) => { if (e.key === "Escape") cancel(); }} aria-label={`Change ${row.flight}`}>
       <div class="line">
         <strong class="mono">{row.flight}</strong>
-        <label class="field"><span class="label">Gate</span><input id="change-gate" ref={first} type="text" class="gate mono" maxLength={4} value={gate} onInput={(e) => setGate(e.currentTarget.value)} /></label>
-        <label class="field"><span class="label">Delay</span><input id="change-delay" type="number" class="number" required value={delay} onInput={(e) => setDelay(e.currentTarget.value)} /><span class="label">min</span></label>
-        <select id="change-status" aria-label="Status" value={status} onChange={(e) => setStatus(e.currentTarget.value)}>
+        <label class="field"><span class="label">Gate</span><input id="change-gate" ref={first} type="text" class="gate mono" maxLength={4} value={gate} onInput={(e) => setEdits({ ...edits, gate: e.currentTarget.value })} /></label>
+        <label class="field"><span class="label">Delay</span><input id="change-delay" type="number" class="number" required value={delay} onInput={(e) => setEdits({ ...edits, delay: e.currentTarget.value })} /><span class="label">min</span></label>
+        <select id="change-status" aria-label="Status" value={status} onChange={(e) => setEdits({ ...edits, status: e.currentTarget.value })}>
           {statuses.map((s) => <option key={s}>{s}</option>)}
         </select>
         <span class="line end">
-          <button type="button" class="quiet text" onClick={onDone}>Cancel</button>
+          <button type="button" class="quiet text" onClick={cancel}>Cancel</button>
           <button type="submit" class="primary small" aria-disabled={busy}>Save</button>
         </span>
       </div>

@@ -28,7 +28,7 @@ export function ScoreCard() {
         )
         : (
           <div class="scoreboard">
-            <span class="plain">{content === undefined ? "" : typeof content === "string" ? content : JSON.stringify(content)}</span>
+            <span class="plain">{brief(content)}</span>
           </div>
         )}
       <Editor id="score-editor" label="The file score.json" text={text} rows={text?.includes("\n") ? 6 : 1} save={save} error={topic.error} />
@@ -36,14 +36,20 @@ export function ScoreCard() {
   );
 }
 
-async function save(text: string): Promise<void> {
+// What is no score is only hinted at: it may be anything, of any size.
+function brief(content: unknown): string {
+  const text = typeof content === "string" ? content : JSON.stringify(content) ?? "";
+  return text.length > 120 ? text.slice(0, 120) + "…" : text;
+}
+
+async function save(text: string, signal: AbortSignal): Promise<void> {
   let content: unknown;
   try {
     content = JSON.parse(text);
   } catch (err) {
     throw new RopewalkError("bad_content", `this is no JSON: ${(err as Error).message}`, { hint: 'A text stands in quotes, such as "Home 1 : Away 0".' });
   }
-  await rope.publish(address, content);
+  await rope.publish(address, content, { signal });
 }
 
 function Team({ name, goals, onGoal }: { name: string; goals: number; onGoal: () => void }) {

@@ -84,6 +84,12 @@ export function difference(before: unknown, after: unknown): string {
   return json(after);
 }
 
+/** Whether two contents are the same, JSON or bytes. */
+export function same(a: unknown, b: unknown): boolean {
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return a.length === b.length && a.every((v, i) => v === b[i]);
+  return a === b || json(a) === json(b);
+}
+
 function json(v: unknown): string {
   return JSON.stringify(v) ?? "";
 }

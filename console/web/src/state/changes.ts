@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { difference } from "../model/live";
+import { difference, same } from "../model/live";
 import { rope } from "./rope";
 
 /** A change of a topic, as it came. */
@@ -21,19 +21,30 @@ export const changes = signal<readonly Change[]>([]);
 
 let count = 0;
 
-/** Notes the changes of topics, until the returned function is called. What there is at first is no change. */
+/**
+ * Notes the changes of topics, until the returned function is called. What there is at first is no change, and neither
+ * is what is still so after a reconnect.
+ */
 export function follow(addresses: readonly string[]): () => void {
   const watches = addresses.map((address) => {
     let first = true;
     let before: unknown;
+    let wrong: string | undefined;
     const note = (text: string, bad: boolean): void => {
       if (!first) changes.value = [{ key: ++count, at: new Date(), address, text, bad }, ...changes.peek()].slice(0, kept);
       first = false;
     };
-    return rope.watch(address, { delta: true, onError: (err) => note(err.code, true) }, (u) => {
+    return rope.watch(address, {
+      delta: true,
+      onError: (err) => {
+        if (wrong !== err.code) note(err.code, true);
+        wrong = err.code;
+      },
+    }, (u) => {
       if (u.optimistic) return;
-      note(preview(before, u.content), false);
+      if (wrong !== undefined || !same(before, u.content)) note(preview(before, u.content), false);
       before = u.content;
+      wrong = undefined;
     });
   });
   return () => watches.forEach((w) => w.close());
