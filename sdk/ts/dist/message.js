@@ -27,7 +27,9 @@ export function encodeBody(body) {
     }
     let json;
     try {
-        json = JSON.stringify(body); // undefined for undefined and for functions
+        json = JSON.stringify(body);
+        if (!json && body !== undefined)
+            throw new TypeError(`it is a ${typeof body}`); // no body may mean to delete
     }
     catch (cause) {
         throw notJSON("the body", cause);

@@ -87,7 +87,8 @@ export function encodeBody(body: unknown): Encoded | undefined {
   }
   let json: string | undefined;
   try {
-    json = JSON.stringify(body) as string | undefined; // undefined for undefined and for functions
+    json = JSON.stringify(body) as string | undefined;
+    if (!json && body !== undefined) throw new TypeError(`it is a ${typeof body}`); // no body may mean to delete
   } catch (cause) {
     throw notJSON("the body", cause);
   }

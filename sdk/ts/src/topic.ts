@@ -40,7 +40,7 @@ const settleTime = 1_000;
 
 interface Overlay {
   readonly content: unknown;
-  /** The node has had it as the content. */
+  /** The node has had it, or one after it, as the content. */
   seen: boolean;
   /** The node has accepted it. */
   accepted: boolean;
@@ -311,8 +311,8 @@ export class Topic implements Watched {
     this.#fault = undefined;
     this.#based = true;
     this.#now = this.#read(body, m, at);
-    const seen = this.#overlays.find((o) => !o.seen && same(o.content, body));
-    if (seen) seen.seen = true;
+    const seen = this.#overlays.findIndex((o) => !o.seen && same(o.content, body));
+    for (const o of this.#overlays.slice(0, seen + 1)) o.seen = true; // and those before it are the past
     if (this.#overlays.length) this.#uncover(pending, true);
     else this.#show();
   }
@@ -335,7 +335,7 @@ export class Topic implements Watched {
     this.#asked = undefined;
     if (!this.#watches.size) return this.#leave();
     if (taken || (err.retryable && err.code === "revoked")) return this.#host.want(this); // for who the client is now
-    if (line !== this.#host.client.line()) return; // and will be asked for on the next connection
+    if (line !== this.#host.client.line() || (err.code === "canceled" && !err.remote)) return; // the next connection will, if there is one
     if (err.code === "deadline_exceeded" && !err.remote) this.#forget();
     const before = this.#refusal?.code;
     this.#refusal = err;

@@ -47,6 +47,11 @@ describe("get and publish", () => {
     await expect(gone).rejects.toMatchObject({ code: "deadline_exceeded" }); // from when it was sent
   });
 
+  it("does not take what is no content for a deletion", async () => {
+    const { rope } = await start();
+    for (const none of [() => 1, Symbol("a")]) await expect(rope.publish(score, none)).rejects.toMatchObject({ code: "invalid_input" });
+  });
+
   it("fails with the connection, as it may have been done", async () => {
     const { rope, conn } = await start();
     const put = rope.publish(score, 1);
@@ -114,6 +119,17 @@ describe("optimistic publish", () => {
     await expect(next).rejects.toMatchObject({ code: "conflict" });
     await until(() => got.length === 4);
     expect(shown(got)).toEqual(["old", "(bad)", "(good)", "old"]);
+  });
+
+  it("does not come back when the content of one after it was seen", async () => {
+    const { rope, conn, got } = await watching();
+    const all = [rope.publish(score, "one", { optimistic: true }), rope.publish(score, "two", { optimistic: true })];
+    const [m1, m2] = [await conn.take("publish"), await conn.take("publish")];
+    update(conn, 3, "two"); // the node may leave out what is not the newest
+    for (const m of [m1, m2]) conn.reply(m);
+    await Promise.all(all);
+    await until(() => got.length === 4);
+    expect(shown(got)).toEqual(["old", "(one)", "(two)", "two"]);
   });
 
   it("is taken back when it cannot be accepted at all", async () => {

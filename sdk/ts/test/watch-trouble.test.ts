@@ -124,3 +124,15 @@ it("a deleted topic of the client's own is forgotten", async () => {
   await rope.publish("app:row.1", undefined);
   expect(rope.topics.size).toBe(0);
 });
+
+it("a client that is closed ends a watch that is being asked for without a word", async () => {
+  const { rope, conn, errors } = await start();
+  const told: unknown[] = [];
+  const w = rope.watch(score, { onError: (e) => told.push(e.code) }, () => told.push("update"));
+  rope.watch(score + "x", {}, () => told.push("update"));
+  await conn.take("subscribe");
+  await rope.close();
+  await expect(w.ready).rejects.toMatchObject({ code: "canceled" });
+  expect(told).toEqual([]);
+  expect(errors).toEqual([]);
+});
