@@ -22,7 +22,7 @@ export type ErrorCallback = (topic: string, error: BrokerError) => void;
 /** Says whether a value is bad. */
 export type Validation = (topic: string, value: unknown) => boolean;
 /** What the content is filtered by. */
-export type Filter = Readonly<Record<string, unknown>>;
+export type Filter = object;
 /** A subscription, or a request. */
 export interface Token {
     /** The resolved topic; "" of a subscription to nothing. */

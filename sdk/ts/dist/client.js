@@ -198,6 +198,8 @@ export class Rope extends Emitter {
      */
     watch(address, options = {}, callback, onError = options.onError) {
         this.#check(options);
+        if (typeof options === "function")
+            throw new TypeError("watch: options come second");
         return this.topics.watch(address, { ...options, onError }, callback);
     }
     /** The newest content that a watch has brought, without asking the node; undefined if there is none. */

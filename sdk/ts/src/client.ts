@@ -223,6 +223,7 @@ export class Rope extends Emitter<Events> {
     address: string, options: WatchOptions = {}, callback?: (update: Update<T>) => void, onError = options.onError,
   ): Watch<T> {
     this.#check(options);
+    if (typeof options === "function") throw new TypeError("watch: options come second");
     return this.topics.watch(address, { ...options, onError }, callback);
   }
 

@@ -144,7 +144,7 @@ export class Topics implements TopicHost {
     const key = keyOf(address, params);
     let t = this.#all.get(key);
     if (!t) {
-      const used = params && Object.keys(params).length ? params : undefined;
+      const used: unknown = key === address ? undefined : JSON.parse(key.slice(address.length)); // a copy: the caller's may change
       t = new Topic(key, address, used, delta === true ? deltas : delta || undefined, this);
       const known = t.local ? this.peek(address, undefined) : undefined;
       if (known) t.set(known.content, false);

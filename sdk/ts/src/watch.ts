@@ -37,7 +37,7 @@ export interface Gap {
 /** Options of get. */
 export interface GetOptions extends MessageOptions {
   /** What the content is filtered by. */
-  params?: Readonly<Record<string, unknown>> | undefined;
+  params?: object | undefined;
 }
 
 /** Options of publish. */
@@ -52,7 +52,7 @@ export interface PublishOptions extends MessageOptions {
 /** Options of watch. */
 export interface WatchOptions {
   /** What the content is filtered by; the same content with other parameters is another topic. */
-  params?: Readonly<Record<string, unknown>> | undefined;
+  params?: object | undefined;
   /**
    * Changes may come in place of whole contents, where they are smaller: any of `merge`, `patch` and `rows`, or true
    * for all. What is watched is the whole content all the same. Objects in it that a change leaves alone stay the same

@@ -136,3 +136,23 @@ it("a client that is closed ends a watch that is being asked for without a word"
   expect(told).toEqual([]);
   expect(errors).toEqual([]);
 });
+
+it("params are those of the call, whatever becomes of the object", async () => {
+  const { node, rope, conn } = await start();
+  interface Filter { gate: string } // has no index signature
+  const params: Filter = { gate: "B" };
+  rope.watch(score, { params }, () => {});
+  params.gate = "C";
+  rope.watch(score, { params }, () => {});
+  const asked = async (c: Conn): Promise<unknown[]> => [(await c.take("subscribe")).bdy, (await c.take("subscribe")).bdy];
+  const both = [{ params: { gate: "B" } }, { params: { gate: "C" } }];
+  expect(await asked(conn)).toEqual(both);
+  params.gate = "D";
+  conn.kill();
+  expect(await asked(await node.conn())).toEqual(both);
+});
+
+it("a callback in place of the options is a mistake", async () => {
+  const { rope } = await start();
+  expect(() => rope.watch(score, (() => {}) as object)).toThrow("options come second");
+});
