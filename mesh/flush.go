@@ -177,9 +177,9 @@ func (n *Node) flush(now time.Time, due bool) (again bool) {
 	if n.reachable() {
 		list = n.out.overdue(list, now, n.nakked)
 		m.metrics.resent.Add(float64(len(list)))
-		list = n.out.take(list, now)
+		list = n.out.take(list, n.room(), now)
 	}
-	h := header{epoch: n.epoch, peer: n.peer, ack: n.next - 1}
+	h := header{epoch: n.epoch, peer: n.offer, ack: n.next - 1}
 	for _, p := range list {
 		h.seq = p.seq
 		putHeader(p.buf, kindData, m.id, h)
@@ -212,11 +212,20 @@ func (n *Node) flush(now time.Time, due bool) (again bool) {
 	defer n.mu.Unlock()
 	n.flushing = false
 	n.out.acknowledged(n.acked, now)
-	if len(n.out.sealed) > 0 && n.out.flying < window && n.reachable() { // more room than it seemed
+	if len(n.out.sealed) > 0 && n.out.flying < n.room() && n.reachable() { // more room than it seemed
 		n.schedule()
 	}
 	n.timed = n.owed > 0 || n.out.bytes > 0
 	return n.timed
+}
+
+// room is how many bytes may be under way: no more than one packet before the
+// other side takes any. n.mu is held.
+func (n *Node) room() int {
+	if n.peer == 0 {
+		return 1
+	}
+	return window
 }
 
 // doubt gives up the line to the node if nothing has come over it for an

@@ -32,7 +32,7 @@ func ops() *rapid.Generator[[]op] {
 		return op{
 			kind: rapid.SampledFrom([]string{
 				"join", "join", "leave", "kill", "serve", "serve", "serve", "unserve", "drain", "send", "send",
-				"partition", "heal", "block", "pause", "resume", "drop", "cut", "hush", "forbid", "wait", "wait", "wait long",
+				"partition", "heal", "block", "pause", "resume", "drop", "delay", "cut", "hush", "forbid", "wait", "wait", "wait long",
 			}).Draw(t, "kind"),
 			node: rapid.IntRange(0, 5).Draw(t, "node"),
 			arg:  rapid.IntRange(0, 7).Draw(t, "arg"),
@@ -181,6 +181,8 @@ func (m *model) fault(o op, w *world) {
 		m.net.ForbidLines(o.arg%2 == 0)
 	case "drop":
 		m.net.Drop(float64(o.arg) / 20)
+	case "delay":
+		m.net.Delay(time.Duration(o.arg)*20*time.Millisecond, time.Duration(o.arg)*80*time.Millisecond)
 	case "wait":
 		time.Sleep(time.Duration(o.arg) * 150 * time.Millisecond)
 	case "wait long":

@@ -18,12 +18,17 @@ import (
 // other side, or meant for one of this side, are told from those of now:
 //
 //	this side         the other side
-//	epoch 5, peer 0 ──────────────►  takes it as the other side of its link
+//	epoch 5, peer 0 ──────────────►  there is an epoch 5; is that of now?
 //	                ◄──────────────  epoch 9, peer 5
-//	epoch 5, peer 9 ──────────────►
+//	it is; epoch 9 is of now, too
+//	epoch 5, peer 9 ──────────────►  it is
+//
+// A side takes nothing before a packet names its own epoch: who knows that one is
+// of now, while packets that name none may have been under way for long.
 //
 // When one side loses the link it begins a new one with a larger epoch; the
-// other side then loses its own, even if it has noticed nothing.
+// other side then loses its own, even if it has noticed nothing. It never was in
+// touch with the new one, so that its answer, a new link of its own, is the end.
 //
 // All methods may be called from any goroutine.
 type Node struct {
@@ -46,6 +51,7 @@ type Node struct {
 	inMu    sync.Mutex
 	dead    bool
 	peer    uint64 // its epoch; 0 until it is known; written under mu, too
+	offer   uint64 // the largest one that was heard of, peer or to become it; likewise
 	partial []byte // of a frame that comes in fragments
 	serves  map[seatKey]route.Pattern
 	in      message.Message // used again

@@ -151,11 +151,12 @@ func (o *outbox) seal() {
 	o.open = nil
 }
 
-// take moves what may be sent now to what is sent, and appends it to list.
-func (o *outbox) take(list []*packet, now time.Time) []*packet {
+// take moves what may be sent now to what is sent, until more than room bytes are
+// under way, and appends it to list.
+func (o *outbox) take(list []*packet, room int, now time.Time) []*packet {
 	o.seal()
 	n := 0
-	for n < len(o.sealed) && (o.flying < window || len(o.sent) == 0) {
+	for n < len(o.sealed) && (o.flying < room || len(o.sent) == 0) {
 		p := o.sealed[n]
 		if len(o.sent) == 0 {
 			o.moved = now

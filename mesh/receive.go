@@ -85,14 +85,15 @@ func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew 
 	n.inMu.Lock()
 	defer n.inMu.Unlock()
 	switch {
-	case n.dead || h.epoch < n.peer:
+	case n.dead || h.epoch < n.offer:
 		return false // of an earlier life
 	case n.peer != 0 && h.epoch > n.peer:
-		// Even if that knows only an earlier link of this side: this side may
-		// know only an earlier one of the other, too, and then nobody else tells.
 		return true
-	case h.peer != 0 && h.peer != n.epoch:
-		return false // meant for an earlier life
+	case h.peer != n.epoch: // meant for an earlier life, or for whichever there is
+		if n.peer == 0 {
+			n.ask(h.epoch)
+		}
+		return false
 	case n.peer == 0:
 		n.begin(h.epoch)
 	}
@@ -112,10 +113,22 @@ func (n *Node) receive(kind byte, h header, frames []byte, now time.Time) (anew 
 	return false
 }
 
-// begin is the moment from which the other side is known. n.inMu is held.
+// ask asks the other side whether this is its link of now, in which case it sends
+// again what comes first. n.inMu is held.
+func (n *Node) ask(epoch uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.offer, n.askNak = epoch, true
+	n.schedule()
+}
+
+// begin is the moment from which the other side is known. What it was sent before
+// it did not take. n.inMu is held.
 func (n *Node) begin(epoch uint64) {
 	n.mu.Lock()
-	n.peer = epoch
+	n.offer, n.peer = epoch, epoch
+	n.nakked = true
+	n.schedule()
 	n.mu.Unlock()
 	n.mesh.cfg.Handler.Joined(n)
 	n.mesh.meets(n)
