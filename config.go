@@ -240,6 +240,9 @@ type Middleware struct {
 	Settings map[string]any `json:"settings,omitempty"`
 }
 
+// noCluster as Mesh.Cluster accepts none.
+const noCluster = "none"
+
 // Mesh says how a node meets others. A node that neither listens for others nor
 // joins any is alone.
 type Mesh struct {
@@ -301,7 +304,7 @@ type Mesh struct {
 
 // Alone tells whether the node meets no others.
 func (m *Mesh) Alone() bool {
-	return m.Cluster == "" && len(m.Join) == 0 && len(m.NATS) == 0 && m.Store == ""
+	return (m.Cluster == "" || m.Cluster == noCluster) && len(m.Join) == 0 && len(m.NATS) == 0 && m.Store == ""
 }
 
 // BuiltIn is a service that the node brings along.

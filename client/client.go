@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -164,8 +165,11 @@ func parseURL(raw string) (*url.URL, error) {
 			"Write it as ws://localhost:7420 or wss://example.com.")
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil && strings.Contains(raw, "://") {
 		return nil, bad("it cannot be read")
+	}
+	if err != nil { // 127.0.0.1:7420
+		u = new(url.URL)
 	}
 	switch u.Scheme {
 	case "ws", "http":

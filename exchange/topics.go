@@ -246,7 +246,7 @@ func (x *Exchange) LookupTopic(addr message.Address) (route.Match, error) {
 func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
 	match, err := x.table.Lookup(x.meant(addr))
 	if err != nil {
-		return match, x.missing(addr, err)
+		return match, x.missing(addr, declareHint(err))
 	}
 	match = withTopic(match)
 	if !x.resigned.Load() || addr.Name == nodeScheme {
@@ -262,6 +262,16 @@ func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
 		return rest, nil
 	}
 	return match, nil
+}
+
+// declareHint adds what makes a topic of an address that nobody serves.
+func declareHint(err error) error {
+	if message.CodeOf(err) != message.CodeNoService {
+		return err
+	}
+	e := *message.AsError(err)
+	e.Hint += " A topic with no service behind it is declared in the configuration, under \"topics\"."
+	return &e
 }
 
 // Owner is the server that [Exchange.Open] would choose now, and how its route can

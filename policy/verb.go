@@ -82,6 +82,8 @@ func (v Verb) phrase(address string) string {
 	switch v {
 	case Send, Broadcast, Publish:
 		return v.String() + " to " + address
+	case Code:
+		return "read or write the code at " + address
 	case Admin:
 		return "use " + address + " as admin"
 	case Session:

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -97,14 +98,30 @@ func (t *Table) hint(a *message.Address) string {
 	return fmt.Sprintf("No service %s is known here; `ropewalk services` lists those that are.", shorten(a.Name))
 }
 
-// elsewhere finds a service of any name that serves a path.
+// elsewhere finds a service of any name that serves a path, and not just any path.
 func (t *Table) elsewhere(path string) *roster {
 	if path == "" || path[0] != '/' {
 		return nil
 	}
 	s := search{visits: maxSuggestVisits}
-	t.root.kids.each(func(n *node) bool { return !s.walk(n, path) && s.visits > 0 })
+	t.root.kids.each(func(n *node) bool {
+		if s.walk(n, path) && !hasWord(s.found.seats[0].route) {
+			s.found = nil
+		}
+		return s.found == nil && s.visits > 0
+	})
 	return s.found
+}
+
+// hasWord tells whether the path of a route has a segment that is no wildcard.
+func hasWord(route string) bool {
+	_, path, _ := strings.Cut(route, ":/")
+	for seg := range strings.SplitSeq(path, "/") {
+		if seg != "" && seg[0] != '*' && seg[0] != '{' {
+			return true
+		}
+	}
+	return false
 }
 
 // guess looks for the route that differs from a path by the fewest letters.

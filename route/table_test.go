@@ -84,6 +84,21 @@ func params(p route.Params) string {
 	return strings.Join(out, " ")
 }
 
+// TestNoHintToEverything has services that would take any path: none of them is
+// what was meant.
+func TestNoHintToEverything(t *testing.T) {
+	t.Parallel()
+	table, _ := tableOf(t, "a=files:/**", "b=any:/{one}/**", "c=shop:/orders/{id}")
+	for address, hint := range map[string]string{
+		"log:/x":        "No service log is known here",
+		"log:/x/y":      "No service log is known here",
+		"log:/orders/7": "Did you mean shop:/orders/{id}?",
+	} {
+		_, err := table.Lookup(addr(t, address))
+		wantError(t, err, message.CodeNoService, hint)
+	}
+}
+
 func TestLookupFails(t *testing.T) {
 	t.Parallel()
 	table, all := tableOf(t,

@@ -133,6 +133,9 @@ func run(ctx context.Context, args []string, w *world) int {
 	if err != nil {
 		return w.fail(usageOf(err))
 	}
+	if err := checkNumbers(kctx); err != nil {
+		return w.fail(err)
+	}
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	kctx.Bind(w, k)
 	err = kctx.Run()
@@ -146,6 +149,16 @@ func run(ctx context.Context, args []string, w *world) int {
 		err = fail(exitInterrupted, err)
 	}
 	return w.fail(err)
+}
+
+// checkNumbers refuses numbers and times below 0, which no flag has a use for.
+func checkNumbers(kctx *kong.Context) error {
+	for _, f := range kctx.Flags() {
+		if v := f.Target; v.CanInt() && v.Int() < 0 {
+			return usage(fmt.Sprintf("--%s: %v is negative", f.Name, v.Interface()), "Leave it out for the default.")
+		}
+	}
+	return nil
 }
 
 // failure is an error with the exit code that it asks for. With no error within
@@ -182,9 +195,30 @@ func usageOf(err error) error {
 	}
 	text := inOurWords(err.Error())
 	if command == "ropewalk" {
-		text = strings.Replace(text, "unexpected argument", "there is no command", 1)
+		text = noCommand(text)
 	}
 	return usage(text, fmt.Sprintf("Run \"%s --help\" to see how it is used.", command))
+}
+
+// elsewhere are the commands of other programs, and ours for the same.
+var elsewhere = map[string]string{
+	"sub": "watch", "subscribe": "watch", "tail": "watch", "follow": "watch",
+	"pub": "publish", "put": "publish", "set": "publish",
+	"cat": "get", "read": "get", "list": "ls", "dir": "ls",
+	"req": "call", "request": "call", "init": "dev", "new": "dev", "start": "serve", "run": "serve", "server": "serve",
+}
+
+// noCommand says what was meant by a command that there is not.
+func noCommand(text string) string {
+	name, found := strings.CutPrefix(text, "unexpected argument ")
+	if !found {
+		return text
+	}
+	word, _, _ := strings.Cut(name, ",")
+	if ours := elsewhere[word]; ours != "" {
+		name = fmt.Sprintf("%s, did you mean %q?", word, ours)
+	}
+	return "there is no command " + name
 }
 
 // parserWords are what the parser says, and what we say.
@@ -193,7 +227,9 @@ var parserWords = []struct {
 	ours   string
 }{
 	{regexp.MustCompile(`^expected "(<[^"]*>)"$`), "$1 is missing"},
-	{regexp.MustCompile(`^expected (?:one of )?"(.*)"$`), `a command is missing: "$1"`},
+	{regexp.MustCompile(`^expected (?:one of )?(".*)$`), `a command is missing: $1`},
+	{regexp.MustCompile(`^<?[^ :]*>?: stat (.*): no such file or directory$`), "there is no file $1"},
+	{regexp.MustCompile(`^<?[^ :]*>?: (".*") exists but is a directory$`), "$1 is a directory, not a file"},
 	{regexp.MustCompile(`^(.*): expected duration but got (".*?").*$`), "$1: $2 is not a time; write it like 500ms, 30s or 1h30m"},
 	{regexp.MustCompile(`^(.*): expected \w+ value but got "(-.*?)" \(short flag\).*$`), "$1: $2 is negative"},
 	{regexp.MustCompile(`^(.*): expected a valid .*int but got (".*")$`), "$1: $2 is not a whole number"},

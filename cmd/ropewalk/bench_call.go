@@ -37,7 +37,7 @@ func (b *benchCallCmd) Run(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	if b.InFlight < 1 || b.Connections < 1 || b.Count < 0 || b.Duration <= 0 {
+	if b.InFlight < 1 || b.Connections < 1 || b.Duration == 0 {
 		return usage("--in-flight, --connections and --duration have to be more than 0", "Leave them out for the defaults.")
 	}
 	clients, err := dialAll(ctx, &b.link, b.Connections)

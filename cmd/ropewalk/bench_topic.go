@@ -39,7 +39,7 @@ Examples:
 
 // Run measures.
 func (b *benchTopicCmd) Run(ctx context.Context, w *world) error {
-	if b.Watchers < 1 || b.Window < 1 || b.Rate < 0 || b.Duration <= 0 || b.Size < 0 || b.Size > 1<<20 {
+	if b.Watchers < 1 || b.Window < 1 || b.Duration == 0 || b.Size > 1<<20 {
 		return usage("--watchers, --window and --for have to be more than 0, and --size at most 1 MiB", "Leave them out for the defaults.")
 	}
 	if b.Address != "" {

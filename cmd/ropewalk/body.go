@@ -44,19 +44,38 @@ func (i *input) read(w *world) (any, error) {
 		text = []byte(i.Body)
 	}
 	if err != nil {
-		return nil, usage("the body cannot be read: "+err.Error(), "Check the path after @.")
+		return nil, usage("the body cannot be read: "+err.Error(), "Name a file after the @, or write - for standard input.")
 	}
 	if i.ContentType != "" {
 		return text, nil
 	}
-	if len(bytes.TrimSpace(text)) == 0 {
-		return nil, usage("the body is empty", "Leave the body out to send none.")
-	}
 	if !message.ValidJSON(text) {
-		return nil, usage("the body is not JSON: "+short(printable(string(text)), 60),
-			`Put JSON into single quotes, as in '{"a":2}' and '"text"', or name what it is with --content-type.`)
+		return nil, i.notJSON(text)
 	}
 	return json.RawMessage(text), nil
+}
+
+// notJSON says what is wrong with a body, and where it came from.
+func (i *input) notJSON(text []byte) error {
+	name, elsewhere := strings.CutPrefix(i.Body, "@")
+	if i.Body == "-" {
+		name, elsewhere = "standard input", true
+	}
+	switch empty := len(bytes.TrimSpace(text)) == 0; {
+	case empty && elsewhere:
+		return usage("there is no body: "+name+" is empty", "Check what writes it.")
+	case empty:
+		return usage("the body is empty", "Leave the body out to send none.")
+	case elsewhere:
+		why := "it is none" // more than the decoder minds
+		if err := json.Unmarshal(text, new(any)); err != nil {
+			why = err.Error()
+		}
+		return usage(printable("the body in "+name+" is not JSON: "+why), "Correct it, or name what it is with --content-type.")
+	default:
+		return usage("the body is not JSON: "+short(oneLine(string(text)), 60),
+			`Put JSON into single quotes, as in '{"a":2}' and '"text"', or name what it is with --content-type.`)
+	}
 }
 
 func (i *input) options() []call.Option {

@@ -17,6 +17,8 @@ func TestCall(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{\n\t\"a\": 3,\n\t\"b\": 4\n}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	broken := filepath.Join(filepath.Dir(file), "broken.json")
+	put(t, filepath.Dir(file), "broken.json", `{"a":}`)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -49,12 +51,16 @@ func TestCall(t *testing.T) {
 		{"time-out", []string{"report:/long", `{"steps":1000}`, "--timeout", "20ms", "--raw"}, "", exitTimeout, "", []string{"(deadline_exceeded)"}},
 		{"no JSON", []string{"echo:/", "hello"}, "", exitUsage, `{"type":"error"`, []string{"the body is not JSON: hello", "single quotes"}},
 		{"no file", []string{"echo:/", "@/nowhere"}, "", exitUsage, `{"type":"error"`, []string{"the body cannot be read"}},
-		{"empty input", []string{"echo:/", "-"}, " \n", exitUsage, `{"type":"error"`, []string{"the body is empty"}},
+		{"empty input", []string{"echo:/", "-"}, " \n", exitUsage, `{"type":"error"`, []string{"there is no body: standard input is empty", "Check what writes it"}},
+		{"blank", []string{"echo:/", " "}, "", exitUsage, `{"type":"error"`, []string{"the body is empty", "Leave the body out"}},
+		{"broken input", []string{"echo:/", "-"}, `{"a":`, exitUsage, `{"type":"error"`, []string{"the body in standard input is not JSON: unexpected end"}},
+		{"broken file", []string{"echo:/", "@" + broken}, "", exitUsage, `{"type":"error"`, []string{"the body in " + broken + " is not JSON: invalid character '}'"}},
 		{"no unit", []string{"echo:/", "--timeout", "5"}, "", exitUsage, "", []string{`--timeout: "5" is not a time; write it like 500ms`}},
 		{"negative", []string{"echo:/", "--timeout", "-5s"}, "", exitUsage, "", []string{`--timeout: -5s is negative`}},
 		{"no name of a header", []string{"echo:/", "--header", "x"}, "", exitUsage, "", []string{`--header: "x" is not NAME=VALUE`}},
 		{"bad strategy", []string{"echo:/", "--strategy", `{"by":7}`}, "", exitUsage, `{"type":"error"`, []string{"--strategy: "}},
 		{"bad URL", []string{"echo:/", "--url", "localhost"}, "", exitUsage, `{"type":"error"`, []string{"is not the URL of a node"}},
+		{"URL without a scheme", []string{"echo:/", "--url", "127.0.0.1:7420"}, "", exitUsage, `{"type":"error"`, []string{"it does not begin with ws://"}},
 		{"nobody listens", []string{"echo:/", "--url", "ws://127.0.0.1:1"}, "", exitConnect, `{"type":"error","error":{"code":"not_ready"`, []string{"cannot connect to ws://127.0.0.1:1/: nothing listens there", "ropewalk dev"}},
 		{"nobody answers", []string{"echo:/", "--url", "ws://" + silent.Addr().String(), "--connect-timeout", "50ms"}, "", exitConnect, `{"type":"error","error":{"code":"not_ready"`, nil},
 		{"no address", nil, "", exitUsage, "", []string{`<address> is missing`, `Run "ropewalk call --help"`}},

@@ -106,7 +106,6 @@ func (c *configCheckCmd) Run(ctx context.Context, w *world) error {
 	}
 	list := settings(&cfg, report, nil)
 	list = slices.DeleteFunc(list, func(s setting) bool { return s.Origin == byDefault })
-	acceptNone(&cfg)
 	if err := checkName(cfg.Name); err != nil {
 		return err
 	}

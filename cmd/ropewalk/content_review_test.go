@@ -12,10 +12,10 @@ import (
 func TestConfigurationIsNoContent(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	putContent(t, dir, "score.json", `{"home": 1}`)
+	put(t, dir, "score.json", `{"home": 1}`)
 	text := `{"permissions": {"preset": "dev"}, "content": {"root": ".", "pages": "."}}`
 	file := filepath.Join(dir, "site.jsonc")
-	putContent(t, dir, "site.jsonc", text)
+	put(t, dir, "site.jsonc", text)
 	p := launch(t, dir, nil, "serve", "--listen", "127.0.0.1:0", "--config", "site.jsonc")
 	url := p.serveURL()
 	wantCode(t, ask(t, url, "", "get", "json:/score.json"), exitOK)
@@ -40,8 +40,8 @@ func TestConfigurationIsNoContent(t *testing.T) {
 func TestCallsOfContentsNeedTheRightToWatch(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	putContent(t, dir, "open.json", `{"x": 1}`)
-	putContent(t, dir, "secret/s.json", `{"x": 2}`)
+	put(t, dir, "open.json", `{"x": 1}`)
+	put(t, dir, "secret/s.json", `{"x": 2}`)
 	file := filepath.Join(t.TempDir(), "c.jsonc")
 	text := `{"permissions": {"rules": [{"name": "no", "effect": "deny", "verbs": ["watch"], "addresses": ["json:/secret/**", "file:/secret/**"]}]}}`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

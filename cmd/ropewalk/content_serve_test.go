@@ -66,24 +66,12 @@ func TestContentSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// putContent writes a file into a directory of contents.
-func putContent(t *testing.T, dir, name, text string) {
-	t.Helper()
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestServeContent(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	putContent(t, dir, "score.json", `{"home": 1}`)
-	putContent(t, dir, "board/one.sql", "select 1 as n")
-	putContent(t, dir, "sum.ts", "export default (p: {a: number, b: number}) => p.a + p.b")
+	put(t, dir, "score.json", `{"home": 1}`)
+	put(t, dir, "board/one.sql", "select 1 as n")
+	put(t, dir, "sum.ts", "export default (p: {a: number, b: number}) => p.a + p.b")
 	file := filepath.Join(t.TempDir(), "c.jsonc")
 	if err := os.WriteFile(file, []byte(`{"permissions": {"preset": "dev"}}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -130,9 +118,9 @@ func TestServeContentThatIsMissing(t *testing.T) {
 func TestDevServesTheContentThatIsThere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	putContent(t, dir, "ropewalk.jsonc", `{"mesh": {"cluster": "none"}}`)
-	putContent(t, dir, "content/shop/make.sql", "create table if not exists t (n integer); insert into t values (:n);")
-	putContent(t, dir, "content/shop/all.js", `export default async () => (await db.query("select n from t")).length`)
+	put(t, dir, "ropewalk.jsonc", `{"mesh": {"cluster": "none"}}`)
+	put(t, dir, "content/shop/make.sql", "create table if not exists t (n integer); insert into t values (:n);")
+	put(t, dir, "content/shop/all.js", `export default async () => (await db.query("select n from t")).length`)
 	p := launch(t, dir, nil, "dev", "--listen", "127.0.0.1:0", "--json")
 	var ready readyInfo
 	if err := json.Unmarshal([]byte(p.out.line("")), &ready); err != nil {

@@ -15,7 +15,7 @@ import (
 // lsCmd lists a directory of contents.
 type lsCmd struct {
 	target
-	Address string        `arg:"" help:"Which directory, such as json:/shop."`
+	Address string        `arg:"" optional:"" default:"json:/" help:"Which directory, such as json:/shop. Default: ${default}."`
 	Depth   int           `default:"1" placeholder:"N" help:"How many levels of directories; 0 for all. Default: ${default}."`
 	Timeout time.Duration `default:"30s" placeholder:"TIME" help:"How long the answer may take. Default: ${default}."`
 }
@@ -26,7 +26,7 @@ func (*lsCmd) Help() string {
 
 Examples:
 
-  ropewalk ls json:/
+  ropewalk ls
   ropewalk ls json:/shop --depth 0`
 }
 
@@ -41,9 +41,6 @@ type listed struct {
 
 // Run lists.
 func (c *lsCmd) Run(ctx context.Context, w *world) error {
-	if c.Depth < 0 {
-		return usage("--depth is negative", "Write 0 for all levels.")
-	}
 	if err := checkAddress(c.Address); err != nil {
 		return err
 	}
@@ -58,6 +55,12 @@ func (c *lsCmd) Run(ctx context.Context, w *world) error {
 		f.Param = map[string]string{"depth": strconv.Itoa(c.Depth)}
 	}
 	u, err := getContent(ctx, &c.target, address, &f, c.Timeout)
+	if message.CodeOf(err) == message.CodeNotFound && address != c.Address {
+		e := *message.AsError(err)
+		e.Message = "there is no directory " + c.Address
+		e.Hint = fmt.Sprintf("If it is a file, \"ropewalk get %s\" prints it.", c.Address)
+		err = &e
+	}
 	if err != nil {
 		return err
 	}

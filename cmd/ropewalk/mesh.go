@@ -82,17 +82,14 @@ func (f *meshFlags) apply(cfg *standard.Config, report *config.Report) error {
 	return nil
 }
 
-// acceptNone takes the word none for what it means.
-func acceptNone(cfg *standard.Config) {
-	if cfg.Mesh.Cluster == noCluster {
-		cfg.Mesh.Cluster = ""
-	}
-}
-
 // natsConfig is what the configuration says about the backplane.
 func natsConfig(m *ropewalk.Mesh) natsplane.Config {
+	cluster := m.Cluster
+	if cluster == noCluster {
+		cluster = ""
+	}
 	return natsplane.Config{
-		Cluster: m.Cluster, Advertise: m.Advertise, Join: m.Join, NATS: m.NATS, Credentials: m.Credentials, Name: m.Name,
+		Cluster: cluster, Advertise: m.Advertise, Join: m.Join, NATS: m.NATS, Credentials: m.Credentials, Name: m.Name,
 		Secret: m.Secret, CertFile: m.CertFile, KeyFile: m.KeyFile, CAFile: m.CAFile, Store: m.Store,
 	}
 }

@@ -61,7 +61,6 @@ func (f *nodeFlags) load(w *world, from config.Source) (standard.Config, *config
 	if err := f.apply(&cfg, report); err != nil {
 		return cfg, report, err
 	}
-	acceptNone(&cfg)
 	if err := checkName(cfg.Name); err != nil {
 		return cfg, report, err
 	}

@@ -32,7 +32,8 @@ export async function call(body: number) { return body * 2; }`
 		{args: []string{"script", "run", file, "--export", "call", "--body", "{"}, problem: "no JSON", code: 2},
 		{args: []string{"script", "run", file, "--body", "1"}, problem: "--export call", code: 2},
 		{args: []string{"script", "run", db}, problem: `try it at a node with "ropewalk get`, code: 1},
-		{args: []string{"script", "run", filepath.Join(dir, "none.ts")}, problem: "none.ts", code: 2},
+		{args: []string{"script", "run", filepath.Join(dir, "none.ts")}, problem: "error: there is no file " + filepath.Join(dir, "none.ts"), code: 2},
+		{args: []string{"script", "run", dir}, problem: "is a directory, not a file", code: 2},
 		{args: []string{"script", "types"}, out: "declare"},
 	} {
 		r := try(t, nil, "", c.args...)

@@ -34,7 +34,7 @@ same secret in ROPEWALK_MESH_SECRET (openssl rand -hex 16 makes one):
   ropewalk serve --cluster 10.0.0.5:7421
   ropewalk serve --cluster 10.0.0.6:7421 --join 10.0.0.5:7421
 
-Clients may call what is served and send to each other; they may serve, and send to all, if a rule of the configuration
+Clients may call what is served, watch what can be watched, and send to each other; they may publish, serve, and send to all, if a rule of the configuration
 allows it, or everything is allowed, as it is by "ropewalk dev":
 
   ropewalk serve --preset dev

@@ -120,7 +120,7 @@ func TestTokenUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	keyed := filepath.Join(t.TempDir(), "keyed.jsonc")
-	if err := os.WriteFile(keyed, []byte(`{"sessions": {"tokens": {"secret": "`+strings.Repeat("a secret of the tests", 2)+`"}}}`), 0o600); err != nil {
+	if err := os.WriteFile(keyed, []byte(`{"mesh": {"cluster": "none"}, "sessions": {"tokens": {"secret": "`+strings.Repeat("a secret of the tests", 2)+`"}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
@@ -137,6 +137,7 @@ func TestTokenUsage(t *testing.T) {
 		wantCode(t, try(t, nil, "", args...), exitUsage)
 	}
 	wantCode(t, try(t, nil, "", "token", "show", "nonsense"), exitOK)
+	wantCode(t, try(t, nil, "", "token", "new", "--subject", "anna", "--config", keyed), exitOK)
 }
 
 func TestSessions(t *testing.T) {

@@ -350,8 +350,18 @@ func TestHelp(t *testing.T) {
 		wantText(t, o.out, "Usage: ropewalk ")
 	}
 	wantText(t, try(t, nil, "", "help", "watch").out, "Usage: ropewalk watch <address>")
-	o := try(t, nil, "", "help", "nothing")
-	wantCode(t, o, exitUsage)
+	for command, want := range map[string]string{
+		"nothing": "there is no command nothing (",
+		"gett":    `there is no command gett, did you mean "get"?`,
+		"sub":     `there is no command sub, did you mean "watch"?`,
+		"cat":     `there is no command cat, did you mean "get"?`,
+		"content": `a command is missing: "status", "log", `,
+	} {
+		o := try(t, nil, "", command)
+		wantCode(t, o, exitUsage)
+		wantText(t, o.err, want)
+	}
+	wantCode(t, try(t, nil, "", "help", "nothing"), exitUsage)
 }
 
 func TestVersion(t *testing.T) {

@@ -115,8 +115,8 @@ func (c *watchCmd) settings() ([]call.WatchOption, error) {
 	if err := checkAddress(c.Address); err != nil {
 		return nil, err
 	}
-	if c.History < 0 || c.Count < 0 || c.Timeout <= 0 {
-		return nil, usage("--history and --count cannot be negative, and --timeout has to be more than 0", "Leave them out for the defaults.")
+	if c.Timeout == 0 {
+		return nil, usage("--timeout has to be more than 0", "Leave it out for the default.")
 	}
 	params, err := c.read()
 	if err != nil {

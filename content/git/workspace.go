@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/message"
 	"github.com/ropewalk/ropewalk/session"
 )
@@ -26,7 +25,8 @@ func (s *Store) draftOf(ctx context.Context, ref string) (*view, error) {
 		return nil, err
 	}
 	if v.draft.IsZero() {
-		return nil, content.NotFound("workspace "+path.Base(ref), "It begins when something is published with it; git:/workspaces lists those there are.")
+		return nil, message.NewError(message.CodeNotFound, "there is no workspace "+path.Base(ref),
+			"It begins when something is published with it; git:/workspaces lists those there are.")
 	}
 	return v, nil
 }

@@ -143,7 +143,7 @@ func (p params) args(o *sqlfile.Options, names []string) ([]any, error) {
 	}
 	if missing != nil {
 		return nil, invalid(missing[0], "params are missing: "+strings.Join(missing, ", "),
-			`Give them with the watch, like {"params":{"`+missing[0]+`":…}}, or a default in the file: -- @param `+missing[0]+` string = ""`)
+			`Give them as params, like {"`+missing[0]+`":…}, or a default in the file: -- @param `+missing[0]+` string = ""`)
 	}
 	return args, nil
 }
