@@ -88,8 +88,11 @@ func (o *objects) packed() time.Time {
 // it is, at most, on any file system.
 const racy = 2 * time.Second
 
-// read has f read, a second time with fresh indexes if it fails and they may be old:
-// another process may have packed the objects anew. The caller holds mu.
+// maxReads is how often is read again while packs come and go.
+const maxReads = 5
+
+// read has f read, again with fresh indexes if it fails and they may be old: another
+// process may have packed the objects anew. The caller holds mu.
 func (o *objects) read(f func(st *filesystem.Storage) error) error {
 	err := f(o.storage)
 	if err == nil {
@@ -101,9 +104,15 @@ func (o *objects) read(f func(st *filesystem.Storage) error) error {
 	if now := o.packed(); now.Equal(o.packs) && o.opened.Sub(now) >= racy {
 		return err
 	}
-	_ = o.storage.Close()
-	o.open()
-	return f(o.storage)
+	for range maxReads {
+		was := o.packs
+		_ = o.storage.Close()
+		o.open()
+		if err = f(o.storage); err == nil || o.packs.Equal(was) {
+			break
+		}
+	}
+	return err
 }
 
 // tree returns the entries of a tree; none for zero. They must not be changed.
@@ -349,7 +358,7 @@ func (b *batch) write(ctx context.Context) error {
 		}
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
+		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // else all in it has just been packed
 			return err
 		}
 	}

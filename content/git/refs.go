@@ -316,6 +316,12 @@ func removeEmpty(dir string) {
 	_ = os.Remove(dir)
 }
 
+// touch says that who holds the lock is still at work.
+func (l *lockFile) touch() {
+	now := time.Now()
+	_ = os.Chtimes(l.path+".lock", now, now) // what that is for fails later, too
+}
+
 // release gives the lock back, if it was not committed.
 func (l *lockFile) release() {
 	if l.file == nil {

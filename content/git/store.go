@@ -91,6 +91,9 @@ func New(set Settings, opt Options) (*Store, error) {
 	if set.Remote.URL != "" {
 		s.remote = newRemote(s)
 	}
+	if !set.ReadOnly || s.remote != nil {
+		s.lane.Go("content/git compact", s.compact)
+	}
 	return s, nil
 }
 

@@ -1,0 +1,321 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"github.com/ropewalk/ropewalk/message"
+)
+
+const (
+	compactEvery = 10 * time.Minute
+	// usualLoose and usualPacks are somewhat less than what "git gc --auto" waits for.
+	usualLoose = 5000
+	usualPacks = 40
+	// usualBatch is how many bytes of objects are compared with each other, and held
+	// in memory.
+	usualBatch = 16 << 20
+	// window is with how many others an object is compared, as git does.
+	window = 10
+	// usualAge is how old an object has to be. A younger one may be of a commit that no
+	// ref names yet, and "git repack -ad" removes such from packs, not loose ones.
+	usualAge = time.Hour
+	// forgotten is how old a temporary file is that a crash has left.
+	forgotten = 24 * time.Hour
+)
+
+// compactor keeps a repository small to which is committed again and again: it
+// packs loose objects, and makes one pack of many. It removes no object: what
+// nobody names is a matter for "git gc", which may run at the same time.
+type compactor struct {
+	objects *objects
+	dir     string // of the objects
+	loose   int    // how many may be loose
+	packs   int    // how many packs there may be
+	batch   int64
+	age     time.Duration
+	alive   func() // says that it is still at work
+}
+
+func newCompactor(o *objects) *compactor {
+	return &compactor{
+		objects: o, dir: filepath.Join(o.dir, "objects"),
+		loose: usualLoose, packs: usualPacks, batch: usualBatch, age: usualAge, alive: func() {},
+	}
+}
+
+// compact runs until the store is closed.
+func (s *Store) compact(ctx context.Context) {
+	c := newCompactor(s.objects)
+	every := time.NewTicker(compactEvery)
+	defer every.Stop()
+	for {
+		if err := s.compactOnce(ctx, c); err != nil && ctx.Err() == nil {
+			s.log.Warn("the objects of the repository could not be packed; see git fsck", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
+// compactOnce does what there is to do, unless another node is at it.
+func (s *Store) compactOnce(ctx context.Context, c *compactor) error {
+	if s.remote != nil { // which reads with a storage of its own
+		give, err := s.remote.take(ctx)
+		if err != nil {
+			return err
+		}
+		defer give()
+	}
+	lock, err := s.refs.lock(ctx, "ropewalk-compact")
+	if message.CodeOf(err) == message.CodeConflict {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	c.alive = lock.touch
+	return c.run(ctx)
+}
+
+// run does what there is to do.
+func (c *compactor) run(ctx context.Context) error {
+	all, err := c.list(ctx)
+	if err != nil {
+		return err
+	}
+	if len(all) > c.loose {
+		if err := c.packLoose(ctx, all); err != nil {
+			return fmt.Errorf("pack loose objects: %w", err)
+		}
+	}
+	packs, err := c.listPacks()
+	if err != nil {
+		return err
+	}
+	if len(packs) > c.packs {
+		if err := c.join(ctx, packs); err != nil {
+			return fmt.Errorf("join packs: %w", err)
+		}
+	}
+	return nil
+}
+
+// looseObject is an object in a file of its own.
+type looseObject struct {
+	hash plumbing.Hash
+	path string
+}
+
+// list returns the loose objects that are old enough.
+func (c *compactor) list(ctx context.Context) ([]looseObject, error) {
+	var all []looseObject
+	for n := range 256 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		part := fmt.Sprintf("%02x", n)
+		dir := filepath.Join(c.dir, part)
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			switch name := part + e.Name(); {
+			case !plumbing.IsHash(name):
+				sweep(path)
+			case older(path, c.age):
+				all = append(all, looseObject{plumbing.NewHash(name), path})
+			}
+		}
+	}
+	return all, nil
+}
+
+// sweep removes a temporary file that a crash has left.
+func sweep(path string) {
+	if strings.HasPrefix(filepath.Base(path), "tmp_") && older(path, forgotten) {
+		_ = os.Remove(path)
+	}
+}
+
+func older(path string, age time.Duration) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) >= age
+}
+
+// packLoose packs loose objects.
+func (c *compactor) packLoose(ctx context.Context, all []looseObject) error {
+	todo, err := c.unpacked(all)
+	if err != nil {
+		return err
+	}
+	for len(todo) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := c.first(todo)
+		if err != nil {
+			return err
+		}
+		if err := c.pack(todo[:n]); err != nil {
+			return err
+		}
+		todo = todo[n:]
+	}
+	c.objects.reopen() // it finds them in their packs
+	for _, one := range all {
+		if older(one.path, c.age) { // else somebody counts on it again
+			_ = os.Remove(one.path) // if another process was faster, all the better
+		}
+	}
+	return nil
+}
+
+// first returns how many of the first objects are packed together.
+func (c *compactor) first(list []looseObject) (int, error) {
+	st := openStorage(c.objects.dir)
+	defer st.Close() //nolint:errcheck // it was only read
+	size := int64(0)
+	for n, one := range list {
+		more, err := st.EncodedObjectSize(one.hash)
+		if err != nil {
+			return 0, fmt.Errorf("object %s: %w", one.hash, err)
+		}
+		if size += more; size > c.batch && n > 0 {
+			return n, nil
+		}
+	}
+	return len(list), nil
+}
+
+// pack writes a pack of loose objects.
+func (c *compactor) pack(list []looseObject) error {
+	st := openStorage(c.objects.dir)
+	defer st.Close() //nolint:errcheck // it was only read
+	hashes := make([]plumbing.Hash, len(list))
+	for i, one := range list {
+		hashes[i] = one.hash
+	}
+	f, err := c.temp("tmp_pack_")
+	if err != nil {
+		return err
+	}
+	defer f.discard()
+	sum, err := packfile.NewEncoder(f, st, false).Encode(hashes, window)
+	if err != nil {
+		return err
+	}
+	// What was written is read for the index: nothing is removed for what cannot be.
+	if _, err := f.Seek(0, 0); err != nil {
+		return err
+	}
+	index := &idxfile.Writer{}
+	parser, err := packfile.NewParser(packfile.NewScanner(f.File), index)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(); err != nil {
+		return err
+	}
+	made, err := index.Index()
+	if err != nil {
+		return err
+	}
+	for _, h := range hashes {
+		if ok, err := made.Contains(h); err != nil || !ok {
+			return fmt.Errorf("object %s is not in the pack that was made of it: %w", h, err)
+		}
+	}
+	return c.save(f, sum, made)
+}
+
+// unpacked returns the objects that are in no pack.
+func (c *compactor) unpacked(all []looseObject) ([]looseObject, error) {
+	packs, err := c.listPacks()
+	if err != nil {
+		return nil, err
+	}
+	list := slices.Clone(all)
+	for _, p := range packs {
+		index, err := p.index()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the git program has packed anew
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = slices.DeleteFunc(list, func(one looseObject) bool {
+			ok, err := index.Contains(one.hash)
+			return ok && err == nil
+		})
+	}
+	return list, nil
+}
+
+// tempFile is a file without a name of its own yet.
+type tempFile struct{ *os.File }
+
+func (c *compactor) temp(prefix string) (tempFile, error) {
+	f, err := os.CreateTemp(filepath.Join(c.dir, "pack"), prefix)
+	return tempFile{f}, err
+}
+
+func (f tempFile) discard() {
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+// place gives the file a name that no other has; it is on the disk then.
+func (f tempFile) place(path string) error {
+	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
+		return err
+	}
+	err := os.Link(f.Name(), path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fs.ErrExist
+	}
+	return os.Rename(f.Name(), path) // there are no links on this file system
+}
+
+// save puts a pack into place: its index first, without which it cannot be used. It
+// fails if there is one that is called so, which has the same in it: another process
+// has packed the same, and may be about to remove what it has packed into a third.
+func (c *compactor) save(pack tempFile, sum plumbing.Hash, index *idxfile.MemoryIndex) error {
+	f, err := c.temp("tmp_idx_")
+	if err != nil {
+		return err
+	}
+	defer f.discard()
+	if _, err := idxfile.NewEncoder(f).Encode(index); err != nil {
+		return err
+	}
+	base := filepath.Join(c.dir, "pack", "pack-"+sum.String())
+	if err := f.place(base + ".idx"); err != nil {
+		return err
+	}
+	if err := pack.place(base + ".pack"); err != nil {
+		return err
+	}
+	c.alive()
+	return syncDir(filepath.Join(c.dir, "pack"))
+}
