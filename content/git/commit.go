@@ -261,18 +261,23 @@ func commitText(given, otherwise string) (string, error) {
 	return strings.ToValidUTF8(text, "?"), nil
 }
 
-// put returns the leaf that a file becomes, keeping its mode, or says what is in
-// the way.
-func put(v *view, b *batch, p string, data []byte) (leaf, error) {
-	l, err := place(v, p)
-	if err != nil {
-		return l, err
+// put returns the leaf that a file becomes, keeping its mode, and whether it is new;
+// or says what is in the way.
+func (s *Store) put(v *view, b *batch, p string, body fileBody) (l leaf, created bool, err error) {
+	if l, err = place(v, p); err != nil {
+		return l, false, err
 	}
-	if l.none() {
+	data := body.data
+	if created = l.none(); created {
 		l.mode = filemode.Regular
+	} else if body.over != nil {
+		// What cannot be read is replaced as a whole.
+		if old, err := s.objects.blob(l.hash); err == nil {
+			data = body.over(old)
+		}
 	}
 	l.hash = b.add(plumbing.BlobObject, data)
-	return l, nil
+	return l, created, nil
 }
 
 // place returns the file at a path, zero if there is none yet, or says what is

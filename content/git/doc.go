@@ -21,4 +21,9 @@
 // replaced by renaming, under the same lock file that the git program takes. A
 // crash leaves the state before or the state after, and at most objects that
 // nobody names, which "git gc" removes.
+//
+// # What many commits leave
+//
+// A store packs the objects of its repository now and then, so that these do not
+// take a file each; it removes none.
 package git

@@ -50,26 +50,26 @@ func (j *publication) batch(w *work, c content.Content) error {
 	if w.text, err = commitText(in.Message, updateText(len(in.Files))); err != nil {
 		return err
 	}
-	files := map[string][]byte{} // nil: deleted
+	files := map[string]fileBody{}
 	total := int64(0)
 	for i := range in.Files {
-		at, data, err := j.item(&in.Files[i])
+		at, body, err := j.item(&in.Files[i])
 		if err != nil {
 			return in.Files[i].named(i, err)
 		}
 		if _, twice := files[at]; twice {
 			return in.Files[i].named(i, invalid("path", "the file is there twice", ""))
 		}
-		if total += int64(len(data)); total > j.store.set.MaxFile {
+		if total += int64(len(body.data)); total > j.store.set.MaxFile {
 			return tooLarge(total, j.store.set.MaxFile)
 		}
-		files[at] = data
+		files[at] = body
 	}
 	if err := j.store.mayWrite(w.author, j.scheme, slices.Sorted(maps.Keys(files))...); err != nil {
 		return err
 	}
 	j.path = j.at
-	w.edits = func(v *view, b *batch) (map[string]leaf, error) { return editMany(v, b, files) }
+	w.edits = func(v *view, b *batch) (map[string]leaf, error) { return j.store.editMany(v, b, files) }
 	return nil
 }
 
@@ -81,13 +81,13 @@ func (f *item) named(i int, err error) error {
 	return &e
 }
 
-// item returns where a file is written, and its bytes; nil deletes it.
-func (j *publication) item(f *item) (at string, data []byte, err error) {
+// item returns where a file is written, and its bytes; without any it is deleted.
+func (j *publication) item(f *item) (at string, body fileBody, err error) {
 	if f.Path == "" || strings.HasPrefix(f.Path, "/") {
-		return "", nil, invalid("path", "the path is not relative to the directory", "Write it without a slash at the beginning.")
+		return "", body, invalid("path", "the path is not relative to the directory", "Write it without a slash at the beginning.")
 	}
 	if at, err = checkPath("/" + f.Path); err != nil {
-		return "", nil, err
+		return "", body, err
 	}
 	if j.at != "" {
 		at = j.at + "/" + at
@@ -100,20 +100,18 @@ func (j *publication) item(f *item) (at string, data []byte, err error) {
 	}
 	switch {
 	case given != 1:
-		return "", nil, invalid("file", "not one of json, text, base64 and delete is given", "Give one of them.")
+		return "", body, invalid("file", "not one of json, text, base64 and delete is given", "Give one of them.")
 	case f.JSON != nil:
-		var body fileBody
 		body, err = documentBody(at, content.Content{Body: f.JSON})
-		data = body.data
 	case f.Text != nil:
-		data = append([]byte{}, *f.Text...)
+		body.data = append([]byte{}, *f.Text...)
 	case f.Base64 != nil:
-		data = append([]byte{}, *f.Base64...)
+		body.data = append([]byte{}, *f.Base64...)
 	}
 	if err == nil && j.scheme == "json:" {
-		err = onlyDocuments(at, data)
+		err = onlyDocuments(at, body.data)
 	}
-	return at, data, err
+	return at, body, err
 }
 
 // onlyDocuments refuses what cannot be published to json: one by one either.
@@ -132,25 +130,24 @@ func onlyDocuments(at string, data []byte) error {
 	return nil
 }
 
-func editMany(v *view, b *batch, files map[string][]byte) (map[string]leaf, error) {
+func (s *Store) editMany(v *view, b *batch, files map[string]fileBody) (map[string]leaf, error) {
 	edits := make(map[string]leaf, len(files))
-	for at, data := range files {
+	for at, body := range files {
 		for dir := parent(at); dir != ""; dir = parent(dir) {
-			if files[dir] != nil {
+			if files[dir].data != nil {
 				return nil, invalid("files", fmt.Sprintf("/%s is a file and a directory", short(dir)), "")
 			}
 		}
-		var err error
-		if data == nil {
-			err = drop(v, at, "/"+at)
-		} else {
-			edits[at], err = put(v, b, at, data)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if data == nil {
+		if body.data == nil {
 			edits[at] = leaf{}
+			if err := drop(v, at, "/"+at); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var err error
+		if edits[at], _, err = s.put(v, b, at, body); err != nil {
+			return nil, err
 		}
 	}
 	return edits, nil

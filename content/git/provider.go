@@ -345,22 +345,14 @@ func (j *publication) one(w *work, c content.Content) (err error) {
 				return nil, err
 			}
 		}
-		was, err := place(v, j.path)
+		l, created, err := j.store.put(v, b, j.path, body)
 		if err != nil {
 			return nil, err
 		}
-		j.created = was.none()
-		data := body.data
-		if body.over != nil && !was.none() {
-			if old, err := j.store.objects.blob(was.hash); err == nil {
-				data = body.over(old)
-			}
+		if j.created = created; !given {
+			w.text = map[bool]string{true: "Add ", false: "Update "}[created] + j.path
 		}
-		if !given {
-			w.text = map[bool]string{true: "Add ", false: "Update "}[j.created] + j.path
-		}
-		l, err := put(v, b, j.path, data)
-		return map[string]leaf{j.path: l}, err
+		return map[string]leaf{j.path: l}, nil
 	}
 	return nil
 }

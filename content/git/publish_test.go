@@ -58,13 +58,16 @@ func TestPublish(t *testing.T) {
 		wants(t, s.Files(false), "/up/a.txt", `{"base64":"aGk="}`)
 	})
 	t.Run("comments stay", func(t *testing.T) {
-		o.write(t, "c.jsonc", "// top\n{\n  // one\n  \"a\": 1,\n  \"b\": [1], // two\n}\n")
-		publish(t, s.JSON(), "/c.jsonc", `{"a":5,"b":[1],"c":null}`)
-		text, err := get(t, s.Files(true), "/c.jsonc")
-		if err != nil || !strings.Contains(text, "// top") || !strings.Contains(text, "// one") || !strings.Contains(text, "// two") {
-			t.Errorf("the file is %s, %v", text, err)
+		const next = `{"a":5,"b":[1],"c":null}`
+		for address, body := range map[string]string{"/c.jsonc": next, "/": `{"files":[{"path":"c.jsonc","json":` + next + `}]}`} {
+			o.write(t, "c.jsonc", "// top\n{\n  // one\n  \"a\": 1,\n  \"b\": [1], // two\n}\n")
+			publish(t, s.JSON(), address, body)
+			text, err := get(t, s.Files(true), "/c.jsonc")
+			if err != nil || !strings.Contains(text, "// top") || !strings.Contains(text, "// one") || !strings.Contains(text, "// two") {
+				t.Errorf("published to %s the file is %s, %v", address, text, err)
+			}
+			wants(t, s.JSON(), "/c.jsonc", next)
 		}
-		wants(t, s.JSON(), "/c.jsonc", `{"a":5,"b":[1],"c":null}`)
 	})
 }
 
