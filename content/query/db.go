@@ -233,9 +233,8 @@ func cut(s *sqlfile.Statement, f *sqlfile.File, g page, rows *sqldb.Rows) string
 	if f.Options.One {
 		g.limit = 1
 	}
-	if g.limit > 0 {
-		want = min(g.limit, rows.Limit)
-		rows.Stop = want
+	if g.limit > 0 && g.limit <= rows.Limit {
+		want, rows.Stop = g.limit, g.limit
 	}
 	if !s.Limited && (s.Verb == "SELECT" || s.Verb == "WITH") {
 		return fmt.Sprintf("\nLIMIT %d OFFSET %d", want, g.offset)

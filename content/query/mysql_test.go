@@ -51,12 +51,12 @@ func TestConformanceMariaDB(t *testing.T) {
 func TestMariaDBResults(t *testing.T) {
 	t.Parallel()
 	s := openMariaDB(t, nil)
-	s.exec(t, "CREATE TABLE p (id bigint unsigned PRIMARY KEY, name varchar(50), salary decimal(30,3), f double, ok boolean, born date, at datetime(3), doc json, photo blob, e enum('a','b'))",
-		`INSERT INTO p VALUES (18446744073709551615, 'A "x"', 12345678901234567890.123, 0.1, true, '1990-02-03', '2026-01-02 03:04:05.5', '{"a": [1, 2]}', x'00ff', 'b')`,
+	s.exec(t, "CREATE TABLE p (id bigint unsigned PRIMARY KEY, name varchar(50), salary decimal(30,3), f double, ok boolean, born date, at datetime(3), ts timestamp NULL, doc json, photo blob, e enum('a','b'))",
+		`INSERT INTO p VALUES (18446744073709551615, 'A "x"', 12345678901234567890.123, 0.1, true, '1990-02-03', '2026-01-02 03:04:05.5', '2026-01-02 03:04:05', '{"a": [1, 2]}', x'00ff', 'b')`,
 		"INSERT INTO p (id) VALUES (2)")
 	for _, c := range []struct{ sql, params, want string }{
 		{"-- @column ok boolean\n-- @column doc json\nSELECT * FROM p WHERE id > 2", "", `[{"id":18446744073709551615,"name":"A \"x\"","salary":12345678901234567890.123,` +
-			`"f":0.1,"ok":true,"born":"1990-02-03","at":"2026-01-02T03:04:05.500","doc":{"a":[1,2]},"photo":"AP8=","e":"b"}]`},
+			`"f":0.1,"ok":true,"born":"1990-02-03","at":"2026-01-02T03:04:05.500","ts":"2026-01-02T03:04:05Z","doc":{"a":[1,2]},"photo":"AP8=","e":"b"}]`},
 		{"SELECT name, salary, photo FROM p WHERE id = :id", `{"id":2}`, `[{"name":null,"salary":null,"photo":null}]`},
 		{"SELECT id, f FROM p WHERE id > :id", `{"id":2}`, `[{"id":18446744073709551615,"f":0.1}]`},
 		{"-- @param at date\nSELECT count(*) AS n FROM p WHERE at < :at", `{"at":"2027-01-01T00:00:00Z"}`, `[{"n":1}]`},

@@ -67,6 +67,8 @@ func TestPostgresResults(t *testing.T) {
 		{"-- @param n number\nSELECT :n::numeric AS n, $$:x$$ AS t, E'\\':y' AS u, (ARRAY[1,2,3])[1:2] AS a", `{"n":1.10}`, `[{"n":1.10,"t":":x","u":"':y","a":[1,2]}]`},
 		{"SELECT id FROM p ORDER BY id", `{"$limit":1,"$offset":1,"$total":true}`, `{"rows":[{"id":9007199254740993}],"total":2}`},
 		{"SELECT id FROM p ORDER BY id FETCH FIRST 2 ROWS ONLY", `{"$offset":1}`, `[{"id":9007199254740993}]`},
+		{`SELECT ARRAY['\x00ff'::bytea, NULL] AS b, ARRAY['(1,1),(0,0)'::box] AS x, ARRAY[true] AS t, ARRAY['2026-01-02 03:04:05'::timestamp] AS d, ARRAY['NaN', 1.50]::numeric[] AS n`, "",
+			`[{"b":["AP8=",null],"x":"{(1,1),(0,0)}","t":[true],"d":["2026-01-02T03:04:05"],"n":[null,1.50]}]`},
 		{"-- @identifier c in (id, name)\nSELECT ::c FROM p WHERE id = 2", `{"c":"id"}`, `[{"id":2}]`},
 		{"SELECT 1 AS a WHERE '{\"a\":1}'::jsonb ? 'a' AND :b", `{"b":true}`, `[{"a":1}]`},
 		{"SELECT * FROM json_to_recordset(:rows) AS x(a int)", `{"rows":[{"a":1},{"a":2}]}`, `[{"a":1},{"a":2}]`},
@@ -76,6 +78,7 @@ func TestPostgresResults(t *testing.T) {
 		}
 	}
 	for sql, says := range map[string]string{
+		"SELECT repeat('x', 100000000) AS x": "limit_exceeded: a row",
 		"SELEC 1": "bad_content: line 1", "SELECT 1 +": "bad_content: line 1, column 11", "SELECT id,\n  'é' || nope FROM p": "bad_content: line 2, column 10", "SELECT 1 / 0 AS x": "invalid_input",
 		"SELECT set_config('transaction_read_only', 'off', true)": "bad_content", "SELECT nextval('s')": "bad_content", "SELECT 'x'::int": "invalid_input",
 		"SELECT * INTO q FROM p": "bad_content", "SELECT 1; DROP TABLE p": "bad_content", "COPY p TO '/tmp/x'": "bad_content",

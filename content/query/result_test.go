@@ -81,6 +81,7 @@ func TestRefused(t *testing.T) {
 		{"-- @identifier c in (id)\nSELECT ::c FROM people", `{"c":"name"}`, message.CodeInvalidInput, "c is"},
 		{"-- @identifier c in (id)\nSELECT ::c FROM people", `{"c":["id"]}`, message.CodeInvalidInput, "c is"},
 		{"-- @identifier c in (id)\nSELECT ::c FROM people", "", message.CodeInvalidInput, "missing"},
+		{"-- @limit 2\nSELECT id FROM people", `{"$limit":3}`, message.CodeLimitExceeded, "more than 2 rows"},
 		{"SELECT 1", `{"$limit":0}`, message.CodeInvalidInput, "$limit"},
 		{"SELECT 1", `{"$limit":-1}`, message.CodeInvalidInput, "$limit"},
 		{"SELECT 1", `{"$offset":"x"}`, message.CodeInvalidInput, "$offset"},

@@ -22,10 +22,11 @@ func query(ctx context.Context, tx *sql.Tx, s sqldb.Statement, to *sqldb.Rows) e
 		return fault(ctx, err, s.SQL)
 	}
 	columns := make([]sqldb.Column, len(types))
-	blobs := make([]bool, len(types))
+	blobs, moments := make([]bool, len(types)), make([]bool, len(types))
 	for i, t := range types {
 		columns[i].Name = t.Name()
 		columns[i].Type, blobs[i] = typeOf(t.DatabaseTypeName())
+		moments[i] = t.DatabaseTypeName() == "TIMESTAMP"
 	}
 	if err := to.SetColumns(columns); err != nil {
 		return err
@@ -51,6 +52,8 @@ func query(ctx context.Context, tx *sql.Tx, s sqldb.Statement, to *sqldb.Rows) e
 				to.Null()
 			case blobs[i]:
 				to.Blob(v)
+			case moments[i]:
+				to.Text(string(v) + "Z") // the zone of the session is UTC
 			default:
 				to.Text(string(v))
 			}

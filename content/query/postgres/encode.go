@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 
@@ -26,8 +27,9 @@ func newEncoder(m *pgtype.Map, fields []pgconn.FieldDescription) *encoder {
 		oid := fields[i].DataTypeOID
 		e.columns[i].Name = fields[i].Name
 		if t, ok := m.TypeForOID(oid); ok {
-			if a, isArray := t.Codec.(*pgtype.ArrayCodec); isArray {
+			if a, isArray := t.Codec.(*pgtype.ArrayCodec); isArray && oid != pgtype.BoxArrayOID { // which has other commas
 				e.arrays[i], e.elems[i], e.columns[i].Type = true, typeOf(a.ElementType.OID), sqlfile.JSON
+				e.blobs[i] = a.ElementType.OID == pgtype.ByteaOID
 				continue
 			}
 		}
@@ -60,27 +62,37 @@ func (e *encoder) value(to *sqldb.Rows, i int, v []byte) {
 	switch {
 	case v == nil:
 		to.Null()
-	case e.blobs[i]:
-		b, err := hex.DecodeString(strings.TrimPrefix(string(v), `\x`))
-		if err != nil {
-			b = v
-		}
-		to.Blob(b)
 	case e.arrays[i]:
-		out, ok := array(nil, string(v), e.elems[i])
+		out, ok := array(nil, string(v), func(dst []byte, text string) []byte {
+			if e.blobs[i] {
+				text = base64.StdEncoding.EncodeToString(blob(text))
+			}
+			return sqldb.AppendText(dst, e.elems[i], text)
+		})
 		if !ok {
 			to.Text(string(v))
 			return
 		}
 		to.Raw(out)
+	case e.blobs[i]:
+		to.Blob(blob(string(v)))
 	default:
 		to.Text(string(v))
 	}
 }
 
-// array adds the JSON of an array in text form, such as {1,NULL,"a \"b\""}.
-// Bounds other than 1, as in [0:1]={1,2}, are left out.
-func array(dst []byte, v string, elem sqlfile.Type) ([]byte, bool) {
+// blob reads bytes, which come in hexadecimal digits.
+func blob(v string) []byte {
+	b, err := hex.DecodeString(strings.TrimPrefix(v, `\x`))
+	if err != nil {
+		return []byte(v)
+	}
+	return b
+}
+
+// array adds the JSON of an array in text form, such as {1,NULL,"a \"b\""}; elem
+// adds that of an element. Bounds other than 1, as in [0:1]={1,2}, are left out.
+func array(dst []byte, v string, elem func(dst []byte, text string) []byte) ([]byte, bool) {
 	if strings.HasPrefix(v, "[") {
 		_, v, _ = strings.Cut(v, "=")
 	}
@@ -106,7 +118,7 @@ func array(dst []byte, v string, elem sqlfile.Type) ([]byte, bool) {
 			if !quoted && text == "NULL" {
 				dst = append(dst, "null"...)
 			} else {
-				dst = sqldb.AppendText(dst, elem, text)
+				dst = elem(dst, text)
 			}
 			i += n
 		}

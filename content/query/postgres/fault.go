@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/ropewalk/ropewalk/content/query/sqldb"
 	"github.com/ropewalk/ropewalk/message"
@@ -48,6 +49,11 @@ func fault(ctx context.Context, err error) error {
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return faultOf(e)
+	}
+	if _, ok := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); ok {
+		return &sqldb.Fault{
+			Code: message.CodeLimitExceeded, Message: "a row is too large", Hint: "Ask for less, such as left(column, 1000).", Cause: err,
+		}
 	}
 	return &sqldb.Fault{
 		Code: message.CodeSourceDown, Message: "the database cannot be reached", Hint: "Is the server running, and are url and account right?", Cause: err,

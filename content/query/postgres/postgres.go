@@ -79,10 +79,10 @@ func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 		read = cfg.URL
 	}
 	var err error
-	if d.readers, err = pool(read, cfg.MaxOpen, ""); err != nil {
+	if d.readers, err = pool(cfg, read, cfg.MaxOpen, ""); err != nil {
 		return nil, errors.New("url: it cannot be read")
 	}
-	if d.writers, err = pool(cfg.URL, maxWriters, reset); err != nil {
+	if d.writers, err = pool(cfg, cfg.URL, maxWriters, reset); err != nil {
 		d.readers.Close()
 		return nil, errors.New("url: it cannot be read")
 	}
@@ -94,13 +94,14 @@ func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 
 // pool opens connections as they are needed. The one who has used one runs
 // cleanup, which may be "", on it before somebody else gets it.
-func pool(url string, n int, cleanup string) (*pgxpool.Pool, error) {
+func pool(cfg sqldb.Config, url string, n int, cleanup string) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	c.MaxConns, c.MinConns = int32(n), 0
 	settings(&c.ConnConfig.Config)
+	c.ConnConfig.MaxProtocolMessageBodyLen = cfg.MaxValue // of a row: it is in memory as a whole
 	c.ConnConfig.StatementCacheCapacity = maxPrepared
 	c.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: afterCancel}

@@ -66,7 +66,7 @@ func (d *database) follow(ctx context.Context, tables []table) (bool, error) {
 		}
 		return nil
 	})
-	return ok, err
+	return err == nil && ok, err
 }
 
 // install puts triggers on a table, unless they are there. refused says why they
