@@ -155,6 +155,11 @@ func (b *DB) limit(ctx context.Context, f *sqlfile.File) (context.Context, conte
 
 var errTime = errors.New("the query took too long")
 
+// late tells whether the time of a query is over.
+func late(ctx context.Context) bool {
+	return ctx.Err() != nil && errors.Is(context.Cause(ctx), errTime)
+}
+
 func (b *DB) rows(f *sqlfile.File) *sqldb.Rows {
 	n := f.Options.Limit
 	if n == 0 {
@@ -218,7 +223,11 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 	slices.Sort(reads.Tables)
 	reads.Tables, reads.Blind = slices.Compact(reads.Tables), reads.Blind || r.Blind
 	if err != nil {
-		return nil, reads, b.fault(ctx, err, path, &source{f, rendered})
+		err = b.fault(ctx, err, path, &source{f, rendered})
+		if e, ok := errors.AsType[*message.Error](err); ok && late(ctx) {
+			e.Retryable, e.RetryAfter = true, time.Second // somebody's lock, or much to do elsewhere, ends some time
+		}
+		return nil, reads, err
 	}
 	return body(f, g, results), reads, nil
 }

@@ -55,7 +55,7 @@ func (b *DB) fault(ctx context.Context, err error, path string, at *source) erro
 	if l, ok := errors.AsType[*located](err); ok {
 		at = &l.at
 	}
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errTime) {
+	if late(ctx) {
 		e := message.NewError(message.CodeLimitExceeded, "the query took longer than it may",
 			"Make it faster, with an index perhaps, or give it more time with -- @timeout in the file.")
 		e.Path, e.Cause = address(path), err

@@ -40,6 +40,41 @@ func TestErrorsHeal(t *testing.T) {
 	}
 }
 
+// TestLateHeals has a lock keep a query from ending in time: it is tried again,
+// though nothing has changed when the lock is gone.
+func TestLateHeals(t *testing.T) {
+	t.Parallel()
+	s := openPostgres(t, func(s *query.Settings) {
+		s.Poll, s.Timeout = duration.Duration(time.Hour), duration.Duration(500*time.Millisecond)
+	})
+	s.exec(t, "CREATE TABLE a (x int)")
+	s.file(t, "a.sql", "SELECT count(*) AS n FROM a")
+	s.file(t, "w.sql", "INSERT INTO a VALUES (1)")
+	w := s.watch(t, request("a.sql", ""))
+	w.until(t, `[{"n":0}]`)
+	tx, err := s.other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE a"); err != nil {
+		t.Fatal(err)
+	}
+	w.changed()
+	w.fails(t, message.CodeLimitExceeded)
+	if e := message.AsError(w.fault); !e.Retryable || e.RetryAfter == 0 {
+		t.Errorf("it is not tried again: %+v", e)
+	}
+	_, err = s.publish(t, "w.sql", "{}")
+	if e := wants(t, err, message.CodeLimitExceeded); e.Retryable {
+		t.Errorf("nobody knows what became of it: %+v", e)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, `[{"n":0}]`)
+}
+
 // drain takes back that something was told.
 func drain(list ...*watcher) {
 	for _, w := range list {

@@ -58,7 +58,14 @@ func TestPostgresResults(t *testing.T) {
 		`INSERT INTO p VALUES (9007199254740993, 'A "x"', 12345678901234567890.123, 0.1, true, '1990-02-03', '2026-01-02 03:04:05.5+02', '2026-01-02 03:04:05',
 		'{"a": [1, 2]}', '\x00ff', '{a,"b \"c\"",NULL}', '{{1,2},{3,NULL}}', '1 day 2 hours', '00000000-0000-0000-0000-000000000001')`,
 		`INSERT INTO p (id, salary, f) VALUES (2, 'NaN', 'Infinity')`)
+	s.exec(t, "CREATE TYPE mood AS ENUM ('sad', 'ok')", "CREATE DOMAIN few AS int", "CREATE TYPE pair AS (a int, b text)", "CREATE TABLE own (m mood, ms mood[], f few, fs few[], ps pair[])",
+		`INSERT INTO own VALUES ('ok', '{sad,NULL,ok}', 1, '{1,2}', '{"(1,a)"}')`)
+	s.file(t, "own.sql", "UPDATE own SET m = 'sad' RETURNING m, ms")
+	if got := must2(s.publish(t, "own.sql", "{}")); got != `{"rowsAffected":1,"rows":[{"m":"sad","ms":["sad",null,"ok"]}]}` {
+		t.Error(got)
+	}
 	for _, c := range []struct{ sql, params, want string }{
+		{"TABLE own", "", `[{"m":"sad","ms":["sad",null,"ok"],"f":1,"fs":[1,2],"ps":["(1,a)"]}]`},
 		{"SELECT * FROM p WHERE id > 2", "", `[{"id":9007199254740993,"name":"A \"x\"","salary":12345678901234567890.123,"f":0.1,"ok":true,"born":"1990-02-03",` +
 			`"at":"2026-01-02T01:04:05.5Z","local":"2026-01-02T03:04:05","doc":{"a":[1,2]},"photo":"AP8=","tags":["a","b \"c\"",null],` +
 			`"nums":[[1,2],[3,null]],"d":"P1DT2H","u":"00000000-0000-0000-0000-000000000001"}]`},
@@ -79,7 +86,7 @@ func TestPostgresResults(t *testing.T) {
 	}
 	for sql, says := range map[string]string{
 		"SELECT repeat('x', 100000000) AS x": "limit_exceeded: a row",
-		"SELEC 1": "bad_content: line 1", "SELECT 1 +": "bad_content: line 1, column 11", "SELECT id,\n  'é' || nope FROM p": "bad_content: line 2, column 10", "SELECT 1 / 0 AS x": "invalid_input",
+		"SELEC 1":                            "bad_content: line 1", "SELECT 1 +": "bad_content: line 1, column 11", "SELECT id,\n  'é' || nope FROM p": "bad_content: line 2, column 10", "SELECT 1 / 0 AS x": "invalid_input",
 		"SELECT set_config('transaction_read_only', 'off', true)": "bad_content", "SELECT nextval('s')": "bad_content", "SELECT 'x'::int": "invalid_input",
 		"SELECT * INTO q FROM p": "bad_content", "SELECT 1; DROP TABLE p": "bad_content", "COPY p TO '/tmp/x'": "bad_content",
 	} {
@@ -227,6 +234,20 @@ func TestPostgresPublish(t *testing.T) {
 		if e := wants(t, err, c.code); string(e.Details) != c.details {
 			t.Errorf("%s %s: %s", c.file, c.body, e.Details)
 		}
+	}
+	// So is what was prepared for a table as it was before; it counts once.
+	s.exec(t, "CREATE TABLE log (x int)")
+	s.file(t, "log.sql", "INSERT INTO log VALUES (1); TABLE a")
+	for _, change := range []string{"", "ALTER TABLE a ADD COLUMN y int"} {
+		s.exec(t, change)
+		for range 4 {
+			if got := must2(s.publish(t, "log.sql", "{}")); !strings.HasPrefix(got, `{"rowsAffected":1,`) {
+				t.Error(got)
+			}
+		}
+	}
+	if got := must2(s.run(t, "SELECT count(*) AS n FROM log", "")); got != `[{"n":8}]` {
+		t.Error(got)
 	}
 	// Serialization conflicts are tried again, until the tries are used up.
 	var wg sync.WaitGroup

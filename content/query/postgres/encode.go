@@ -1,10 +1,13 @@
 package postgres
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
+	"sync"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -18,25 +21,81 @@ type encoder struct {
 	blobs   []bool
 	arrays  []bool // the type of a column is then that of the elements
 	elems   []sqlfile.Type
+	unknown []uint32 // types of which it does not know whether they are arrays
 }
 
-func newEncoder(m *pgtype.Map, fields []pgconn.FieldDescription) *encoder {
+func newEncoder(m *pgtype.Map, known *arrays, fields []pgconn.FieldDescription) *encoder {
 	n := len(fields)
 	e := &encoder{columns: make([]sqldb.Column, n), blobs: make([]bool, n), arrays: make([]bool, n), elems: make([]sqlfile.Type, n)}
 	for i := range fields {
 		oid := fields[i].DataTypeOID
 		e.columns[i].Name = fields[i].Name
-		if t, ok := m.TypeForOID(oid); ok {
-			if a, isArray := t.Codec.(*pgtype.ArrayCodec); isArray && oid != pgtype.BoxArrayOID { // which has other commas
-				e.arrays[i], e.elems[i], e.columns[i].Type = true, typeOf(a.ElementType.OID), sqlfile.JSON
-				e.blobs[i] = a.ElementType.OID == pgtype.ByteaOID
-				continue
-			}
+		elem, ok := known.elem(m, oid)
+		if !ok {
+			e.unknown = append(e.unknown, oid)
+		}
+		if elem != 0 {
+			e.arrays[i], e.elems[i], e.columns[i].Type = true, typeOf(elem), sqlfile.JSON
+			e.blobs[i] = elem == pgtype.ByteaOID
+			continue
 		}
 		e.blobs[i] = oid == pgtype.ByteaOID
 		e.columns[i].Type = typeOf(oid)
 	}
 	return e
+}
+
+// firstOwn is the first number of types that are not PostgreSQL's own.
+const firstOwn = 16384
+
+// arrays knows which types that users made are arrays, and of what.
+type arrays struct {
+	mu    sync.Mutex
+	elems map[uint32]uint32 // 0: it is none
+}
+
+// elem returns the type of the elements of an array, 0 for what is none. It is
+// not ok if that has to be learnt first.
+func (a *arrays) elem(m *pgtype.Map, oid uint32) (elem uint32, ok bool) {
+	if oid >= firstOwn {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		elem, ok = a.elems[oid]
+		return elem, ok
+	}
+	if t, found := m.TypeForOID(oid); found && oid != pgtype.BoxArrayOID { // which has other commas
+		if c, isArray := t.Codec.(*pgtype.ArrayCodec); isArray {
+			elem = c.ElementType.OID
+		}
+	}
+	return elem, true
+}
+
+// learn asks what types are.
+func (a *arrays) learn(ctx context.Context, tx pgx.Tx, oids []uint32) error {
+	rows, err := tx.Query(ctx, `SELECT a.oid, CASE WHEN a.typcategory = 'A' AND e.typdelim = ',' THEN coalesce(nullif(e.typbasetype, 0), e.oid) ELSE 0 END
+		FROM pg_type a LEFT JOIN pg_type e ON e.oid = a.typelem WHERE a.oid = ANY($1)`, oids)
+	if err != nil {
+		return err
+	}
+	found := map[uint32]uint32{}
+	var oid, elem uint32
+	_, err = pgx.ForEachRow(rows, []any{&oid, &elem}, func() error {
+		found[oid] = elem
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.elems == nil {
+		a.elems = map[uint32]uint32{}
+	}
+	for _, oid := range oids {
+		a.elems[oid] = found[oid]
+	}
+	return nil
 }
 
 // typeOf is what a type of PostgreSQL is in JSON.

@@ -20,6 +20,9 @@ func faultIn(ctx context.Context, err error, text string) error {
 		return fault(ctx, err)
 	}
 	f := faultOf(e)
+	if stale(e) {
+		f.Code, f.Message, f.Hint, f.Again = message.CodeConflict, "somebody else changed the tables at the same time", "Try again.", true
+	}
 	if e.Position > 0 {
 		f.Pos, f.HasPos = offset(text, int(e.Position)-1), true
 	}

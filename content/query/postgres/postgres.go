@@ -132,7 +132,8 @@ type database struct {
 	writers *pgxpool.Pool
 	closed  sync.Once
 
-	plans sqldb.Cache[plan] // by SQL
+	plans  sqldb.Cache[plan] // by SQL
+	arrays arrays
 
 	// Of the listener.
 	mu       sync.Mutex
@@ -174,15 +175,26 @@ func (d *database) Read(ctx context.Context, list []sqldb.Statement, rows []*sql
 	if len(list) > 1 {
 		opts.IsoLevel = pgx.RepeatableRead
 	}
-	err := d.inTx(ctx, d.readers, opts, func(tx pgx.Tx) error {
+	read := func(tx pgx.Tx) error {
 		for i, s := range list {
-			if _, err := query(ctx, tx, s, rows[i]); err != nil {
+			if _, err := d.query(ctx, tx, s, rows[i]); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
+	err := d.inTx(ctx, d.readers, opts, read)
+	if stale(err) { // the driver forgets the plan with the error
+		err = d.inTx(ctx, d.readers, opts, read)
+	}
 	return sqldb.Reads{}, err
+}
+
+// stale tells whether an error only says that a prepared statement is of a table
+// as it was before.
+func stale(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "0A000" && e.Routine == "RevalidateCachedQuery"
 }
 
 // unlock gives back the locks that outlive a transaction, which a query can take.
@@ -205,26 +217,19 @@ func clean(c *pgx.Conn, text string) bool {
 	return err == nil
 }
 
-// inTx runs f in a transaction, once more if only a plan was out of date. An
-// error of f is returned as it is.
+// inTx runs f in a transaction. An error of f is returned as it is.
 func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions, f func(tx pgx.Tx) error) error {
 	var own error
-	run := func() error {
-		return p.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
-			err := pgx.BeginTxFunc(ctx, c, opts, func(tx pgx.Tx) error {
-				own = f(tx)
-				return own
-			})
-			if err != nil && opts.AccessMode == pgx.ReadOnly && !c.Conn().IsClosed() && !clean(c.Conn(), unlock) {
-				_ = c.Conn().Close(context.WithoutCancel(ctx))
-			}
-			return err
+	err := p.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		err := pgx.BeginTxFunc(ctx, c, opts, func(tx pgx.Tx) error {
+			own = f(tx)
+			return own
 		})
-	}
-	err := run()
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "0A000" && e.Routine == "RevalidateCachedQuery" {
-		err = run()
-	}
+		if err != nil && opts.AccessMode == pgx.ReadOnly && !c.Conn().IsClosed() && !clean(c.Conn(), unlock) {
+			_ = c.Conn().Close(context.WithoutCancel(ctx))
+		}
+		return err
+	})
 	if own != nil && ctx.Err() == nil {
 		return own
 	}
@@ -232,7 +237,7 @@ func (d *database) inTx(ctx context.Context, p *pgxpool.Pool, opts pgx.TxOptions
 }
 
 // query runs a statement and encodes its rows.
-func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (did pgconn.CommandTag, err error) {
+func (d *database) query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (did pgconn.CommandTag, err error) {
 	args := append(make([]any, 0, len(s.Args)+2), pgx.QueryResultFormats{pgx.TextFormatCode})
 	if len(s.SQL) > sqldb.MaxKept {
 		args = append(args, pgx.QueryExecModeDescribeExec)
@@ -246,7 +251,21 @@ func query(ctx context.Context, tx pgx.Tx, s sqldb.Statement, to *sqldb.Rows) (d
 		return did, faultIn(ctx, err, s.SQL)
 	}
 	defer rows.Close()
-	e := newEncoder(tx.Conn().TypeMap(), rows.FieldDescriptions())
+	e := newEncoder(tx.Conn().TypeMap(), &d.arrays, rows.FieldDescriptions())
+	if len(e.unknown) > 0 {
+		if rows.Close(); rows.Err() != nil {
+			return did, faultIn(ctx, rows.Err(), s.SQL)
+		}
+		if err := d.arrays.learn(ctx, tx, e.unknown); err != nil {
+			return did, fault(ctx, err)
+		}
+		if s.Writes {
+			return did, &sqldb.Fault{
+				Code: message.CodeConflict, Message: "a type was not known yet", Hint: "Try again.", Again: true,
+			}
+		}
+		return d.query(ctx, tx, s, to)
+	}
 	if len(e.columns) > 0 {
 		if err := to.SetColumns(e.columns); err != nil {
 			return did, err
@@ -298,7 +317,7 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 	defer d.forget(nonce)
 	schema := false
 	err := d.inTx(ctx, d.writers, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		t := &transaction{tx: tx}
+		t := &transaction{d: d, tx: tx}
 		if err := f(t); err != nil {
 			return err
 		}
@@ -341,6 +360,7 @@ func (d *database) settle(ctx context.Context, told <-chan struct{}) {
 }
 
 type transaction struct {
+	d      *database
 	tx     pgx.Tx
 	schema bool // a statement may have changed it
 }
@@ -351,7 +371,7 @@ var quiet = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE"
 
 // Run implements sqldb.Tx.
 func (t *transaction) Run(ctx context.Context, s sqldb.Statement, rows *sqldb.Rows) (sqldb.Outcome, error) {
-	did, err := query(ctx, t.tx, s, rows)
+	did, err := t.d.query(ctx, t.tx, s, rows)
 	word, _, _ := strings.Cut(did.String(), " ")
 	t.schema = t.schema || !slices.Contains(quiet, word)
 	if err != nil || did.Select() && rows.Columns() != nil { // PostgreSQL counts what a SELECT gives
