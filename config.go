@@ -172,6 +172,11 @@ type Limits struct {
 	// Ping is how often a silent connection is asked whether it is there; after
 	// two pings without an answer it is closed. Default: 25s.
 	Ping Duration `json:"ping,omitzero"`
+	// Leave is how long a node that stops leaves connections open when all calls
+	// have their answers, so that what clients sent before they knew of it is
+	// refused rather than lost. Clients of ours that have nothing to wait for are
+	// gone sooner. Default: 1s, a few round trips.
+	Leave Duration `json:"leave,omitzero"`
 }
 
 // Sessions says how it is known who clients are, and for how long.

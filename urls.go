@@ -6,14 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"time"
 )
-
-// leaveTime is how long a node that stops waits, when all calls have been
-// answered, for clients to go by themselves: a few round trips, so that what
-// they sent before they knew of it is refused rather than lost. Clients of ours
-// that have nothing to wait for are gone sooner.
-const leaveTime = time.Second
 
 // noAdvertise as [Listener.Advertise] keeps a listener out of what clients are
 // told.

@@ -24,9 +24,9 @@ import (
 )
 
 // startNode runs a real node and returns it with its address.
-func startNode(t *testing.T, address string) (*ropewalk.Node, string) {
+func startNode(t *testing.T, address string, change ...func(*ropewalk.Config)) (*ropewalk.Node, string) {
 	t.Helper()
-	n, err := ropewalk.New(ropewalk.Config{
+	cfg := ropewalk.Config{
 		Name:      "test",
 		Listeners: map[string]ropewalk.Listener{"main": {Address: address}},
 		Allow:     ropewalk.AllowAll,
@@ -35,7 +35,11 @@ func startNode(t *testing.T, address string) (*ropewalk.Node, string) {
 		Topics: map[string]route.Topic{
 			"state:/**": {}, "log:/**": {Events: true, Publisher: true, History: route.History{Count: 100_000, Bytes: 64 << 20}},
 		},
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	n, err := ropewalk.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/client"
 	"github.com/ropewalk/ropewalk/message"
@@ -74,8 +75,9 @@ func TestRollingRestart(t *testing.T) {
 	for name, opts := range kinds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			one, addr1 := startNode(t, "127.0.0.1:0")
-			two, addr2 := startNode(t, "127.0.0.1:0")
+			patient := func(c *ropewalk.Config) { c.Limits.Leave = ropewalk.Duration(patience / 2) } // this machine may be slow
+			one, addr1 := startNode(t, "127.0.0.1:0", patient)
+			two, addr2 := startNode(t, "127.0.0.1:0", patient)
 			c := join(t, addr1, append([]client.Option{client.WithURLs("ws://" + addr2)}, opts...)...)
 			var k caller
 			k.start(t, c)
@@ -86,13 +88,13 @@ func TestRollingRestart(t *testing.T) {
 				if got := c.Node().ID; got != two.ID() {
 					t.Errorf("connected to %s", c.Node().URL)
 				}
-				one, _ = startNode(t, addr1)
+				one, _ = startNode(t, addr1, patient)
 				stopNode(t, two)
 				k.more(t)
 				if got := c.Node().ID; got != one.ID() {
 					t.Errorf("connected to %s", c.Node().URL)
 				}
-				two, _ = startNode(t, addr2)
+				two, _ = startNode(t, addr2, patient)
 			}
 			k.end()
 		})

@@ -42,7 +42,10 @@ func trio(t *testing.T) (nodes []*node, again func(i int) *node) {
 		}
 		return nil
 	})
-	publish(t, nodes[0], "orders:/warm", 1, 1)
+	eventually(t, "the store to take something", func() error {
+		_, err := nodes[0].Publish(t.Context(), "orders:/warm", 1)
+		return err
+	})
 	w := nodes[0].Watch(t.Context(), "orders:/warm") // its follower looks after the copies
 	defer func() { _ = w.Close() }()
 	ready(t, w)
