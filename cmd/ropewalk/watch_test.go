@@ -258,7 +258,7 @@ func TestBenchTopic(t *testing.T) {
 	o = ask(t, url, "", "bench", "topic", "log:/bench", "-c", "3", "--rate", "100", "--for", "200ms", "--json")
 	wantCode(t, o, exitOK)
 	var got struct{ Good, Events, Missed uint64 }
-	if err := json.Unmarshal([]byte(o.out), &got); err != nil || got.Events != 20 || got.Good != 60 || got.Missed != 0 {
+	if err := json.Unmarshal([]byte(o.out), &got); err != nil || got.Events == 0 || got.Events > 20 || got.Good != 3*got.Events || got.Missed != 0 {
 		t.Errorf("%+v, %v: %s", got, err, o.out)
 	}
 	o = ask(t, url, "", "bench", "topic", "nobody:/x", "--for", "1s")
