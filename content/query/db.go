@@ -116,17 +116,6 @@ func (w *Watch) Set(r Reads) { w.w.Set(r.Tables, r.mark) }
 // Stop ends the watch: changed is not called any more when it has returned.
 func (w *Watch) Stop() { w.w.Stop() }
 
-// Mark returns Reads of nothing as of now: changes after it are told by
-// [Watch.Set], whatever tables are added to it.
-func (b *DB) Mark() Reads { return Reads{mark: b.d.Tracker().Mark()} }
-
-// Add returns Reads of both, of the same database; the earlier moment counts.
-func (r Reads) Add(o Reads) Reads {
-	all := append(slices.Clone(r.Tables), o.Tables...)
-	slices.Sort(all)
-	return Reads{Tables: slices.Compact(all), Blind: r.Blind || o.Blind, mark: min(r.mark, o.mark)}
-}
-
 // prepare reads the SQL of a program.
 func (b *DB) prepare(sql string, p json.RawMessage, s *session.Session) (*sqlfile.File, params, error) {
 	f, ok := b.texts.Get(sql)

@@ -156,7 +156,7 @@ func (d *database) openReader(ctx context.Context) (*conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.writer <- w
+		d.unlock(w)
 	}
 	return open(d.cfg, true)
 }
@@ -175,8 +175,7 @@ func (d *database) put(c *conn) {
 	<-d.slots
 }
 
-// lock returns the connection that writes, which has to be put into d.writer
-// again.
+// lock returns the connection that writes, which has to be given to unlock.
 func (d *database) lock(ctx context.Context) (*conn, error) {
 	var c *conn
 	select {
@@ -186,11 +185,8 @@ func (d *database) lock(ctx context.Context) (*conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if c != nil && !c.broken {
-		return c, nil
-	}
 	if c != nil {
-		_ = c.close()
+		return c, nil
 	}
 	d.mu.Lock()
 	closed := d.closed
@@ -213,6 +209,16 @@ func (d *database) lock(ctx context.Context) (*conn, error) {
 	d.made.Store(true)
 	d.tracker.All() // what happened while there was none is not known
 	return c, nil
+}
+
+// unlock takes the connection that writes back. One that is not to be used again
+// is closed at once: it may hold a lock.
+func (d *database) unlock(c *conn) {
+	if c.broken {
+		_ = c.close()
+		c = nil
+	}
+	d.writer <- c
 }
 
 // Read implements sqldb.Database.
@@ -255,7 +261,7 @@ func (d *database) Write(ctx context.Context, f func(tx sqldb.Tx) error) error {
 	if err == nil {
 		d.tell(c)
 	}
-	d.writer <- c
+	d.unlock(c)
 	return err
 }
 
@@ -293,7 +299,7 @@ func (d *database) look(ctx context.Context) {
 		d.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "a database cannot be asked for changes", slog.String("database", d.cfg.Name), slog.Any("err", err))
 		return
 	}
-	defer func() { d.writer <- c }()
+	defer d.unlock(c)
 	if now, err := os.Stat(d.cfg.File); err != nil || d.file != nil && !os.SameFile(now, d.file) {
 		c.broken = true // the next to use it opens what is there then
 		d.made.Store(false)
