@@ -195,3 +195,60 @@ func rings(t *testing.T, res content.Resource, most int) (rang <-chan struct{}, 
 	}
 	return c, stop
 }
+
+// slow is a database of two queries, "old" and "new", of the same table. The one
+// that began first ends last, and has not seen a change between the two.
+type slow struct {
+	script.Database
+
+	done chan struct{} // new has ended
+}
+
+func (slow) Name() string { return "main" }
+
+func (d slow) Query(ctx context.Context, sql string, _ json.RawMessage, _ *session.Session, _ bool) (json.RawMessage, script.Dependency, error) {
+	if sql == "new" {
+		defer close(d.done)
+		return json.RawMessage("[]"), moment{}, nil
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+	}
+	return json.RawMessage("[]"), moment{changed: true}, ctx.Err()
+}
+
+// moment is a dependency on the table, read before it changed or after.
+type moment struct{ changed bool }
+
+func (moment) Key() string { return "table" }
+
+func (m moment) Watch(changed func()) func() {
+	if m.changed {
+		changed()
+	}
+	return func() {}
+}
+
+// TestReadsAtOnce has a script read a table twice at once.
+func TestReadsAtOnce(t *testing.T) {
+	t.Parallel()
+	db := slow{done: make(chan struct{})}
+	p, _ := provider(t, script.Settings{Grants: []script.Grant{{Paths: []string{"/**"}, Query: []string{"main"}}}}, script.Host{
+		Database: func(string) (script.Database, error) { return db, nil },
+	}, map[string]string{"both.js": `export default async () => { await Promise.all([db.query("old"), db.query("new")]); return 1 }`})
+	res, err := p.Open(t.Context(), contenttest.Request("/both.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rang, stop := rings(t, res, 1)
+	defer stop()
+	if _, err := res.Get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-rang:
+	default:
+		t.Error("a change that one of the two has not seen is not told")
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -73,28 +72,26 @@ func (r *resource) depend(reads []Dependency, whole bool) {
 	var loose []func()
 	for _, d := range reads {
 		key := d.Key()
-		if stop := a.reads[key]; key != "" && stop != nil {
-			keep[key] = stop
-			delete(a.reads, key)
-			continue
-		}
-		if keep[key] != nil {
+		if stop := a.reads[key]; stop != nil {
+			keep[key] = stop // all reads of it were watched
 			continue
 		}
 		stop := d.Watch(r.tell)
-		if key == "" {
+		if key == "" || keep[key] != nil { // of two reads at once, one may not have seen what the other has
 			loose = append(loose, stop)
 		} else {
 			keep[key] = stop
 		}
 	}
 	old := a.loose
-	if whole {
-		for _, stop := range a.reads {
+	for key, stop := range a.reads {
+		switch {
+		case keep[key] != nil:
+		case whole:
 			old = append(old, stop)
+		default:
+			keep[key] = stop
 		}
-	} else {
-		maps.Copy(keep, a.reads)
 	}
 	for _, stop := range old {
 		stop()

@@ -248,8 +248,7 @@ type tablesRead struct {
 	reads query.Reads
 }
 
-// Key implements script.Dependency. Reads of the same tables at different times
-// are different: the later one has not seen what the earlier would tell.
+// Key implements script.Dependency.
 func (d tablesRead) Key() string {
 	tables := slices.Clone(d.reads.Tables)
 	slices.Sort(tables)
