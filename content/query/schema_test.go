@@ -147,6 +147,25 @@ func TestPostgresTriggersComeAndGo(t *testing.T) {
 	}
 }
 
+// TestPostgresFunctionOfOthers has somebody who may do little wait with a function
+// of the name that ours has, for others to run it.
+func TestPostgresFunctionOfOthers(t *testing.T) {
+	t.Parallel()
+	evil := "r" + session.NewID()
+	s := openPostgres(t, unpolled)
+	s.exec(t, "CREATE ROLE "+evil, "CREATE SCHEMA evil AUTHORIZATION "+evil, "CREATE TABLE a (x int)", "CREATE TABLE secret (x int)",
+		"GRANT USAGE ON SCHEMA evil TO PUBLIC", "SET ROLE "+evil+`; CREATE FUNCTION evil.ropewalk_changed() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN DELETE FROM public.secret; PERFORM pg_notify('ropewalk_changed', 'public.a'); RETURN NULL; END $$; RESET ROLE`, "INSERT INTO secret VALUES (1)")
+	s.file(t, "a.sql", "SELECT count(*) AS n FROM a")
+	w := s.watch(t, request("a.sql", ""))
+	w.starts(t, `[{"n":0}]`)
+	s.exec(t, "INSERT INTO a VALUES (1)")
+	w.comes(t, `[{"n":1}]`)
+	if got := must2(s.run(t, "SELECT x FROM secret", "")); got != `[{"x":1}]` {
+		t.Errorf("it ran, with the rights of who wrote: %s", got)
+	}
+}
+
 // has tells whether a table has triggers.
 func (s *site) has(t *testing.T, table string) (ok bool) {
 	t.Helper()

@@ -96,12 +96,15 @@ func install(ctx context.Context, c *pgx.Conn, t table) (refused, err error) {
 	}
 }
 
-// create makes the function, if need be, and the trigger.
+// create makes the function, if need be, and the trigger. The function runs with
+// the rights of whoever writes to the table: it is one of this account, of the
+// table's owner, who could put triggers there in any case, or of a superuser.
 func create(ctx context.Context, tx pgx.Tx, t table) error {
 	var function *string
 	if err := tx.QueryRow(ctx, "SELECT quote_ident(nspname) || '."+object+"' FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace "+
-		"WHERE proname = $1 AND prorettype = 'trigger'::regtype AND has_function_privilege(p.oid, 'EXECUTE') AND has_schema_privilege(n.oid, 'USAGE') "+
-		"UNION ALL SELECT NULL LIMIT 1", object).Scan(&function); err != nil {
+		"WHERE proname = $1 AND pronargs = 0 AND prorettype = 'trigger'::regtype AND has_function_privilege(p.oid, 'EXECUTE') "+
+		"AND has_schema_privilege(n.oid, 'USAGE') AND proowner IN (SELECT oid FROM pg_roles WHERE rolname = current_user OR rolsuper "+
+		"UNION SELECT relowner FROM pg_class WHERE oid = $2) UNION ALL SELECT NULL LIMIT 1", object, t.oid).Scan(&function); err != nil {
 		return err
 	}
 	if function == nil {
