@@ -264,13 +264,13 @@ func (x *Exchange) lookupOwners(addr message.Address) (route.Match, error) {
 	return match, nil
 }
 
-// declareHint adds what makes a topic of an address that nobody serves.
+// declareHint adds by what a node comes to topics.
 func declareHint(err error) error {
 	if message.CodeOf(err) != message.CodeNoService {
 		return err
 	}
 	e := *message.AsError(err)
-	e.Hint += " A topic with no service behind it is declared in the configuration, under \"topics\"."
+	e.Hint += " In the configuration \"content\" serves files, queries, scripts and the web, and \"topics\" declares topics with nothing behind them."
 	return &e
 }
 

@@ -210,7 +210,7 @@ func (w *writing) write(ctx context.Context) error {
 // that was asked for.
 func (w *writing) mkparents(p place) error {
 	if !w.parents {
-		e := content.NotFound(w.target.path, "Publish with ?parents=true to make the directories that lead there.")
+		e := content.NotFound(w.target.path, "Write ?parents=true behind the address to have the directories made that lead there.")
 		e.Message = fmt.Sprintf("the directory of %.300s is not there", w.target.path)
 		return e
 	}

@@ -184,8 +184,11 @@ func (b *DB) read(ctx context.Context, f *sqlfile.File, p params, g page, path s
 	case len(f.Statements) > 1:
 		return nil, reads, b.badQuery(f, f.Statements[1], path, "a query is one statement",
 			"Publish to files with several statements; they are one transaction.")
-	case s.Writes || s.Into || !slices.Contains(reading, s.Verb):
-		return nil, reads, b.badQuery(f, s, path, "this is no query: it writes, or does something else", "Publish to it.")
+	case s.Writes || s.Into:
+		return nil, reads, b.badQuery(f, s, path, "this is no query: it writes", "Publish to it to have it run.")
+	case !slices.Contains(reading, s.Verb):
+		return nil, reads, b.badQuery(f, s, path, "this is no query: it does not begin with SELECT, WITH or VALUES",
+			"Correct it; or publish to it to have it run, if it is no query.")
 	}
 	stmt, rendered, err := b.statement(f, s, p)
 	if err != nil {

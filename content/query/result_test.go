@@ -86,7 +86,7 @@ func TestRefused(t *testing.T) {
 		{"SELECT 1", `{"$limit":-1}`, message.CodeInvalidInput, "$limit"},
 		{"SELECT 1", `{"$offset":"x"}`, message.CodeInvalidInput, "$offset"},
 		{"SELECT 1", `{"$x":1}`, message.CodeInvalidInput, "$x"},
-		{"SELEC 1", "", message.CodeBadContent, "line 1: this is no query"},
+		{"SELEC 1", "", message.CodeBadContent, "line 1: this is no query: it does not begin with SELECT"},
 		{"SELECT id,\n  nope FROM people", "", message.CodeBadContent, "line 2, column 3"},
 		{"SELECT :a AS a,\n  nope FROM people", `{"a":1}`, message.CodeBadContent, "line 2, column 3"},
 		{"SELECT * FROM nowhere", "", message.CodeBadContent, "nowhere"},
