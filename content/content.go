@@ -45,10 +45,18 @@ type Request struct {
 	// write no code: one may let others say what it writes where, and these need not
 	// have the right to.
 	Script string
+	// Level is how many scripts wait for the answer, of which one asks and the others
+	// have asked each other: 0 if it is no script that asks.
+	Level int
 }
 
-// ScriptHeader is the header of a message in which a script says its path.
-const ScriptHeader = "script"
+// Headers of messages that scripts send.
+const (
+	// ScriptHeader has the path of the script.
+	ScriptHeader = "script"
+	// LevelHeader says how many scripts wait for the answer.
+	LevelHeader = "script-level"
+)
 
 // Content is what a topic holds at one moment. It must not be changed.
 type Content struct {

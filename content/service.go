@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/ropewalk/ropewalk/message"
@@ -162,9 +163,10 @@ func (h *handler) call(ctx context.Context, req *route.Request) (out Content, er
 // something larger, and a resource may live longer than who opened it.
 func requestOf(req *route.Request, params json.RawMessage) *Request {
 	to, _, _ := bytes.Cut(req.Message.To, []byte("?"))
+	level, _ := strconv.ParseUint(req.Message.Header(LevelHeader), 10, 16) // what is none is 0, or the most
 	return &Request{
 		Path: strings.Clone(req.Address.Path), Query: strings.Clone(req.Address.Query), Dir: bytes.HasSuffix(to, []byte("/")),
-		Params: params, Session: req.Session(),
+		Params: params, Session: req.Session(), Level: int(level),
 	}
 }
 

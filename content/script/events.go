@@ -149,7 +149,7 @@ func (s *Scheduler) watch(ctx, run context.Context, p, topic string, e *ears) {
 			return
 		case <-timer.C:
 		}
-		err := s.p.host.Watch(ctx, Origin{p, session.Anonymous()}, topic, func(ev Event) {
+		err := s.p.host.Watch(ctx, Origin{p, session.Anonymous(), 0}, topic, func(ev Event) {
 			if last = ""; ctx.Err() == nil && s.mine() {
 				s.handle(run, p, e, &ev)
 			}

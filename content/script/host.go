@@ -42,6 +42,9 @@ type Origin struct {
 	// Session is who has the script run, if it was granted to know. Else it is the
 	// anonymous session, never nil.
 	Session *session.Session
+	// Level is how many scripts wait for what it asks for, this one among them: what
+	// is asked of another script has to say so, as content.Request.Level.
+	Level int
 }
 
 // Database is a database as scripts use it. Its methods may be called from any

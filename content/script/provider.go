@@ -117,6 +117,11 @@ func check(r *content.Request) error {
 			"The paths of scripts end with .js or .ts; list them with file:.")
 		e.Path = r.Path
 		return e
+	case r.Level > engine.MaxLevel:
+		e := message.NewError(message.CodeLimitExceeded, fmt.Sprintf("more than %d scripts wait for each other", engine.MaxLevel),
+			"A script that calls or gets itself, be it by way of others, comes to no end.")
+		e.Path = r.Path
+		return e
 	case len(r.Path) > message.MaxAddress:
 		return message.NewError(message.CodeBadAddress, "the path is too long", "")
 	}
@@ -131,7 +136,7 @@ func (p *Provider) Open(_ context.Context, r *content.Request) (content.Resource
 	if _, _, ok := p.tree.place(r.Path); !ok {
 		return nil, notFound(r.Path)
 	}
-	res := &resource{p: p, path: r.Path, params: r.Params, session: session.Anonymous()}
+	res := &resource{p: p, path: r.Path, params: r.Params, session: session.Anonymous(), level: r.Level}
 	if len(res.params) == 0 {
 		res.params = json.RawMessage("{}")
 	}
@@ -187,6 +192,7 @@ type order struct {
 	deleted bool
 	follow  bool // somebody watches it
 	session *session.Session
+	level   int // how many scripts wait for it
 	sink    func(level, text string)
 }
 
@@ -203,13 +209,16 @@ func (p *Provider) run(ctx context.Context, prog *program, o *order) (done, erro
 	}
 	may := grantsOf(p.grants, o.path)
 	v := &invocation{
-		host: &p.host, may: may, origin: Origin{o.path, session.Anonymous()}, follow: o.follow, limit: p.settings.Limits.HostBytes,
+		host: &p.host, may: may, origin: Origin{o.path, session.Anonymous(), o.level + 1}, follow: o.follow, limit: p.settings.Limits.HostBytes,
 		budget: newBudget(p.settings.Limits.Memory), log: p.log, sink: o.sink, lane: lane.New(context.WithoutCancel(ctx), p.log),
 	}
 	defer v.lane.Close()
 	job := &engine.Job{
 		Code: prog.ready, Export: o.export, Input: o.input, Grants: v.grants(),
 		Context: contextOf(o), Limits: p.settings.Limits.engine(),
+		// Those of contents are bounded by who serves these. Of one it is not known who waits
+		// for it: it may be watched, too.
+		Level: o.level, Free: o.export == engine.ExportTopic,
 	}
 	if p.personal(prog, may) {
 		v.origin.Session = known(o.session, may.session)
@@ -261,7 +270,7 @@ func (p *Provider) handle(ctx context.Context, r *content.Request, c content.Con
 	}
 	prog := p.programs.get(r.Path)
 	d, err := p.run(ctx, prog, &order{
-		path: r.Path, export: export, input: input, session: r.Session, deleted: export == engine.ExportPublish && c.Body == nil,
+		path: r.Path, export: export, input: input, session: r.Session, level: r.Level, deleted: export == engine.ExportPublish && c.Body == nil,
 	})
 	if err != nil {
 		return content.Content{}, err

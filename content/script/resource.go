@@ -20,6 +20,7 @@ type resource struct {
 	params   json.RawMessage
 	session  *session.Session // anonymous unless personal
 	personal bool
+	level    int // of who has opened it
 	key      string
 
 	mu    sync.Mutex            // of Watch, its stop and what is read
@@ -51,7 +52,7 @@ func (r *resource) Get(ctx context.Context) (content.Content, error) {
 	if r.p.personal(prog, grantsOf(r.p.grants, r.path)) != r.personal {
 		return content.Content{}, content.ErrReopen
 	}
-	d, err := r.p.run(ctx, prog, &order{path: r.path, export: engine.ExportTopic, input: r.params, session: r.session, follow: r.armed.Load() != nil})
+	d, err := r.p.run(ctx, prog, &order{path: r.path, export: engine.ExportTopic, input: r.params, session: r.session, level: r.level, follow: r.armed.Load() != nil})
 	r.depend(d.reads, err == nil)
 	if err != nil {
 		return content.Content{}, err

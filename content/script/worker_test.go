@@ -64,26 +64,24 @@ func TestOverloaded(t *testing.T) {
 		return body("1"), nil, ctx.Err()
 	}}
 	p, _ := provider(t, script.Settings{Workers: 1, Queue: 1, Grants: all, Limits: script.Limits{Wall: duration.Duration(time.Minute)}}, host, map[string]string{
-		"a.js": `export default async () => content.get("store:/x")`,
+		"a.js": `export const call = async (b, ctx) => ctx.content.get("store:/x")`,
 	})
+	call := func(ctx context.Context) error {
+		_, err := p.Call(ctx, contenttest.Request("/a.js"), body("1"))
+		return err
+	}
 	var wg sync.WaitGroup
 	const under = 8
 	results := make(chan error, under)
 	for range under {
-		wg.Go(func() { _, err := get(t, p, "/a.js", nil, ""); results <- err })
+		wg.Go(func() { results <- call(t.Context()) })
 		<-begun
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	const others = 3
 	queued := make(chan error, others)
 	for range others {
-		wg.Go(func() {
-			res, err := p.Open(ctx, contenttest.Request("/a.js"))
-			if err == nil {
-				_, err = res.Get(ctx)
-			}
-			queued <- err
-		})
+		wg.Go(func() { queued <- call(ctx) })
 	}
 	// One waits, so the others are refused.
 	for range others - 1 {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,9 @@ func (h *host) forScripts() script.Host {
 }
 
 // about says in each message which script it comes from.
-func about(o script.Origin) call.Option { return call.WithHeader(content.ScriptHeader, o.Path) }
+func about(o script.Origin) []call.Option {
+	return []call.Option{call.WithHeader(content.ScriptHeader, o.Path), call.WithHeader(content.LevelHeader, strconv.Itoa(o.Level))}
+}
 
 func bodyOf(c content.Content) (body any, opts []call.Option) {
 	switch {
@@ -59,7 +62,7 @@ func bodyOf(c content.Content) (body any, opts []call.Option) {
 
 func (h *host) call(ctx context.Context, o script.Origin, address string, body json.RawMessage) (content.Content, error) {
 	in, opts := bodyOf(content.Content{Body: body})
-	return answerOf(h.node.Call(ctx, address, in, append(opts, about(o))...))
+	return answerOf(h.node.Call(ctx, address, in, append(opts, about(o)...)...))
 }
 
 func (h *host) publish(ctx context.Context, o script.Origin, address string, c content.Content) (content.Content, error) {
@@ -67,7 +70,7 @@ func (h *host) publish(ctx context.Context, o script.Origin, address string, c c
 		return content.Content{}, err
 	}
 	in, opts := bodyOf(c)
-	return answerOf(h.node.Publish(ctx, address, in, append(opts, about(o))...))
+	return answerOf(h.node.Publish(ctx, address, in, append(opts, about(o)...)...))
 }
 
 // noCode refuses files that are run: see [content.Request].Script, by which those
@@ -90,9 +93,9 @@ func answerOf(a *call.Answer, err error) (content.Content, error) {
 	return content.Content{Body: a.Body, ContentType: a.ContentType}, nil
 }
 
-func (h *host) get(ctx context.Context, _ script.Origin, address string, params json.RawMessage) (content.Content, script.Dependency, error) {
+func (h *host) get(ctx context.Context, o script.Origin, address string, params json.RawMessage) (content.Content, script.Dependency, error) {
 	d := &topicRead{h: h, address: address, params: params}
-	opts := []call.Option{}
+	opts := about(o)
 	if params != nil {
 		opts = append(opts, call.WithParams(params))
 	}

@@ -289,6 +289,10 @@ func (c *Contents) web(s *Settings) (*web.Web, error) {
 // it has.
 const scriptQueue = 10 * time.Second
 
+// scriptWorkers is how many contents of scripts are computed at a time, at least:
+// nearly all may wait for another one.
+const scriptWorkers = 16
+
 func (c *Contents) script(s *Settings, h *host) error {
 	set := c.settings.Script.Settings
 	p, err := script.New(set, h.forScripts(), c.log)
@@ -302,7 +306,7 @@ func (c *Contents) script(s *Settings, h *host) error {
 	o := content.Options{
 		Borrowed: true, Topic: route.Topic{Personal: personal}, Interval: time.Duration(shared.Interval),
 		Description: "What scripts compute, and the calls that they handle.",
-		Timeout:     set.Limits.Wall.Or(script.DefaultWall) + scriptQueue, Workers: 4 * runtime.GOMAXPROCS(0),
+		Timeout:     set.Limits.Wall.Or(script.DefaultWall) + scriptQueue, Workers: max(scriptWorkers, 4*runtime.GOMAXPROCS(0)),
 	}
 	if personal {
 		o.Shared = shared.Shared

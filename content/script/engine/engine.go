@@ -68,6 +68,12 @@ type Job struct {
 	// Grants name the host functions that the script sees: db, call, publish,
 	// content, fetch. What they may do is decided by the Host.
 	Grants []string `json:"grants,omitempty"`
+	// Level is how many scripts wait for it, 0 to MaxLevel: those of each level are
+	// counted apart, so that none waits for a place which those have that wait for it.
+	Level int `json:"-"`
+	// Free says that it is not counted among those that are under way: whoever has it
+	// run bounds how many these are.
+	Free bool `json:"-"`
 	// Limits end the run. A zero limit ends it at once.
 	Limits Limits `json:"limits"`
 }

@@ -39,7 +39,7 @@ func job(body string) *Job {
 // at is a place that somebody was let into.
 func at(t *testing.T) *ticket {
 	t.Helper()
-	p, err := newGate(1, 0).enter(t.Context())
+	p, err := newGate(1, 0).enter(t.Context(), &Job{})
 	if err != nil {
 		t.Fatal(err)
 	}

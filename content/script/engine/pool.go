@@ -23,9 +23,10 @@ const patience = 10 * time.Second
 // Options say how an engine works.
 type Options struct {
 	// Places is how many jobs compute at the same time, at least 1. While a job waits
-	// for the host another one has its place; up to eight times as many are under way.
+	// for the host another one has its place; up to eight times as many are under way
+	// of each level.
 	Places int
-	// Queue is how many jobs wait to be begun; those beyond it are refused.
+	// Queue is how many jobs of a level wait to be begun; those beyond it are refused.
 	Queue int
 	// Logger; nil means slog.Default().
 	Logger *slog.Logger
@@ -60,7 +61,7 @@ func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	defer context.AfterFunc(p.lane.Context(), func() { cancel(closing()) })()
-	at, err := p.gate.enter(ctx)
+	at, err := p.gate.enter(ctx, job)
 	if err != nil {
 		return nil, err
 	}

@@ -29,8 +29,10 @@ type processes struct {
 	command []string
 	env     []string
 
-	mu   sync.Mutex
-	idle []*process
+	mu     sync.Mutex
+	closed bool
+	runs   sync.WaitGroup // none is added when closed is set
+	idle   []*process
 }
 
 // NewWorkers returns an engine that runs jobs in other processes, each of which
@@ -75,18 +77,30 @@ func (w *process) order(job *Job) *frame {
 	return f
 }
 
+// begin counts a run in, unless there are to be no more.
+func (p *processes) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.runs.Add(1)
+	return true
+}
+
 func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
+	if !p.begin() {
+		return nil, closing()
+	}
+	defer p.runs.Done()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(context.Canceled)
 	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
-	at, err := p.gate.enter(ctx)
+	at, err := p.gate.enter(ctx, job)
 	if err != nil {
 		return nil, err
 	}
 	defer at.leave()
-	if p.lane.Context().Err() != nil {
-		return nil, closing()
-	}
 	limit := job.Limits.Wall + Grace
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, over("wall", fmt.Sprintf("the script took longer than %v, and was killed", limit)))
 	defer cancel()
@@ -208,7 +222,7 @@ func (p *processes) take() (*process, error) {
 func (p *processes) give(w *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lane.Context().Err() != nil {
+	if p.closed {
 		w.kill()
 		return
 	}
@@ -248,13 +262,13 @@ func (w *process) kill() {
 }
 
 func (p *processes) Close() {
-	p.lane.Close()
 	p.mu.Lock()
+	p.closed = true
 	for _, w := range p.idle {
 		w.kill()
 	}
 	p.idle = nil
 	p.mu.Unlock()
-	// Whoever runs has been told, and leaves its place.
-	p.gate.empty()
+	p.lane.Close() // whoever runs is told
+	p.runs.Wait()
 }
