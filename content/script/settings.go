@@ -89,6 +89,9 @@ type Settings struct {
 	// Default: UTC.
 	Timezone string `json:"timezone,omitempty"`
 
+	// Hidden are patterns of names, such as "site.json", that no script finds. Capitals
+	// make no difference.
+	Hidden []string `json:"-"`
 	// Command and Env start a worker process, which calls [RunWorker]. Default: this
 	// program again, with the variable [EnvWorker]; see [WorkerMain].
 	Command []string `json:"-"`

@@ -22,7 +22,8 @@ const settled = 2 * time.Second
 
 // tree is where scripts lie. It never lets anybody out.
 type tree struct {
-	apps map[string]*app // by first segment; "" if there is only one
+	apps   map[string]*app // by first segment; "" if there is only one
+	hidden []string        // patterns of names, in small letters
 }
 
 // app is one directory of scripts. It is opened for each look at it, since it
@@ -36,6 +37,9 @@ func openTree(s *Settings) (*tree, error) {
 		dirs = map[string]string{"": s.Root}
 	}
 	t := &tree{apps: make(map[string]*app, len(dirs))}
+	for _, p := range s.Hidden {
+		t.hidden = append(t.hidden, strings.ToLower(p))
+	}
 	for name, dir := range dirs {
 		field := "root"
 		if name != "" {
@@ -71,7 +75,7 @@ type source struct {
 // that cannot be that of a script is no place.
 func (t *tree) place(p string) (a *app, name string, ok bool) {
 	for seg := range strings.SplitSeq(strings.TrimPrefix(p, "/"), "/") {
-		if !goodName(seg) {
+		if !goodName(seg) || t.hides(seg) {
 			return nil, "", false
 		}
 	}
@@ -81,6 +85,14 @@ func (t *tree) place(p string) (a *app, name string, ok bool) {
 	first, rest, _ := strings.Cut(p[1:], "/")
 	a = t.apps[first]
 	return a, rest, a != nil && rest != ""
+}
+
+// hides reports whether a name is not there for scripts.
+func (t *tree) hides(name string) bool {
+	return slices.ContainsFunc(t.hidden, func(p string) bool {
+		ok, _ := path.Match(p, strings.ToLower(name))
+		return ok
+	})
 }
 
 // goodName reports whether a segment of a path may be the name of a file: one

@@ -12,10 +12,10 @@ import (
 var special = regexp.MustCompile(`[\\*?\[\]]`)
 
 // private returns patterns for the names of what the node lives on, if it lies
-// among the files that are served: who may publish there would be its master, and
-// who may watch would read all of the databases.
-func (s *Settings) private(config string) []string {
-	dirs := slices.AppendSeq([]string{s.Files.Root}, maps.Values(s.Files.Applications))
+// among the files of a scheme that are served: who may publish there would be its
+// master, and who may watch, or write a script, would read all of its secrets.
+func (s *Settings) private(config, root string, applications map[string]string) []string {
+	dirs := slices.AppendSeq([]string{root}, maps.Values(applications))
 	var out []string
 	for _, file := range s.Lives(config) {
 		if slices.ContainsFunc(dirs, func(dir string) bool { return dir != "" && inside(dir, file) }) {
@@ -24,6 +24,13 @@ func (s *Settings) private(config string) []string {
 		}
 	}
 	return out
+}
+
+// hide has nothing serve what the node lives on.
+func (s *Settings) hide(config string) {
+	files, scripts := &s.Files, &s.Script.Settings
+	files.Hidden = append(slices.Clip(files.Hidden), s.private(config, files.Root, files.Applications)...)
+	scripts.Hidden = append(slices.Clip(scripts.Hidden), s.private(config, scripts.Root, scripts.Applications)...)
 }
 
 // Lives returns the files that the node lives on: config, which may be "", and

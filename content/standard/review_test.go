@@ -132,3 +132,34 @@ func TestWhatTheNodeLivesOnIsNoContent(t *testing.T) {
 		}
 	}
 }
+
+// TestScriptsFindNoConfiguration has a script import what the node lives on, which
+// lies beside it.
+func TestScriptsFindNoConfiguration(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "site.json", `{"secret":1}`)
+	write(t, dir, "data.json", `{"home":1}`)
+	write(t, dir, "good.js", `import d from "./data.json"; export default d`)
+	write(t, dir, "evil.js", `import c from "./site.json"; export default c`)
+	for name, s := range map[string]standard.Settings{
+		"root":    {Root: dir},
+		"scripts": {Script: standard.Script{Settings: script.Settings{Root: dir}}},
+		"apps":    {Script: standard.Script{Settings: script.Settings{Applications: map[string]string{"app": dir}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := startWith(t, s, standard.Env{Config: filepath.Join(dir, "site.json")})
+			at := "script:/"
+			if name == "apps" {
+				at = "script:/app/"
+			}
+			if u, err := n.Get(t.Context(), at+"good.js"); err != nil || string(u.Body) != `{"home":1}` {
+				t.Errorf("got %+v, %v", u, err)
+			}
+			if u, err := n.Get(t.Context(), at+"evil.js"); message.CodeOf(err) != message.CodeBadContent {
+				t.Errorf("got %+v, %v", u, err)
+			}
+		})
+	}
+}

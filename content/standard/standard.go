@@ -89,7 +89,7 @@ func New(s Settings, env Env) (*Contents, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	c := &Contents{log: env.Logger, metrics: metrics, settings: s.full()}
-	c.settings.Files.Hidden = append(slices.Clip(c.settings.Files.Hidden), c.settings.private(env.Config)...)
+	c.settings.hide(env.Config)
 	if err := c.open(&s, env.Node); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
