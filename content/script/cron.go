@@ -117,35 +117,51 @@ func (f field) number(text string, least int) (int, error) {
 }
 
 // next returns the first time after t, in the time zone of t; zero if there is
-// none. A time that the clocks leave out is left out.
+// none. A time that the clocks leave out is left out. One that they show twice
+// counts once, unless it is for each hour.
 func (s *schedule) next(t time.Time) time.Time {
 	if s.every > 0 {
 		return t.Add(s.every)
 	}
 	t = t.Truncate(time.Minute).Add(time.Minute)
-	year, month, day := t.Date()
-	for i := range horizon {
-		at := time.Date(year, month, day+i, 0, 0, 0, 0, t.Location())
-		if !s.on(at) {
-			continue
-		}
-		y, m, d := at.Date()
-		for hour := range 24 {
-			if s.hours&(1<<hour) == 0 {
-				continue
-			}
-			for minute := range 60 {
-				if s.minutes&(1<<minute) == 0 {
-					continue
-				}
-				at := time.Date(y, m, d, hour, minute, 0, 0, t.Location())
-				if at.Hour() == hour && !at.Before(t) {
-					return at
-				}
-			}
+	for end := t.AddDate(0, 0, horizon); t.Before(end); {
+		switch {
+		case !s.on(t):
+			t = tomorrow(t)
+		case s.hours&(1<<t.Hour()) == 0:
+			t = t.Add(time.Duration(60-t.Minute()) * time.Minute)
+		case s.minutes&(1<<t.Minute()) == 0 || s.hours != allHours && again(t):
+			t = t.Add(time.Minute)
+		default:
+			return t
 		}
 	}
 	return time.Time{}
+}
+
+const allHours = 1<<24 - 1
+
+// tomorrow returns when the next day begins, which need not be at midnight.
+func tomorrow(t time.Time) time.Time {
+	year, month, day := t.Date()
+	next := time.Date(year, month, day+1, 0, 0, 0, 0, t.Location())
+	for next.Day() == day { // the clocks leave midnight out
+		next = next.Add(time.Minute)
+	}
+	return next
+}
+
+// change is longer than any by which clocks are put back, and shorter than the time
+// between two of them.
+const change = 3 * time.Hour
+
+// again reports whether the clocks have shown this time before: they were put back
+// since.
+func again(t time.Time) bool {
+	_, now := t.Zone()
+	_, was := t.Add(-change).Zone()
+	_, then := t.Add(time.Duration(now-was) * time.Second).Zone()
+	return now < was && then == was
 }
 
 // on reports whether it is on this day.

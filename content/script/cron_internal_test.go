@@ -7,10 +7,14 @@ import (
 
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	berlin, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		t.Skip("there are no time zones here")
+	var zones [4]*time.Location
+	for i, name := range []string{"Europe/Berlin", "America/Santiago", "Asia/Beirut", "Australia/Lord_Howe"} {
+		var err error
+		if zones[i], err = time.LoadLocation(name); err != nil {
+			t.Skip("there are no time zones here")
+		}
 	}
+	berlin, santiago, beirut, howe := zones[0], zones[1], zones[2], zones[3]
 	for _, tc := range []struct {
 		text, from, want string
 		in               *time.Location
@@ -24,7 +28,26 @@ func TestSchedule(t *testing.T) {
 		{"0 12 * * 7", "2026-11-23T13:00:00Z", "2026-11-29T12:00:00Z", time.UTC},
 		{"@daily", "2026-12-31T13:00:00Z", "2027-01-01T00:00:00Z", time.UTC},
 		{"5,7,50-52 * * * *", "2026-12-31T13:07:00Z", "2026-12-31T13:50:00Z", time.UTC},
-		{"30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z", berlin}, // there is no 2:30 on the 29th
+		{"30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z", berlin},   // there is no 2:30 on the 29th
+		{"*/20 * * * *", "2026-03-29T00:40:00Z", "2026-03-29T01:00:00Z", berlin}, // from 1:40 to 3:00
+		// 2:30 is there twice on 25 October, at 0:30 and 1:30 UTC.
+		{"30 2 * * *", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z", berlin},
+		{"30 2 * * *", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z", berlin},
+		{"*/20 0-5 * * *", "2026-10-25T00:40:00Z", "2026-10-25T02:00:00Z", berlin},
+		{"*/20 * * * *", "2026-10-24T23:40:00Z", "2026-10-25T00:00:00Z", berlin},
+		{"*/20 * * * *", "2026-10-25T00:40:00Z", "2026-10-25T01:00:00Z", berlin},
+		{"*/20 * * * *", "2026-10-25T01:40:00Z", "2026-10-25T02:00:00Z", berlin},
+		// 6 September has no midnight.
+		{"0 12 * * *", "2026-09-05T16:00:00Z", "2026-09-06T15:00:00Z", santiago},
+		{"30 0 * * *", "2026-09-05T16:00:00Z", "2026-09-07T03:30:00Z", santiago},
+		{"0 12 * * 0", "2026-09-01T16:00:00Z", "2026-09-06T15:00:00Z", santiago},
+		// 24 October ends with 23:30 twice, and so does 4 April in Santiago.
+		{"30 23 * * *", "2026-10-24T20:30:00Z", "2026-10-25T21:30:00Z", beirut},
+		{"0 0 * * *", "2026-10-24T20:30:00Z", "2026-10-24T22:00:00Z", beirut},
+		{"30 23 * * 6", "2026-04-05T02:30:00Z", "2026-04-12T03:30:00Z", santiago},
+		// The clocks go from 2:00 back to 1:30.
+		{"*/20 1 * * *", "2026-04-04T14:40:00Z", "2026-04-05T14:30:00Z", howe},
+		{"*/20 * * * *", "2026-04-04T14:40:00Z", "2026-04-04T15:10:00Z", howe},
 	} {
 		s, err := parseSchedule(tc.text)
 		if err != nil {
