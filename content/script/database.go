@@ -94,7 +94,7 @@ func (v *invocation) sql(ctx context.Context, verb, name string, tx int, sql str
 
 // begin begins a transaction and returns its number. It ends with the run at the
 // latest, by being rolled back.
-func (v *invocation) begin(name string) (json.RawMessage, error) {
+func (v *invocation) begin(ctx context.Context, name string) (json.RawMessage, error) {
 	db, err := v.database(name, true)
 	if err != nil {
 		return nil, err
@@ -117,6 +117,8 @@ func (v *invocation) begin(name string) (json.RawMessage, error) {
 		if t.err != nil {
 			return nil, t.err
 		}
+	case <-ctx.Done(): // the end of the run is that of the transaction, once nothing here waits
+		return nil, context.Cause(ctx)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -171,6 +173,8 @@ func (v *invocation) within(ctx context.Context, n int, a txAsk) (json.RawMessag
 		return s.result, s.err
 	case <-t.ended:
 		return nil, t.over()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 

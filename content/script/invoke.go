@@ -116,7 +116,7 @@ func (v *invocation) do(ctx context.Context, name string, args json.RawMessage) 
 	case "db.query", "db.exec":
 		return v.sql(ctx, name, a.text(0), a.number(1), a.text(2), a.object(3))
 	case "db.begin":
-		return v.begin(a.text(0))
+		return v.begin(ctx, a.text(0))
 	case "db.commit", "db.rollback":
 		return nil, v.end(ctx, a.number(0), name == "db.commit")
 	case "call":
