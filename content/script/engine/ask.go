@@ -83,8 +83,6 @@ func (r *run) failed(said string) {
 	if len(f.Details) > r.job.Limits.Output {
 		f.Details = nil
 	}
-	f.Message = clip(f.Message)
-	f.Hint = clip(f.Hint)
 	r.failure = f
 }
 

@@ -226,6 +226,8 @@ func TestFailures(t *testing.T) {
 			{"coded", `throw new ScriptError("not_found", "no such flight", { hint: "Look again.", details: { id: 1 } })`, `thrown ScriptError no such flight not_found Look again. {"id":1}`},
 			{"host", `await publish("a:/b", 1)`, "thrown HostError not this forbidden Ask for it."},
 			{"no JSON", `return () => 1`, "thrown TypeError a function is no JSON, so it cannot be the result"},
+			{"text of a limit", `throw new Error("out of memory")`, "thrown Error out of memory"},
+			{"coded text of a limit", `throw new ScriptError("conflict", "stack overflow in the shop")`, "thrown ScriptError stack overflow in the shop conflict"},
 			{"cycle", `const a = {}; a.a = a; return a`, "thrown TypeError circular reference"},
 			{"big integer", `return 1n`, "thrown TypeError Do not know how to serialize a BigInt"},
 			{"nobody", `await new Promise(() => {})`, "thrown  the script waits for a promise that nobody will keep"},
@@ -240,6 +242,34 @@ func TestFailures(t *testing.T) {
 				got := strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s %s", f.Kind, f.Name, f.Message, f.Code, f.Hint, f.Details))
 				if got != tc.want {
 					t.Fatalf("got  %s\nwant %s", got, tc.want)
+				}
+			})
+		}
+	})
+}
+
+// TestLongFailures has errors with texts that nobody wants to read.
+func TestLongFailures(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, e engine.Engine) {
+		const long = `"x".repeat(1e6)`
+		classic := topic("")
+		classic.Code = engine.NewCode("throw new Error("+long+")", true)
+		for name, job := range map[string]*engine.Job{
+			"name":    topic(`const e = new Error("x"); e.name = ` + long + `; throw e`),
+			"message": topic(`throw new Error(` + long + `)`),
+			"code":    topic(`throw new ScriptError(` + long + `, "x", { hint: ` + long + ` })`),
+			"classic": classic,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				_, err := e.Run(t.Context(), job, &host{})
+				f, ok := errors.AsType[*engine.Failure](err)
+				if !ok {
+					t.Fatalf("%v", err)
+				}
+				if n := len(f.Name) + len(f.Message) + len(f.Code) + len(f.Hint) + len(f.Stack); n > 16<<10 {
+					t.Errorf("it has %d bytes", n)
 				}
 			})
 		}

@@ -339,16 +339,15 @@ func known(f *Failure) *Failure {
 	if len(f.Stack) > maxStack {
 		f.Stack = f.Stack[:strings.LastIndexByte(f.Stack[:maxStack], '\n')+1]
 	}
-	if f.Kind != Thrown {
-		return f
-	}
-	said := f.Name + " " + f.Message
+	f.Name, f.Message, f.Code, f.Hint = clip(f.Name), clip(f.Message), clip(f.Code), clip(f.Hint)
+	internal := f.Name == "InternalError"
 	switch {
-	case strings.Contains(said, "out of memory"):
+	case f.Kind != Thrown:
+	case internal && strings.Contains(f.Message, "out of memory"):
 		return outOfMemory()
-	case strings.Contains(said, "stack overflow"):
+	case (internal || f.Name == "SyntaxError") && strings.Contains(f.Message, "stack overflow"):
 		f.Kind, f.Limit, f.Message = Limit, "depth", "the script calls its functions too deeply"
-	case f.Name == "InternalError" && strings.Contains(said, "string too long"):
+	case internal && strings.Contains(f.Message, "string too long"):
 		f.Kind, f.Limit, f.Message = Limit, "memory", "the script makes a string that is too long"
 	}
 	return f

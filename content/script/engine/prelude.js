@@ -3,6 +3,7 @@
 (function (host) {
   "use strict";
   const { parse, stringify } = JSON;
+  const { InternalError } = globalThis;
   const waiting = new Map();
   let next = 0;
   let job;
@@ -72,7 +73,7 @@
     const f = { kind: "thrown", message: "" };
     // Without memory the error itself may be missing.
     if (e === null) return host("failed", '{"kind":"thrown","message":"null"}');
-    if (e?.message === "out of memory") return host("failed", '{"kind":"thrown","name":"InternalError","message":"out of memory"}');
+    if (e instanceof InternalError && e.message === "out of memory") return host("failed", '{"kind":"thrown","name":"InternalError","message":"out of memory"}');
     try {
       if (e instanceof Error) {
         f.name = String(e.name);
