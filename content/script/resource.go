@@ -52,7 +52,9 @@ func (r *resource) Get(ctx context.Context) (content.Content, error) {
 	if r.p.personal(prog, grantsOf(r.p.grants, r.path)) != r.personal {
 		return content.Content{}, content.ErrReopen
 	}
-	d, err := r.p.run(ctx, prog, &order{path: r.path, export: engine.ExportTopic, input: r.params, session: r.session, level: r.level, follow: r.armed.Load() != nil})
+	d, err := r.p.run(ctx, prog, &order{
+		path: r.path, export: engine.ExportTopic, input: r.params, session: r.session, level: r.level, follow: r.armed.Load() != nil,
+	})
 	r.depend(d.reads, err == nil)
 	if err != nil {
 		return content.Content{}, err

@@ -10,6 +10,7 @@ import (
 	"github.com/ropewalk/ropewalk/call"
 	"github.com/ropewalk/ropewalk/content/script"
 	"github.com/ropewalk/ropewalk/content/standard"
+	"github.com/ropewalk/ropewalk/internal/duration"
 	"github.com/ropewalk/ropewalk/message"
 )
 
@@ -29,9 +30,9 @@ func nested(t *testing.T, mode string) *ropewalk.Node {
 	write(t, dir, "q/make.sql", `CREATE TABLE t (n INTEGER)`)
 	write(t, dir, "self.js", `export const call = (n, ctx) => ctx.call("script:/self.js", n + 1)`)
 	write(t, dir, "ever.js", `export default ({ n }) => content.get("script:/ever.js", { n: n + 1 })`)
-	n := start(t, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{Mode: mode, Workers: 1, Grants: []script.Grant{
-		{Paths: []string{"/**"}, Exec: []string{"main"}, Call: []string{"script:/**"}, Get: []string{"script:/**"}},
-	}}}})
+	n := start(t, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{Mode: mode, Workers: 1, Limits: script.Limits{CPU: duration.Duration(patience), Wall: duration.Duration(patience)},
+		Grants: []script.Grant{{Paths: []string{"/**"}, Exec: []string{"main"}, Call: []string{"script:/**"}, Get: []string{"script:/**"}}},
+	}}})
 	if _, err := n.Publish(t.Context(), "query:/q/make.sql", map[string]any{}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestNested(t *testing.T) {
 			n := nested(t, mode)
 			for _, name := range []string{"calls.js", "gets.js", "writes.js"} {
 				var all sync.WaitGroup
-				for i := range 30 {
+				for i := range 20 {
 					all.Go(func() {
 						want := strconv.Itoa(i + 1)
 						if name == "writes.js" {

@@ -146,6 +146,7 @@ func (m *machine) do(t *task) (json.RawMessage, error) {
 	r.meter = newMeter(job.Limits.CPU, m.interrupt, t.late)
 	m.run = r
 	defer cancel()
+	defer r.meter.end() // also after a panic
 	defer context.AfterFunc(ctx, r.meter.stop)()
 	m.unload(job.Code)
 	m.limit(job.Limits.Memory, job.Limits.Depth, min(job.Limits.Memory/4, maxGarbage))

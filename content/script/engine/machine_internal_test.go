@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,29 @@ func TestRetired(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPanicked has a machine whose host panics left alone from then on: its memory is
+// given back, and may be another one's.
+func TestPanicked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMachine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.close()
+		j := job(`log.info("x")`)
+		x := newTask(t.Context(), j, nobody{panics: true}, at(t))
+		if _, err := attempt(m, x); message.CodeOf(err) != message.CodeInternal {
+			t.Errorf("got %v", err)
+		}
+		<-time.After(j.Limits.CPU + j.Limits.Wall)
+		synctest.Wait()
+		if atomic.LoadInt32(&m.memory.stop) != 0 {
+			t.Error("it was interrupted after its end")
+		}
+	})
 }
 
 // TestLoaded runs the same scripts again and again, also when they are there

@@ -101,6 +101,15 @@ func (m *meter) stop() {
 	}
 }
 
+// end is the end of the run, wherever the machine is: it is not interrupted from
+// then on, since it may be given up with its memory.
+func (m *meter) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped, m.inside = true, false
+	m.timer.Stop()
+}
+
 // used reports whether the machine has used up its time.
 func (m *meter) used() bool {
 	m.mu.Lock()
