@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
@@ -79,6 +79,30 @@ it("a file that is no score, and large, leaves room for the others", async () =>
   expect(await page.evaluate(() => document.querySelector(".column")!.getBoundingClientRect().bottom <= document.querySelector(".bottom")!.getBoundingClientRect().top)).toBe(true);
   writeFileSync(file, '"Home 0 : Away 0"\n');
   await page.locator("#score .goals").first().waitFor();
+});
+
+it("what is written is still there after a look at the other view", async () => {
+  await page.fill("#score-editor textarea", '"Home 3 : Away 3"');
+  await page.click(".views >> text=Calls");
+  await page.locator("#call").waitFor();
+  await page.click(".views >> text=Live");
+  await says(page, status, "Not saved yet.");
+  expect(await page.inputValue("#score-editor textarea")).toBe('"Home 3 : Away 3"');
+  await page.click("#score-editor >> text=Undo");
+  expect(await page.inputValue("#score-editor textarea")).toBe('"Home 0 : Away 0"');
+});
+
+it("a goal that is refused is told, and not counted", async () => {
+  const file = join(project, "content/demo_app/Resources/score.json");
+  rmSync(file);
+  mkdirSync(file); // nothing can be written there
+  await page.locator("#score-editor .problem").waitFor();
+  await page.locator("#score .team button").first().click();
+  await page.locator("#score > [role=alert] .problem").waitFor();
+  expect(await page.locator("#score .goals").first().innerText()).toBe("0");
+  rmSync(file, { recursive: true });
+  writeFileSync(file, '"Home 0 : Away 0"\n');
+  await page.locator("#score .pulse[data-is=live]").waitFor();
 });
 
 it("what is typed while it is being saved stays, and what is undone is not saved", async () => {

@@ -11,6 +11,7 @@ describe("a draft", () => {
     expect(isOvertaken(begun, "b")).toBe(true);
     expect(isDirty(typed(begun, "b", "b"), "b")).toBe(false);
     expect(arrived(begun, "b")).toBe(begun);
+    expect(arrived(begun, "a1"), "somebody else has written the same").toBeUndefined();
   });
 
   it("is shown until what was saved has come back", () => {

@@ -248,13 +248,18 @@ class TopicStore<T> {
       this.#state = next;
       changed();
     };
-    const failed = (error: RopewalkError): void => set({ error, loading: false, stale: this.#state.update !== undefined });
+    let sure = this.#state.update?.optimistic ? undefined : this.#state.update; // the last that the node had
+    const failed = (error: RopewalkError): void =>
+      set({ update: sure, content: sure?.content, error, loading: false, stale: sure !== undefined });
     const { params, delta, history, linger = 1000 } = this.#options;
     try {
       const watch = this.#rope.watch<T>(this.#address, {
         params, delta, history, linger, onError: failed,
         onLive: (live) => set(live ? { error: undefined, stale: false } : { stale: this.#state.update !== undefined }),
-      }, (update) => set({ content: update.content, update, error: undefined, loading: false, stale: !watch.live }));
+      }, (update) => {
+        if (!update.optimistic) sure = update;
+        set({ content: update.content, update, error: undefined, loading: false, stale: !watch.live });
+      });
       if (watch.live) set({ stale: false });
       return () => watch.close();
     } catch (err) { // the client was closed

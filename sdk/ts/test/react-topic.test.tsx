@@ -191,3 +191,24 @@ it("a client that was closed is an error", async () => {
   await show(<Log />);
   expect(box.textContent).toBe("not_ready for events");
 });
+
+it("does not keep what was refused when there is an error in place of the content", async () => {
+  for (const before of ["0:0", undefined]) {
+    const address = `json:/${before}.json`;
+    await show(<Score key={address} address={address} />);
+    const fault = [{ code: "bad_content", message: "" }, { flt: true }] as const;
+    if (before === undefined) await arm(...fault);
+    else {
+      await arm(before);
+      await get({ vrb: "update", tpc: "t1", off: 2, flt: true }, fault[0]);
+    }
+    const shown = before === undefined ? "bad_content" : `stale ${before} bad_content`;
+    expect(box.textContent).toBe(shown);
+    let put!: Promise<unknown>;
+    await act(async () => { put = publish("1:0").catch(() => {}); });
+    expect(box.textContent).toBe("1:0");
+    await get({ vrb: "error", rmid: sent("publish").at(-1)!.mid }, { code: "storage_full", message: "" });
+    await put;
+    expect(box.textContent).toBe(shown);
+  }
+});

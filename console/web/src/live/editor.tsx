@@ -2,6 +2,7 @@ import type { RopewalkError } from "@ropewalk/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { arrived, isDirty, isOvertaken, saved, typed, type Draft } from "../model/draft";
 import { lineOf } from "../model/live";
+import { draftOf } from "../state/drafts";
 import { online } from "../state/rope";
 import { Icon } from "../ui/icon";
 import { Problem } from "../ui/problem";
@@ -23,7 +24,9 @@ type Failure = NonNullable<Props["error"]>;
 
 /** A text that somebody else may change at the same time. Ctrl+S saves. */
 export function Editor({ id, label, text, rows, save, error }: Props) {
-  const [draft, setDraft] = useState<Draft>();
+  const kept = draftOf(id);
+  const draft = kept.value;
+  const setDraft = (change: (d: Draft | undefined) => Draft | undefined): void => { kept.value = change(kept.peek()); };
   const [saving, setSaving] = useState<"" | "busy" | "saved">("");
   const [refused, setRefused] = useState<Failure>();
   const gutter = useRef<HTMLPreElement>(null);
@@ -62,7 +65,7 @@ export function Editor({ id, label, text, rows, save, error }: Props) {
   };
   const undo = (): void => {
     abort.current?.abort(); // what is on its way, such as to a node that is not there, is not wanted either
-    setDraft(undefined);
+    setDraft(() => undefined);
     setRefused(undefined);
     setSaving("");
   };
@@ -82,7 +85,7 @@ export function Editor({ id, label, text, rows, save, error }: Props) {
           class="mono" rows={rows} wrap={rows > 1 ? "off" : "soft"} spellcheck={false} autocomplete="off" autocapitalize="off" aria-label={label}
           aria-invalid={wrong !== undefined} aria-describedby={wrong ? `${id}-wrong` : undefined} disabled={text === undefined && !draft}
           value={shown} onKeyDown={key}
-          onInput={(e) => setDraft(typed(draft, e.currentTarget.value, text))}
+          onInput={(e) => setDraft((d) => typed(d, e.currentTarget.value, text))}
           onScroll={(e) => { if (gutter.current) gutter.current.scrollTop = e.currentTarget.scrollTop; }}
         />
       </div>

@@ -1,8 +1,10 @@
 import { RopewalkError } from "@ropewalk/client";
+import { useState } from "preact/hooks";
 import { readScore, scored, writeScore, type Score } from "../model/live";
 import { rope } from "../state/rope";
 import { useTopic } from "../state/topic";
 import { Card } from "../ui/card";
+import { Problem } from "../ui/problem";
 import { About } from "./about";
 import { Editor } from "./editor";
 import { app } from "./names";
@@ -15,7 +17,11 @@ export function ScoreCard() {
   const content = topic.update?.content;
   const score = readScore(content);
   const text = topic.update && content !== undefined ? JSON.stringify(content, null, 2) : topic.error ? "" : undefined;
-  const put = (s: Score): void => void rope.publish(address, writeScore(s), { optimistic: true }).catch(() => {}); // the card shows what is so
+  const [refused, setRefused] = useState<RopewalkError>();
+  const put = (s: Score): void => {
+    setRefused(undefined);
+    rope.publish(address, writeScore(s), { optimistic: true }).catch(setRefused); // the card shows what is so
+  };
   return (
     <Card id="score" title="Score" about={<About address={address} topic={topic} />}>
       {score
@@ -31,6 +37,7 @@ export function ScoreCard() {
             <span class="plain">{brief(content)}</span>
           </div>
         )}
+      {refused && <div role="alert"><Problem error={refused} /></div>}
       <Editor id="score-editor" label="The file score.json" text={text} rows={text?.includes("\n") ? 6 : 1} save={save} error={topic.error} />
     </Card>
   );

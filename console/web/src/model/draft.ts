@@ -20,7 +20,8 @@ export function saved(d: Draft | undefined, text: string, now: string | undefine
 
 /** The draft after what there is has become another text. */
 export function arrived(d: Draft | undefined, now: string | undefined): Draft | undefined {
-  if (d?.kept === undefined) return d;
+  if (!d || d.text === now) return undefined;
+  if (d.kept === undefined) return d;
   return d.text === d.kept ? undefined : { text: d.text, from: now };
 }
 

@@ -27,12 +27,17 @@ export function useTopic<T>(address: string, { params, skip = false }: TopicOpti
   const key = JSON.stringify(params);
   useEffect(() => {
     if (skip) return undefined;
+    let sure = rope.peek<T>(address, { params }); // the last that the node had
+    if (sure?.optimistic) sure = undefined;
     const change = (news: Partial<Topic<T>>): void => setTopic((old) => ({ ...old, ...news }));
     const watch = rope.watch<T>(address, {
       params, delta: true, linger,
-      onError: (error) => change({ error }),
+      onError: (error) => setTopic((old) => ({ ...old, error, update: old.update?.optimistic ? sure : old.update })),
       onLive: (live) => change(live ? { live, error: undefined } : { live }),
-    }, (update) => change({ update, error: undefined, live: watch.live }));
+    }, (update) => {
+      if (!update.optimistic) sure = update;
+      change({ update, error: undefined, live: watch.live });
+    });
     return () => watch.close();
   }, [address, key, skip]);
   return topic;
