@@ -22,6 +22,7 @@ type job struct {
 	parent  context.Context //nolint:containedctx // the job is the call itself
 	req     *route.Request
 	res     route.Responder
+	turn    string // what it has its turn in; "" if it need not wait for others
 
 	ctx context.Context //nolint:containedctx // of the handler, while it runs
 

@@ -21,7 +21,9 @@ const (
 )
 
 // Runner runs handlers of services: each call on a goroutine of its own, so
-// that they may block, and not more at a time than it was told.
+// that they may block, and not more at a time than it was told. What one client
+// publishes to one address is handled one after the other, in the order in which
+// it came.
 //
 // A handler's context ends when the call is over for whatever reason: the
 // caller canceled or went away, the deadline passed, the runner closes;
@@ -42,7 +44,8 @@ type Runner struct {
 	mu       sync.Mutex
 	running  list
 	waiting  list
-	coming   int // admitted, but not yet in waiting
+	turns    turns
+	coming   int // admitted, but not yet in one of these
 	draining bool
 	aborted  bool          // and nothing is begun any more
 	idle     chan struct{} // made by Drain, closed when nothing runs or waits
@@ -84,7 +87,7 @@ func (r *Runner) Handler(h route.Handler) route.Handler {
 			return
 		}
 		req.Keep()
-		j := &job{runner: r, handler: h, parent: ctx, req: req, res: res}
+		j := &job{runner: r, handler: h, parent: ctx, req: req, res: res, turn: turnOf(req)}
 		res.OnFinish(j)
 		r.enqueue(j)
 	})
@@ -94,8 +97,11 @@ func (r *Runner) Handler(h route.Handler) route.Handler {
 func (r *Runner) InFlight() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.running.n + r.waiting.n + r.coming
+	return r.load()
 }
+
+// load is how many calls there are; r.mu is held.
+func (r *Runner) load() int { return r.running.n + r.waiting.n + r.turns.n + r.coming }
 
 // admit counts a call in, before the work of keeping its body is done.
 func (r *Runner) admit() error {
@@ -104,7 +110,7 @@ func (r *Runner) admit() error {
 	if r.draining {
 		return errShuttingDown()
 	}
-	if r.running.n+r.waiting.n+r.coming >= r.max+r.wait {
+	if r.load() >= r.max+r.wait {
 		return message.NewError(message.CodeOverloaded, "the service has too many calls waiting",
 			"Try again later, call less often, or start another server of this service.")
 	}
@@ -121,8 +127,11 @@ func (r *Runner) enqueue(j *job) {
 		_ = j.Fail(errShuttingDown())
 		return
 	}
-	if r.running.n >= r.max {
-		r.waiting.push(j)
+	mine := r.turns.take(j)
+	if !mine || r.running.n >= r.max {
+		if mine {
+			r.waiting.push(j)
+		}
 		r.mu.Unlock()
 		if j.isOver() { // canceled before it was in the queue, so Finished did not find it there
 			r.forget(j)
@@ -163,6 +172,7 @@ func (r *Runner) next(j *job) *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.running.remove(j)
+	r.pass(j)
 	next := r.waiting.first
 	if next != nil {
 		r.waiting.remove(next)
@@ -172,17 +182,28 @@ func (r *Runner) next(j *job) *job {
 	return next
 }
 
+// pass gives the turn of a call to the one behind it; r.mu is held.
+func (r *Runner) pass(j *job) {
+	if next := r.turns.pass(j); next != nil {
+		r.waiting.push(next)
+	}
+}
+
 // forget takes a call that is over out of the queue, so that it does not keep
 // a place from others.
 func (r *Runner) forget(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting.remove(j)
+	if j.in == &r.waiting {
+		r.waiting.remove(j)
+		r.pass(j)
+	}
+	r.turns.leave(j)
 	r.checkIdle()
 }
 
 func (r *Runner) checkIdle() {
-	if r.idle != nil && r.running.n+r.waiting.n+r.coming == 0 {
+	if r.idle != nil && r.load() == 0 {
 		close(r.idle)
 		r.idle = nil
 	}
@@ -194,7 +215,7 @@ func (r *Runner) checkIdle() {
 func (r *Runner) Drain(ctx context.Context) error {
 	r.mu.Lock()
 	r.draining = true
-	if r.running.n+r.waiting.n+r.coming == 0 {
+	if r.load() == 0 {
 		r.mu.Unlock()
 		return nil
 	}
@@ -224,7 +245,8 @@ func (r *Runner) Close() {
 func (r *Runner) abort() {
 	r.mu.Lock()
 	r.draining, r.aborted = true, true
-	var waiting, running []*job
+	waiting := r.turns.clear()
+	var running []*job
 	for j := r.waiting.first; j != nil; j = r.waiting.first {
 		r.waiting.remove(j)
 		waiting = append(waiting, j)

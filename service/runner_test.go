@@ -341,6 +341,9 @@ func TestRunnerExactlyOneAnswer(t *testing.T) {
 				}
 			default:
 				c := newCall("a:/x", op)
+				if from := rapid.SampledFrom([]string{"", "a@client:/", "b@client:/"}).Draw(rt, "from"); from != "" {
+					c = newPublish(from, "a:/x", op)
+				}
 				calls = append(calls, c)
 				h.Handle(t.Context(), c.req, c)
 			}

@@ -30,6 +30,7 @@ beforeAll(async () => {
   write("demo/score.json", '"Home 0 : Away 0"');
   write("demo/setup.sql", "create table items (id integer primary key, name text not null, n integer not null);");
   write("demo/add.sql", "-- @param id integer\n-- @param n integer\ninsert into items (id, name, n) values (:id, 'item ' || :id || ' with a long name, so that a change is smaller than the whole', :n) on conflict (id) do update set n = excluded.n;");
+  write("demo/clear.sql", "delete from items;");
   write("demo/items.sql", "-- @key id\n-- @param least integer = 0\nselect id, name, n from items where n >= :least order by id;");
   write("demo/sum.ts", 'export default async () => {\n  const [row] = await db.query("select coalesce(sum(n), 0) as n from items");\n  return { sum: row.n };\n};\n');
   await node.start();
@@ -39,6 +40,21 @@ afterEach(async () => void await Promise.all(ropes.splice(0).map((r) => r.close(
 afterAll(async () => {
   await node.end();
   rmSync(root, { recursive: true, force: true });
+});
+
+it("what is published one after the other is done in that order", async () => {
+  const rope = dial();
+  for (let round = 0; round < 5; round++) {
+    const done: number[] = [];
+    await Promise.all(Array.from({ length: 20 }, (_, i) => [
+      rope.publish("json:/demo/order.json", i).then(() => done.push(i)),
+      rope.publish("query:/demo/add.sql", { id: 0, n: i }),
+    ]).flat());
+    expect(done).toEqual(Array.from({ length: 20 }, (_, i) => i));
+    expect(await rope.get("json:/demo/order.json")).toBe(19);
+    expect(await rope.get("query:/demo/items.sql")).toMatchObject([{ id: 0, n: 19 }]);
+  }
+  await rope.publish("query:/demo/clear.sql", {});
 });
 
 it("a file: published, edited by somebody else, broken, mended, deleted", async () => {
