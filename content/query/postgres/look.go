@@ -125,23 +125,24 @@ func (l *looker) lost(there []uint32) (used []uint32) {
 }
 
 // idle forgets the tables that nobody here has wanted for a while, and returns
-// those that have triggers. The others may be tried anew.
+// those of them that have triggers. Of the wanted ones, those that have none may
+// be tried anew.
 func (l *looker) idle() (old []uint32) {
 	wanted := l.d.tracker.Tables()
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	for name, f := range l.d.followed {
 		switch {
-		case f.refused != nil:
-			f.again = true
 		case slices.Contains(wanted, name):
-			f.idle = 0
-		case f.idle > 0:
-			old = append(old, f.oid)
-			delete(l.d.followed, name)
-		default:
+			f.idle, f.again = 0, f.refused != nil
+			continue
+		case f.idle == 0:
 			f.idle++
+			continue
+		case f.refused == nil:
+			old = append(old, f.oid)
 		}
+		delete(l.d.followed, name)
 	}
 	return old
 }
