@@ -164,8 +164,10 @@ func array(dst []byte, v string, elem func(dst []byte, text string) []byte) ([]b
 			i++
 		case '}':
 			dst = append(dst, ']')
-			depth--
 			i++
+			if depth--; depth <= 0 {
+				return dst, depth == 0 && i == len(v)
+			}
 		case ',':
 			dst = append(dst, ',')
 			i++
@@ -182,7 +184,7 @@ func array(dst []byte, v string, elem func(dst []byte, text string) []byte) ([]b
 			i += n
 		}
 	}
-	return dst, depth == 0 && len(dst) > 0
+	return nil, false
 }
 
 // element reads one element of an array and returns how many bytes it has.
