@@ -122,7 +122,7 @@ func (e *encoder) value(to *sqldb.Rows, i int, v []byte) {
 	case v == nil:
 		to.Null()
 	case e.arrays[i]:
-		out, ok := array(nil, string(v), func(dst []byte, text string) []byte {
+		out, ok := array(string(v), func(dst []byte, text string) []byte {
 			if e.blobs[i] {
 				text = base64.StdEncoding.EncodeToString(blob(text))
 			}
@@ -149,12 +149,13 @@ func blob(v string) []byte {
 	return b
 }
 
-// array adds the JSON of an array in text form, such as {1,NULL,"a \"b\""}; elem
+// array makes JSON of an array in text form, such as {1,NULL,"a \"b\""}; elem
 // adds that of an element. Bounds other than 1, as in [0:1]={1,2}, are left out.
-func array(dst []byte, v string, elem func(dst []byte, text string) []byte) ([]byte, bool) {
+func array(v string, elem func(dst []byte, text string) []byte) ([]byte, bool) {
 	if strings.HasPrefix(v, "[") {
 		_, v, _ = strings.Cut(v, "=")
 	}
+	var dst []byte
 	depth := 0
 	for i := 0; i < len(v); {
 		switch c := v[i]; c {

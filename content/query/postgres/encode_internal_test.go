@@ -19,7 +19,7 @@ func TestArray(t *testing.T) {
 		`{}`: `[]`, `{a,NULL,"NULL","a \"b\\\","}`: `["a",null,"NULL","a \"b\\\","]`, `{{a},{b}}`: `[["a"],["b"]]`, `[0:1]={a,b}`: `["a","b"]`,
 		`{a`: "", `a`: "", `{a}}`: "", `{a}{b}`: "", `{"a}`: "", ``: "",
 	} {
-		got, ok := array(nil, in, texts)
+		got, ok := array(in, texts)
 		if ok != (want != "") || ok && string(got) != want {
 			t.Errorf("%s: got %s, %t; want %s", in, got, ok, want)
 		}
@@ -32,7 +32,7 @@ func FuzzArray(f *testing.F) {
 	f.Add("", "ü\n", "[1:2]={}")
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		_, _ = array(nil, a, texts)
+		_, _ = array(a, texts)
 		list := []string{a, b, c}
 		in := "{"
 		for i, v := range list {
@@ -41,7 +41,7 @@ func FuzzArray(f *testing.F) {
 				in += ","
 			}
 		}
-		out, ok := array(nil, in+"}", texts)
+		out, ok := array(in+"}", texts)
 		var got []string
 		if err := json.Unmarshal(out, &got); !ok || err != nil || !slices.Equal(got, list) {
 			t.Fatalf("%s: got %s, %t", in, out, ok)
