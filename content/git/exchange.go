@@ -50,29 +50,58 @@ func refusal(err error) error {
 	return down("the remote cannot be reached, or refuses", "", err)
 }
 
-// repository opens the remote for one exchange, with a storage of its own: the
-// contents are read in the meantime.
-func (r *remote) repository() (*gogit.Remote, func()) {
+// exchange is one conversation with the remote.
+type exchange struct {
+	remote *gogit.Remote
+	auth   transport.AuthMethod
+	via    transport.ProxyOptions
+	done   func() // has to be called
+}
+
+// exchange begins one that ends with ctx, with a storage of its own: the contents are
+// read in the meantime.
+func (r *remote) exchange(ctx context.Context) (*exchange, error) {
+	auth, ssh, err := r.auth()
+	if err != nil {
+		return nil, err
+	}
 	st := openStorage(r.store.refs.dir)
 	spec := fmt.Sprintf("+refs/heads/%s:%s", r.set.Branch, r.tracking)
 	rem := gogit.NewRemote(&remoteStorage{Storage: st, refs: r.store.refs}, &config.RemoteConfig{
 		Name: remoteName, URLs: []string{r.set.URL}, Fetch: []config.RefSpec{config.RefSpec(spec)},
 	})
-	return rem, func() { _ = st.Close() }
+	x := &exchange{remote: rem, auth: auth, done: func() { _ = st.Close() }}
+	if ssh {
+		via, done := reach(ctx)
+		x.via, x.done = via, func() {
+			done()
+			_ = st.Close()
+		}
+	}
+	return x, nil
+}
+
+// late is an error of an exchange, which may only be what its end in ctx looks like.
+func late(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, ctx.Err())
 }
 
 // fetch fetches, and returns what the remote's branch is; zero if it has none.
 func (r *remote) fetch(ctx context.Context) (plumbing.Hash, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.set.Timeout.Or(DefaultTimeout))
 	defer cancel()
-	auth, err := r.auth()
+	x, err := r.exchange(ctx)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	rem, done := r.repository()
-	defer done()
+	defer x.done()
 	began := time.Now()
-	err = rem.FetchContext(ctx, &gogit.FetchOptions{RemoteName: remoteName, Auth: auth, Tags: gogit.NoTags})
+	err = late(ctx, x.remote.FetchContext(ctx, &gogit.FetchOptions{
+		RemoteName: remoteName, Auth: x.auth, ProxyOptions: x.via, Tags: gogit.NoTags,
+	}))
 	switch {
 	case errors.Is(err, transport.ErrEmptyRemoteRepository), errors.Is(err, gogit.NoMatchingRefSpecError{}):
 		return plumbing.ZeroHash, nil
@@ -89,15 +118,15 @@ func (r *remote) fetch(ctx context.Context) (plumbing.Hash, error) {
 func (r *remote) send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.set.Timeout.Or(DefaultTimeout))
 	defer cancel()
-	auth, err := r.auth()
+	x, err := r.exchange(ctx)
 	if err != nil {
 		return err
 	}
-	rem, done := r.repository()
-	defer done()
+	defer x.done()
 	spec := fmt.Sprintf("%s:refs/heads/%s", r.store.branch, r.set.Branch)
-	err = rem.PushContext(ctx, &gogit.PushOptions{RemoteName: remoteName, Auth: auth, RefSpecs: []config.RefSpec{config.RefSpec(spec)}})
-	return refusal(err)
+	return refusal(late(ctx, x.remote.PushContext(ctx, &gogit.PushOptions{
+		RemoteName: remoteName, Auth: x.auth, ProxyOptions: x.via, RefSpecs: []config.RefSpec{config.RefSpec(spec)},
+	})))
 }
 
 // syncPacks makes last what was fetched, before a ref of the content names it.
@@ -135,11 +164,12 @@ func (r *remote) password() string {
 	return string(bytes.TrimRight(b, "\r\n"))
 }
 
-// auth returns what the remote is told about who we are; nil is nothing.
-func (r *remote) auth() (transport.AuthMethod, error) {
+// auth returns what the remote is told about who we are, nil is nothing, and whether
+// it is told by ssh.
+func (r *remote) auth() (who transport.AuthMethod, viaSSH bool, err error) {
 	end, err := transport.NewEndpoint(r.set.URL)
 	if err != nil {
-		return nil, down("the URL of the remote cannot be read", "", err)
+		return nil, false, down("the URL of the remote cannot be read", "", err)
 	}
 	user := r.set.User
 	if user == "" {
@@ -153,17 +183,18 @@ func (r *remote) auth() (transport.AuthMethod, error) {
 		password := r.password()
 		switch {
 		case password == "" && r.set.PasswordFile != "":
-			return nil, down("the file with the password of the remote cannot be read", "Look at remote.passwordFile.", nil)
+			return nil, false, down("the file with the password of the remote cannot be read", "Look at remote.passwordFile.", nil)
 		case password == "":
-			return nil, nil //nolint:nilnil // nobody
+			return nil, false, nil // nobody
 		case r.set.Bearer:
-			return &http.TokenAuth{Token: password}, nil
+			return &http.TokenAuth{Token: password}, false, nil
 		}
-		return &http.BasicAuth{Username: user, Password: password}, nil
+		return &http.BasicAuth{Username: user, Password: password}, false, nil
 	case "ssh":
-		return r.sshAuth(user)
+		who, err = r.sshAuth(user)
+		return who, true, err
 	}
-	return nil, nil //nolint:nilnil // a directory
+	return nil, false, nil // a directory
 }
 
 func (r *remote) sshAuth(user string) (transport.AuthMethod, error) {
