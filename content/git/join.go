@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -257,7 +256,7 @@ func (j *joiner) copy(ctx context.Context, f io.Writer, alive func()) (sum plumb
 
 // copy copies what is between head and tail, and checks it.
 func (p *part) copy(w io.Writer) (int64, error) {
-	var digest hash.Hash = sha1.New() //nolint:gosec // it is what packs have
+	digest := sha1.New() //nolint:gosec // it is what packs have
 	digest.Write(p.head[:])
 	n, err := io.Copy(w, io.TeeReader(io.LimitReader(p.file, p.size-packHead-packTail), digest))
 	if err != nil {

@@ -33,7 +33,7 @@ func reach(ctx context.Context) (o transport.ProxyOptions, done func()) {
 	reaching.once.Do(func() { proxy.RegisterDialerType(reachScheme, dialerOf) })
 	reaching.last++
 	key := strconv.FormatUint(reaching.last, 10)
-	reaching.ctx[key] = ctx
+	reaching.ctx[key] = ctx //nolint:fatcontext // it is taken away by done
 	return transport.ProxyOptions{URL: reachScheme + "://" + key}, func() {
 		reaching.Lock()
 		defer reaching.Unlock()
