@@ -347,7 +347,7 @@ func TestMeshCancelAndDeadline(t *testing.T) {
 			if err := take(t, w.works[1].ended, "the end of the handler"); err == nil {
 				t.Error("the handler at b was not canceled")
 			}
-			_, err := caller.Call(t.Context(), "work:/block", "x", on(w.nodes[1]), call.WithTimeout(200*time.Millisecond))
+			_, err := caller.Call(t.Context(), "work:/block", "x", on(w.nodes[1]), call.WithTimeout(time.Second))
 			wantCode(t, err, message.CodeDeadlineExceeded)
 			if err := take(t, w.works[1].ended, "the end of the handler"); err == nil {
 				t.Error("the handler at b does not know the deadline")
