@@ -239,7 +239,7 @@ func (r *refs) lock(ctx context.Context, name string) (*lockFile, error) {
 		case err == nil:
 			return &lockFile{f, path}, nil
 		case errors.Is(err, fs.ErrNotExist):
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the same
+			if err := r.makeDir(filepath.Dir(path)); err != nil {
 				return nil, err
 			}
 			continue
@@ -256,6 +256,20 @@ func (r *refs) lock(ctx context.Context, name string) (*lockFile, error) {
 		case <-time.After(lockPause):
 		}
 	}
+}
+
+// makeDir makes a directory of refs, and those above it, so that they last.
+func (r *refs) makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as git does
+		return err
+	}
+	for d := dir; len(d) > len(r.dir); {
+		d = filepath.Dir(d)
+		if err := syncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // breakStale removes a lock that a crash left behind.
