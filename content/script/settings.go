@@ -70,7 +70,7 @@ type Settings struct {
 	Mode string `json:"mode,omitempty"`
 	// Workers is how many scripts compute at the same time. While one waits for what
 	// it has asked for, another one has its turn; up to eight times as many are under
-	// way. Default: one a processor.
+	// way, without those that others wait for. Default: one a processor.
 	Workers int `json:"workers,omitempty"`
 	// Queue is how many more wait to be begun; those beyond it are refused with
 	// "overloaded". Default: 1000.

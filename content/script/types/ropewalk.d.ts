@@ -1,5 +1,9 @@
 // What a script of Ropewalk finds. Put this file beside your scripts, and editors
-// know it; "ropewalk script types" prints it.
+// know it; "ropewalk script types" prints it. A tsconfig.json beside it keeps out
+// what browsers have and scripts have not:
+//
+//   {"compilerOptions": {"lib": ["ES2023"], "target": "ES2023", "types": [], "strict": true, "noEmit": true,
+//     "module": "ESNext", "moduleResolution": "bundler", "allowImportingTsExtensions": true, "resolveJsonModule": true}}
 //
 // A script exports what it is good for:
 //
@@ -11,6 +15,7 @@
 //   export const events = ["prices:/**"];                    // event topics, granted by "watch"
 //   export async function event(e: TopicEvent, ctx) { … }    // handles their events
 
+/** What can be written as JSON. */
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** What is given to each function of a script, besides params or a body. What was not granted is not there. */
@@ -69,10 +74,10 @@ interface Written {
   rows?: any[];
 }
 interface Statements {
-  /** Runs one statement that reads, with :name for each of the params. A topic is run again when the tables change. */
-  query<Row = any>(sql: string, params?: { [name: string]: Json }): Promise<Row[]>;
+  /** Runs one statement that reads, with :name for each of the params. A topic is run again when the tables change, but not for what it reads within a transaction. */
+  query<Row = any>(sql: string, params?: object): Promise<Row[]>;
   /** Runs statements that write, in one transaction. Granted by "exec". */
-  exec(sql: string, params?: { [name: string]: Json }): Promise<Written>;
+  exec(sql: string, params?: object): Promise<Written>;
 }
 interface Database extends Statements {
   /** Runs f in a transaction, which is rolled back if f throws. */
@@ -84,42 +89,43 @@ interface Database extends Statements {
 declare const db: Database;
 
 /** Calls an address, such as "math:/add", and returns the answer. In a script that exports "call" it is ctx.call. */
-declare function call<T = any>(address: string, body?: Json): Promise<T>;
+declare function call<T = any>(address: string, body?: unknown): Promise<T>;
 /** Publishes to an address. In a script that exports "publish" it is ctx.publish. */
-declare function publish<T = any>(address: string, body: Json): Promise<T>;
+declare function publish<T = any>(address: string, body: unknown): Promise<T>;
 /** Granted by "get". */
 declare const content: {
   /** The content of an address. A topic is run again when it changes. */
-  get<T = any>(address: string, params?: { [name: string]: Json }): Promise<T>;
+  get<T = any>(address: string, params?: object): Promise<T>;
 };
 
 interface FetchInit {
   method?: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
-  headers?: { [name: string]: string };
-  body?: string;
+  headers?: { [name: string]: string } | { entries(): Iterable<[string, string]> };
+  /** A text, or what makes one of itself, such as URLSearchParams. */
+  body?: string | URLSearchParams;
 }
 interface FetchResponse {
   readonly url: string;
   readonly status: number;
   readonly ok: boolean;
-  readonly headers: { get(name: string): string | null; has(name: string): boolean; entries(): Iterator<[string, string]> };
+  readonly headers: { get(name: string): string | null; has(name: string): boolean; entries(): IterableIterator<[string, string]> };
   text(): Promise<string>;
   json<T = any>(): Promise<T>;
   bytes(): Promise<Uint8Array>;
 }
 /** Asks by HTTP, the hosts that were granted by "fetch". */
-declare function fetch(url: string, init?: FetchInit): Promise<FetchResponse>;
+declare function fetch(url: string | URL, init?: FetchInit): Promise<FetchResponse>;
 
 /** An error whose code callers and watchers see. Any other error becomes script_failed. */
 declare class ScriptError extends Error {
   constructor(
     code: "invalid_input" | "not_found" | "conflict" | "forbidden" | "unauthenticated" | "source_down" | "unimplemented",
     message: string,
-    more?: { hint?: string; details?: Json },
+    more?: { hint?: string; details?: unknown },
   );
   readonly code: string;
   readonly hint?: string;
-  readonly details?: Json;
+  readonly details?: unknown;
 }
 
 declare const crypto: {
@@ -134,8 +140,16 @@ declare const crypto: {
 declare function atob(text: string): string;
 declare function btoa(text: string): string;
 declare function structuredClone<T>(value: T): T;
-declare class TextEncoder { encode(text?: string): Uint8Array }
-declare class TextDecoder { decode(data?: ArrayBuffer | ArrayBufferView): string }
+declare class TextEncoder {
+  readonly encoding: string;
+  encode(text?: string): Uint8Array;
+}
+declare class TextDecoder {
+  /** Only "utf-8" is known. */
+  constructor(label?: string);
+  readonly encoding: string;
+  decode(data?: ArrayBuffer | ArrayBufferView): string;
+}
 declare class URLSearchParams {
   constructor(init?: string | { [name: string]: string } | Iterable<[string, string]>);
   append(name: string, value: string): void;
@@ -146,7 +160,12 @@ declare class URLSearchParams {
   set(name: string, value: string): void;
   sort(): void;
   toString(): string;
-  [Symbol.iterator](): Iterator<[string, string]>;
+  readonly size: number;
+  forEach(f: (value: string, name: string, all: URLSearchParams) => void): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
 }
 declare class URL {
   constructor(text: string, base?: string);
@@ -155,6 +174,8 @@ declare class URL {
   readonly host: string;
   readonly href: string;
   readonly searchParams: URLSearchParams;
+  toString(): string;
+  toJSON(): string;
   protocol: string;
   username: string;
   password: string;
