@@ -24,6 +24,13 @@ func (n *runningNode) serveContents(cfg *standard.Config, file string) error {
 	n.contents = c
 	n.closers = append(n.closers, c.Close)
 	for _, s := range c.Services() {
+		at := s.Name() + ":/**"
+		if _, twice := cfg.Topics[at]; twice { // half of the addresses would be the one, half the other
+			e := message.NewError(message.CodeConflict, s.Name()+": is served by content already",
+				"Declare topics under a name of their own; content needs no entry here.")
+			e.Path = "topics." + at
+			return e
+		}
 		if err := n.ServeOwn(s); err != nil {
 			return err
 		}

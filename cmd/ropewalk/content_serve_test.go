@@ -103,16 +103,30 @@ func TestServeContent(t *testing.T) {
 	}
 }
 
-func TestServeContentThatIsMissing(t *testing.T) {
+func TestServeContentRefusals(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "c.jsonc")
-	if err := os.WriteFile(file, []byte(`{"content": {"files": {"root": "nowhere"}}}`), 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	put(t, dir, "shop/prices.json", "{}")
+	for name, tt := range map[string]struct{ config, want string }{
+		"files":  {`{"content": {"files": {"root": "nowhere"}}}`, "c.jsonc:1:32: content.files.root: "},
+		"root":   {`{"content": {"root": "nowhere"}}`, "c.jsonc:1:22: content.root: there is no directory "},
+		"a file": {`{"content": {"applications": {"a": "../shop/prices.json"}}}`, "content.applications.a: "},
+		"twice":  {`{"content": {"root": "../shop"}, "topics": {"json:/**": {"presence": true}}}`, "c.jsonc:1:44: topics.json:/**: json: is served by content already"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			put(t, dir, name+"/c.jsonc", tt.config)
+			for _, args := range [][]string{{"config", "check"}, {"serve", "--listen", "127.0.0.1:0", "--config"}} {
+				o := try(t, nil, "", append(args, filepath.Join(dir, name, "c.jsonc"))...)
+				if o.code != exitUsage || !strings.Contains(o.err, tt.want) {
+					t.Errorf("%v: %+v", args, o)
+				}
+			}
+		})
 	}
-	o := try(t, nil, "", "serve", "--listen", "127.0.0.1:0", "--config", file)
-	if o.code == exitOK || !strings.Contains(o.err, "c.jsonc:1:32: content.files.root: ") {
-		t.Errorf("%+v", o)
-	}
+	o := try(t, nil, "", "serve", "--listen", "127.0.0.1:0", "--content", filepath.Join(dir, "nowhere"))
+	wantCode(t, o, exitUsage)
+	wantText(t, o.err, "--content: content.root: there is no directory ")
 }
 
 func TestDevServesTheContentThatIsThere(t *testing.T) {

@@ -27,8 +27,8 @@ type devCmd struct {
 // Help is printed below the flags.
 func (*devCmd) Help() string {
 	return `Makes a small project if the directory is empty, starts its node with the services of examples/hello compiled in, and
-prints what is served and where the page is. If a port is taken the next free one is used. In a directory with other
-files nothing is written; the node then runs with the defaults. When ropewalk.jsonc changes the node takes over what it
+prints what is served and where the page is. If a port is taken the next free one is used. If no DIR is named
+and this directory has other files, nothing is written, and the node runs with the defaults. When ropewalk.jsonc changes the node takes over what it
 can without a restart.
 
 The files in the directory content of the project, or in that of --content, are live topics: json:/NAME and file:/NAME,

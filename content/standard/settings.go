@@ -3,6 +3,8 @@ package standard
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -297,4 +299,33 @@ func fieldOf(err error) (path, text string) {
 		return head, rest
 	}
 	return "", text
+}
+
+// checkDirs checks that the directories are there that hold all there is: what
+// else opens them knows only its own settings by name.
+func (s *Settings) checkDirs() error {
+	dirs := map[string]string{"root": s.Root}
+	for name, dir := range s.Applications {
+		dirs["applications."+name] = dir
+	}
+	for field, dir := range dirs {
+		if dir == "" {
+			continue
+		}
+		var what string
+		switch info, err := os.Stat(dir); {
+		case errors.Is(err, fs.ErrNotExist):
+			what = "there is no directory " + dir
+		case err != nil:
+			what = err.Error()
+		case !info.IsDir():
+			what = dir + " is not a directory"
+		default:
+			continue
+		}
+		e := message.NewError(message.CodeInvalidInput, what, "Make it, or name another one.")
+		e.Path = field
+		return e
+	}
+	return nil
 }

@@ -81,6 +81,9 @@ func New(s Settings, env Env) (*Contents, error) {
 	if errs := s.Check(); len(errs) > 0 {
 		return nil, errs[0]
 	}
+	if err := s.checkDirs(); err != nil {
+		return nil, err
+	}
 	if env.Logger == nil {
 		env.Logger = slog.Default()
 	}

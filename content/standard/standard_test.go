@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/content/file"
 	"github.com/ropewalk/ropewalk/content/git"
 	"github.com/ropewalk/ropewalk/content/query"
 	"github.com/ropewalk/ropewalk/content/script"
@@ -232,9 +233,9 @@ func TestNewFails(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "missing")
 	for path, s := range map[string]standard.Settings{
-		"files.root":              {Root: missing, Schemes: []string{"json"}},
-		"script.root":             {Root: missing, Schemes: []string{"script"}},
-		"files.applications.shop": {Applications: map[string]string{"shop": missing}, Schemes: []string{"json"}},
+		"root":              {Root: missing, Schemes: []string{"json"}},
+		"files.root":        {Files: file.Settings{Root: missing}, Schemes: []string{"json"}},
+		"applications.shop": {Applications: map[string]string{"shop": missing}, Schemes: []string{"json"}},
 	} {
 		c, err := standard.New(s, standard.Env{})
 		if err == nil {
