@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,6 +76,43 @@ func newWorkers(t testing.TB) engine.Engine {
 	e := engine.NewWorkers([]string{self}, []string{workerEnv + "=1"}, engine.Options{Places: 2, Queue: 100})
 	t.Cleanup(e.Close)
 	return e
+}
+
+// TestIdleWorkers has workers end that nobody uses, and others be started then.
+func TestIdleWorkers(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := make(pids, 10)
+	e := engine.NewWorkers([]string{self}, []string{workerEnv + "=1"}, engine.Options{
+		Places: 2, Idle: time.Millisecond, Logger: slog.New(slog.NewTextHandler(started, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	defer e.Close()
+	for range 3 {
+		if got, err := e.Run(t.Context(), topic("return 1"), &host{}); err != nil || string(got) != "1" {
+			t.Fatalf("%s, %v", got, err)
+		}
+		pid := <-started
+		for syscall.Kill(pid, 0) == nil {
+			runtime.Gosched()
+		}
+	}
+}
+
+// pids are those of the workers that a log tells of.
+type pids chan int
+
+func (p pids) Write(line []byte) (int, error) {
+	var pid int
+	if _, rest, ok := strings.Cut(string(line), " pid="); ok {
+		if _, err := fmt.Sscan(rest, &pid); err != nil {
+			return 0, err
+		}
+		p <- pid
+	}
+	return len(line), nil
 }
 
 func newPool(t testing.TB) engine.Engine {

@@ -248,7 +248,7 @@ func TestIdle(t *testing.T) {
 				t.Errorf("there are %d seats", n)
 			}
 		}
-		<-time.After(idle + time.Second)
+		<-time.After(p.idle + time.Second)
 		if n := seats(); n != 0 {
 			t.Errorf("there are %d seats after a while", n)
 		}

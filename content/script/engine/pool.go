@@ -28,18 +28,28 @@ type Options struct {
 	Places int
 	// Queue is how many jobs of a level wait to be begun; those beyond it are refused.
 	Queue int
+	// Idle is after how long without a job a machine, or a worker, is given up with
+	// its memory. Default: a minute.
+	Idle time.Duration
 	// Logger; nil means slog.Default().
 	Logger *slog.Logger
 }
 
-// idle is how long a seat waits for a task before it is given up with its memory.
-const idle = time.Minute
+func (o *Options) defaults() {
+	if o.Idle <= 0 {
+		o.Idle = time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
 
 // pool runs jobs in this process.
 type pool struct {
 	gate *gate
 	lane *lane.Lane
 	log  *slog.Logger
+	idle time.Duration // of a seat
 
 	mu   sync.Mutex
 	free []*seat // those that wait for a task; the last one did so last
@@ -47,14 +57,14 @@ type pool struct {
 
 // NewPool returns an engine that runs jobs in this process. Each finds a machine
 // that is like new: the first job of a place makes it, and after each job it is
-// made like new while nobody waits. A place that is not used for a minute is given
-// up, with its memory. A job that cannot be interrupted keeps its place until it
+// made like new while nobody waits. A place that is not used for [Options].Idle is
+// given up, with its memory. A job that cannot be interrupted keeps its place until it
 // ends; whoever waits for it does not wait that long.
 func NewPool(o Options) Engine {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
+	o.defaults()
+	return &pool{
+		gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger), log: o.Logger, idle: o.Idle,
 	}
-	return &pool{gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger), log: o.Logger}
 }
 
 func (p *pool) Run(ctx context.Context, job *Job, host Host) (json.RawMessage, error) {
@@ -113,7 +123,7 @@ func (p *pool) serve(ctx context.Context, t *task) {
 
 // next waits for a task; nil is the end.
 func (p *pool) next(ctx context.Context, s *seat) *task {
-	timer := time.NewTimer(idle)
+	timer := time.NewTimer(p.idle)
 	defer timer.Stop()
 	select {
 	case t := <-s.tasks:

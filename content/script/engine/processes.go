@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,24 +29,25 @@ type processes struct {
 	log     *slog.Logger
 	command []string
 	env     []string
+	keep    time.Duration // an idle worker
 
 	mu     sync.Mutex
 	closed bool
 	runs   sync.WaitGroup // none is added when closed is set
-	idle   []*process
+	idle   []*process     // those that were given back first come first
+	reaper *time.Timer    // nil while none is idle
 }
 
 // NewWorkers returns an engine that runs jobs in other processes, each of which
 // runs command with the environment env, no other, and has to call [RunWorker].
-// They are started when they are needed and used again; a job that goes on after
-// its time is ended by killing its process.
+// They are started when they are needed and used again; one that is not used for
+// [Options].Idle is ended. A job that goes on after its time is ended by killing
+// its process.
 func NewWorkers(command, env []string, o Options) Engine {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.defaults()
 	return &processes{
 		gate: newGate(o.Places, o.Queue), lane: lane.New(context.Background(), o.Logger),
-		log: o.Logger, command: command, env: env,
+		log: o.Logger, command: command, env: env, keep: o.Idle,
 	}
 }
 
@@ -55,7 +57,8 @@ type process struct {
 	cmd  *exec.Cmd
 	in   io.Closer
 	runs int
-	told int // answers that it was sent, guarded by mu of the run
+	told int       // answers that it was sent, guarded by mu of the run
+	rest time.Time // since when it is idle
 	once sync.Once
 	// known has the numbers of the scripts that it has been sent.
 	known map[uint64]bool
@@ -218,7 +221,7 @@ func (p *processes) take() (*process, error) {
 	return p.start()
 }
 
-// give keeps a worker for the next run.
+// give keeps a worker for the next run, for a while.
 func (p *processes) give(w *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -226,7 +229,37 @@ func (p *processes) give(w *process) {
 		w.kill()
 		return
 	}
+	w.rest = time.Now()
 	p.idle = append(p.idle, w)
+	if p.reaper == nil {
+		p.reaper = time.AfterFunc(p.keep, p.reap)
+	}
+}
+
+// reap ends the workers that are idle for too long.
+func (p *processes) reap() {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.runs.Add(1) // Close waits for the end of the workers
+	defer p.runs.Done()
+	n := 0
+	for n < len(p.idle) && time.Since(p.idle[n].rest) >= p.keep {
+		n++
+	}
+	old := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
+	if len(p.idle) > 0 {
+		p.reaper.Reset(p.keep - time.Since(p.idle[0].rest))
+	} else {
+		p.reaper = nil
+	}
+	p.mu.Unlock()
+	for _, w := range old {
+		w.kill()
+	}
 }
 
 func (p *processes) start() (*process, error) {
@@ -268,6 +301,9 @@ func (p *processes) Close() {
 		w.kill()
 	}
 	p.idle = nil
+	if p.reaper != nil {
+		p.reaper.Stop()
+	}
 	p.mu.Unlock()
 	p.lane.Close() // whoever runs is told
 	p.runs.Wait()
