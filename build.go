@@ -76,7 +76,7 @@ func (c *Config) edge(
 			PendingBytes:  c.Limits.PendingBytes,
 			Connections:   positive(c.Limits.Connections, DefaultConnections),
 			PerIP:         c.Limits.ConnectionsPerIP,
-			Leave:         time.Duration(c.Limits.Leave.Or(time.Second)),
+			Leave:         c.Limits.Leave.Or(time.Second),
 
 			FramesPerSecond: c.Limits.MessagesPerSecond,
 		},

@@ -46,6 +46,10 @@ type Options struct {
 	// its watchers there. Where Topic.Personal is not set, and there, the Request of
 	// a get or watch has the anonymous session.
 	Shared []string
+	// Presence are patterns of paths of which the nodes tell who watches them, as
+	// Topic.Presence does of all. Where several patterns of these and of Shared match,
+	// the most specific counts.
+	Presence []string
 	// Borrowed is set if the provider is not to be closed with the service.
 	Borrowed bool
 	// Version and Description are what the service says about itself.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,18 +44,36 @@ func NewService(name string, p Provider, o Options) *Service {
 	}
 	_, called := p.(Caller)
 	o.Topic.Reads = !called
-	serve := func(pattern string, t route.Topic) {
+	shared, present := patterns(o.Shared), patterns(o.Presence)
+	for _, p := range distinct(patterns([]string{"/", "/**"}), shared, present) {
+		t := o.Topic
+		t.Personal = t.Personal && !covered(p, shared)
+		t.Presence = t.Presence || covered(p, present)
 		h := handler{s: s, personal: t.Personal}
-		s.Handle(pattern, &h, service.WithTopic(t), service.WithInline(message.VerbSubscribe))
-	}
-	serve("/", o.Topic)
-	serve("/**", o.Topic)
-	shared := o.Topic
-	shared.Personal = false
-	for _, pattern := range o.Shared {
-		serve(pattern, shared)
+		s.Handle(p.String(), &h, service.WithTopic(t), service.WithInline(message.VerbSubscribe))
 	}
 	return s
+}
+
+func patterns(texts []string) []route.Pattern {
+	out := make([]route.Pattern, len(texts))
+	for i, text := range texts {
+		out[i] = route.MustPattern(text)
+	}
+	return out
+}
+
+func distinct(lists ...[]route.Pattern) (out []route.Pattern) {
+	for _, p := range slices.Concat(lists...) {
+		if !slices.ContainsFunc(out, p.Equal) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func covered(p route.Pattern, by []route.Pattern) bool {
+	return slices.ContainsFunc(by, func(q route.Pattern) bool { return q.Covers(p) })
 }
 
 // Close fails what is open with shutting_down, stops watching, waits for what is

@@ -114,7 +114,7 @@ func (h *api) keepsPresence(address string) error {
 	}
 	if !match.Info(nil).Topic.Presence {
 		return message.NewError(message.CodeNotFound, "it is not kept who watches "+address,
-			`Topics of the configuration keep it with "presence": true, those of a service if it says so.`)
+			`Topics of the configuration keep it with "presence": true, contents with content.presence, those of a service if it says so.`)
 	}
 	return nil
 }

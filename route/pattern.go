@@ -230,6 +230,26 @@ func (p Pattern) Match(path string) (Params, bool) {
 	return Params{names: p.names, path: path}, true
 }
 
+// Covers reports whether p matches every path that q matches.
+func (p Pattern) Covers(q Pattern) bool {
+	if p.shape == "" || q.shape == "" {
+		return false
+	}
+	want, have := trimSlash(p.shape), trimSlash(q.shape)
+	for want != "" && have != "" {
+		var w, h string
+		w, want = cutSegment(want)
+		h, have = cutSegment(have)
+		switch {
+		case w == wildRest:
+			return true
+		case h == wildRest, w != wildOne && w != h:
+			return false
+		}
+	}
+	return want == have
+}
+
 // Compare orders patterns by specificity: it is negative if p is more specific
 // than q. Patterns that are not [Pattern.Equal] compare as different; the order
 // of those that have no path in common is fixed but means nothing.

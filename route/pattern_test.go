@@ -126,6 +126,26 @@ func TestPatternSpecificity(t *testing.T) {
 	}
 }
 
+func TestPatternCovers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		p, q string
+		want bool
+	}{
+		{"/", "/", true}, {"/", "/a", false}, {"/a", "/", false}, {"/**", "/", false}, {"/**", "/a", true}, {"/**", "/**", true},
+		{"/a/**", "/a", false}, {"/a/**", "/a/b", true}, {"/a/**", "/a/{x}/c", true}, {"/a/**", "/**", false}, {"/a/**", "/{x}/b", false},
+		{"/a/*", "/a/b", true}, {"/a/*", "/a/{x}", true}, {"/a/{x}", "/a/*", true}, {"/a/*", "/a/**", false}, {"/a/*", "/a/b/c", false},
+		{"/a/b", "/a/*", false}, {"/a/b", "/a/b", true}, {"/a/b", "/a/b/c", false}, {"/{x}/b/**", "/a/b/c/d", true},
+	} {
+		if got := route.MustPattern(c.p).Covers(route.MustPattern(c.q)); got != c.want {
+			t.Errorf("%s covers %s: %v", c.p, c.q, got)
+		}
+	}
+	if p := (route.Pattern{}); p.Covers(p) || p.Covers(route.MustPattern("/a")) || route.MustPattern("/**").Covers(p) {
+		t.Error("the zero pattern matches something")
+	}
+}
+
 func TestPatternText(t *testing.T) {
 	t.Parallel()
 	var v struct{ P route.Pattern }

@@ -58,6 +58,10 @@ type Settings struct {
 	// Watches is how many different contents of a scheme may be watched at a time.
 	// Default: 1048576.
 	Watches int `json:"watches,omitempty"`
+	// Presence are addresses of contents, such as "json:/scores/**", of which the
+	// nodes tell who watches them, at node:/presence/json/scores/…, to all who may
+	// watch them, too. Default: none.
+	Presence []string `json:"presence,omitempty"`
 	// Files says more about json: and file:, or names other directories for them.
 	Files file.Settings `json:"files,omitzero"`
 	// Query says more about query:, or names other directories for it.
@@ -198,8 +202,32 @@ func (s *Settings) Check() []error {
 			f.add(at, "there are no settings for "+scheme, missing[scheme])
 		}
 	}
+	for i, address := range s.Presence {
+		at := fmt.Sprintf("presence[%d]", i)
+		scheme, path, _ := strings.Cut(address, ":")
+		_, err := route.ParsePattern(path)
+		switch {
+		case !slices.Contains(schemes, scheme):
+			f.add(at, fmt.Sprintf("%q is no address of contents", address), "Write it as json:/scores/**.")
+		case err != nil:
+			e := message.AsError(err)
+			f.add(at, e.Message, e.Hint)
+		case !s.serves(scheme):
+			f.add(at, scheme+": is not served", "")
+		}
+	}
 	s.sections(&f)
 	return f
+}
+
+// presence returns the patterns of a scheme in Presence.
+func (s *Settings) presence(scheme string) (paths []string) {
+	for _, address := range s.Presence {
+		if path, ok := strings.CutPrefix(address, scheme+":"); ok {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // missing says what a scheme needs.

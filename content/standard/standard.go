@@ -187,6 +187,7 @@ func (c *Contents) open(s *Settings, node Node) error {
 // add makes a service of a provider.
 func (c *Contents) add(scheme string, p content.Provider, o content.Options) {
 	o.Logger, o.Metrics, o.Watches, o.Version = c.log, c.metrics, c.settings.Watches, ""
+	o.Presence = c.settings.presence(scheme)
 	c.services = append(c.services, content.NewService(scheme, p, o))
 }
 
