@@ -54,7 +54,7 @@ type Request struct {
 const (
 	// ScriptHeader has the path of the script.
 	ScriptHeader = "script"
-	// LevelHeader says how many scripts wait for the answer.
+	// LevelHeader says how many scripts wait for the answer. It is taken of nodes only.
 	LevelHeader = "script-level"
 )
 

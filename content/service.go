@@ -182,11 +182,21 @@ func (h *handler) call(ctx context.Context, req *route.Request) (out Content, er
 // something larger, and a resource may live longer than who opened it.
 func requestOf(req *route.Request, params json.RawMessage) *Request {
 	to, _, _ := bytes.Cut(req.Message.To, []byte("?"))
-	level, _ := strconv.ParseUint(req.Message.Header(LevelHeader), 10, 16) // what is none is 0, or the most
 	return &Request{
 		Path: strings.Clone(req.Address.Path), Query: strings.Clone(req.Address.Query), Dir: bytes.HasSuffix(to, []byte("/")),
-		Params: params, Session: req.Session(), Level: int(level),
+		Params: params, Session: req.Session(), Level: levelOf(&req.Message),
 	}
+}
+
+// levelOf returns how many scripts wait for the answer. Only nodes run scripts; who
+// else says so is not believed: what is got is computed once for all who ask at the
+// same time.
+func levelOf(m *message.Message) int {
+	if !bytes.HasSuffix(m.From, []byte("@node:/")) {
+		return 0
+	}
+	level, _ := strconv.ParseUint(m.Header(LevelHeader), 10, 16) // what is none is 0, or the most
+	return int(level)
 }
 
 // contentOf returns the body of a publish or call.

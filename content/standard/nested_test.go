@@ -1,6 +1,7 @@
 package standard_test
 
 import (
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -8,10 +9,14 @@ import (
 
 	"github.com/ropewalk/ropewalk"
 	"github.com/ropewalk/ropewalk/call"
+	"github.com/ropewalk/ropewalk/client"
+	"github.com/ropewalk/ropewalk/content"
 	"github.com/ropewalk/ropewalk/content/script"
+	"github.com/ropewalk/ropewalk/content/script/engine"
 	"github.com/ropewalk/ropewalk/content/standard"
 	"github.com/ropewalk/ropewalk/internal/duration"
 	"github.com/ropewalk/ropewalk/message"
+	"github.com/ropewalk/ropewalk/policy"
 )
 
 // nested starts a node whose scripts call and get each other.
@@ -20,6 +25,7 @@ func nested(t *testing.T, mode string) *ropewalk.Node {
 	dir := t.TempDir()
 	write(t, dir, "add.js", `export const call = (n) => n + 1`)
 	write(t, dir, "more.js", `export default ({ n }) => n + 1`)
+	write(t, dir, "next.js", `export default () => content.get("script:/more.js", { n: 1 })`)
 	write(t, dir, "calls.js", `export const call = (n, ctx) => ctx.call("script:/add.js", n)`)
 	write(t, dir, "gets.js", `export const call = (n, ctx) => ctx.content.get("script:/more.js", { n })`)
 	write(t, dir, "state.js", `export default async () => (await db.query("SELECT count(*) AS n FROM t"))[0].n`)
@@ -30,9 +36,12 @@ func nested(t *testing.T, mode string) *ropewalk.Node {
 	write(t, dir, "q/make.sql", `CREATE TABLE t (n INTEGER)`)
 	write(t, dir, "self.js", `export const call = (n, ctx) => ctx.call("script:/self.js", n + 1)`)
 	write(t, dir, "ever.js", `export default ({ n }) => content.get("script:/ever.js", { n: n + 1 })`)
-	n := start(t, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{Mode: mode, Workers: 1, Limits: script.Limits{CPU: duration.Duration(patience), Wall: duration.Duration(patience)},
+	n := startNode(t, ropewalk.Config{
+		Listeners:   map[string]ropewalk.Listener{"main": {Address: "127.0.0.1:0"}},
+		Permissions: policy.Config{Preset: "dev"},
+	}, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{Mode: mode, Workers: 1, Limits: script.Limits{CPU: duration.Duration(patience), Wall: duration.Duration(patience)},
 		Grants: []script.Grant{{Paths: []string{"/**"}, Exec: []string{"main"}, Call: []string{"script:/**"}, Get: []string{"script:/**"}}},
-	}}})
+	}}}, standard.Env{})
 	if _, err := n.Publish(t.Context(), "query:/q/make.sql", map[string]any{}); err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +72,27 @@ func TestNested(t *testing.T) {
 				all.Wait()
 			}
 		})
+	}
+}
+
+// TestLevelOfAClient has a client say that scripts wait for it. Nobody believes it:
+// what is got is computed once for all who get it at the same time.
+func TestLevelOfAClient(t *testing.T) {
+	t.Parallel()
+	n := nested(t, script.ModeInProcess)
+	conn, err := client.Dial(t.Context(), "ws://"+n.Addrs()["main"].String(), client.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, level := range []string{strconv.Itoa(engine.MaxLevel), strconv.Itoa(engine.MaxLevel + 1)} {
+		header := call.WithHeader(content.LevelHeader, level)
+		if a, err := conn.Call(t.Context(), "script:/calls.js", 1, header); err != nil || string(a.Body) != "2" {
+			t.Errorf("called at level %s: got %+v, %v", level, a, err)
+		}
+		if u, err := conn.Get(t.Context(), "script:/next.js", header); err != nil || string(u.Body) != "2" {
+			t.Errorf("got at level %s: got %+v, %v", level, u, err)
+		}
 	}
 }
 
