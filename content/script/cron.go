@@ -128,9 +128,7 @@ func (s *schedule) next(t time.Time) time.Time {
 		switch {
 		case !s.on(t):
 			t = tomorrow(t)
-		case s.hours&(1<<t.Hour()) == 0:
-			t = t.Add(time.Duration(60-t.Minute()) * time.Minute)
-		case s.minutes&(1<<t.Minute()) == 0 || s.hours != allHours && again(t):
+		case s.hours&(1<<t.Hour()) == 0 || s.minutes&(1<<t.Minute()) == 0 || s.hours != allHours && again(t):
 			t = t.Add(time.Minute)
 		default:
 			return t

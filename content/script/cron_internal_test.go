@@ -7,14 +7,14 @@ import (
 
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	var zones [4]*time.Location
-	for i, name := range []string{"Europe/Berlin", "America/Santiago", "Asia/Beirut", "Australia/Lord_Howe"} {
+	var zones [5]*time.Location
+	for i, name := range []string{"Europe/Berlin", "America/Santiago", "Asia/Beirut", "Australia/Lord_Howe", "Asia/Gaza"} {
 		var err error
 		if zones[i], err = time.LoadLocation(name); err != nil {
 			t.Skip("there are no time zones here")
 		}
 	}
-	berlin, santiago, beirut, howe := zones[0], zones[1], zones[2], zones[3]
+	berlin, santiago, beirut, howe, gaza := zones[0], zones[1], zones[2], zones[3], zones[4]
 	for _, tc := range []struct {
 		text, from, want string
 		in               *time.Location
@@ -48,6 +48,8 @@ func TestSchedule(t *testing.T) {
 		// The clocks go from 2:00 back to 1:30.
 		{"*/20 1 * * *", "2026-04-04T14:40:00Z", "2026-04-05T14:30:00Z", howe},
 		{"*/20 * * * *", "2026-04-04T14:40:00Z", "2026-04-04T15:10:00Z", howe},
+		// The clocks go from 0:01 to 1:01.
+		{"30 1 * * *", "2011-03-31T12:00:00Z", "2011-03-31T22:30:00Z", gaza},
 	} {
 		s, err := parseSchedule(tc.text)
 		if err != nil {
