@@ -39,7 +39,7 @@ func NewService(name string, p Provider, o Options) *Service {
 	o = o.withDefaults()
 	s := &Service{
 		Service: service.New(name, service.WithVersion(o.Version), service.WithDescription(o.Description),
-			service.WithConcurrency(o.Concurrency, o.Queue)),
+			service.WithConcurrency(o.Concurrency, o.Queue), service.WithLevels(levelOf)),
 		run: newRunner(name, p, o),
 	}
 	_, called := p.(Caller)
@@ -184,14 +184,15 @@ func requestOf(req *route.Request, params json.RawMessage) *Request {
 	to, _, _ := bytes.Cut(req.Message.To, []byte("?"))
 	return &Request{
 		Path: strings.Clone(req.Address.Path), Query: strings.Clone(req.Address.Query), Dir: bytes.HasSuffix(to, []byte("/")),
-		Params: params, Session: req.Session(), Level: levelOf(&req.Message),
+		Params: params, Session: req.Session(), Level: levelOf(req),
 	}
 }
 
 // levelOf returns how many scripts wait for the answer. Only nodes run scripts; who
 // else says so is not believed: what is got is computed once for all who ask at the
 // same time.
-func levelOf(m *message.Message) int {
+func levelOf(req *route.Request) int {
+	m := &req.Message
 	if !bytes.HasSuffix(m.From, []byte("@node:/")) {
 		return 0
 	}

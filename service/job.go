@@ -18,6 +18,7 @@ import (
 // the Finisher that learns of its end.
 type job struct {
 	runner  *Runner
+	level   *level
 	handler route.Handler
 	parent  context.Context //nolint:containedctx // the job is the call itself
 	req     *route.Request

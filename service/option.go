@@ -88,6 +88,14 @@ func WithConcurrency(calls, waiting int) Option {
 	return serviceOption(func(s *Service) { s.concurrency, s.queue = calls, waiting })
 }
 
+// WithLevels has the calls of each level counted apart: as many of each run, and
+// wait, as [WithConcurrency] says. Calls of a service that wait for other calls of
+// it would else keep these from being run. of is called from any goroutine, and
+// must not block; there are as many queues as it has results.
+func WithLevels(of func(*route.Request) int) Option {
+	return serviceOption(func(s *Service) { s.levels = of })
+}
+
 // WithSchemas gives the JSON Schemas of a path's input and output, either may
 // be nil. The input is checked before the handler is called, as for a typed
 // handler; the output is only described. Schemas that the handler derives from

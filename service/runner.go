@@ -38,18 +38,27 @@ const (
 type Runner struct {
 	lane *lane.Lane
 	log  *slog.Logger
-	max  int // calls that run
-	wait int // calls that wait
+	max  int                      // calls of a level that run
+	wait int                      // calls of a level that wait
+	of   func(*route.Request) int // the level of a call; nil: there is one
 
 	mu       sync.Mutex
-	running  list
-	waiting  list
-	turns    turns
-	coming   int // admitted, but not yet in one of these
+	levels   map[int]*level
 	draining bool
 	aborted  bool          // and nothing is begun any more
 	idle     chan struct{} // made by Drain, closed when nothing runs or waits
 }
+
+// level are the calls that are counted together. Guarded by Runner.mu.
+type level struct {
+	running list
+	waiting list
+	turns   turns
+	coming  int // admitted, but not yet in one of these
+}
+
+// load is how many calls there are.
+func (l *level) load() int { return l.running.n + l.waiting.n + l.turns.n + l.coming }
 
 // NewRunner makes a Runner for concurrency calls at a time and queue more that
 // wait; see [WithConcurrency] for values that mean a default. Contexts of
@@ -64,7 +73,7 @@ func NewRunner(parent context.Context, log *slog.Logger, concurrency, queue int)
 	if log == nil {
 		log = slog.Default()
 	}
-	r := &Runner{lane: lane.New(parent, log), log: log, max: concurrency, wait: queue}
+	r := &Runner{lane: lane.New(parent, log), log: log, max: concurrency, wait: queue, levels: make(map[int]*level)}
 	r.lane.Go("service runner", func(ctx context.Context) {
 		<-ctx.Done()
 		r.abort()
@@ -82,12 +91,13 @@ func (r *Runner) Handler(h route.Handler) route.Handler {
 			r.inline(ctx, inline.Handler, req, res)
 			return
 		}
-		if err := r.admit(); err != nil {
+		l, err := r.admit(req)
+		if err != nil {
 			_ = res.Fail(err) // it is over already: nobody is left to tell
 			return
 		}
 		req.Keep()
-		j := &job{runner: r, handler: h, parent: ctx, req: req, res: res, turn: turnOf(req)}
+		j := &job{runner: r, level: l, handler: h, parent: ctx, req: req, res: res, turn: turnOf(req)}
 		res.OnFinish(j)
 		r.enqueue(j)
 	})
@@ -100,37 +110,52 @@ func (r *Runner) InFlight() int {
 	return r.load()
 }
 
-// load is how many calls there are; r.mu is held.
-func (r *Runner) load() int { return r.running.n + r.waiting.n + r.turns.n + r.coming }
+// load is how many calls there are of all levels; r.mu is held.
+func (r *Runner) load() (n int) {
+	for _, l := range r.levels {
+		n += l.load()
+	}
+	return n
+}
 
 // admit counts a call in, before the work of keeping its body is done.
-func (r *Runner) admit() error {
+func (r *Runner) admit(req *route.Request) (*level, error) {
+	n := 0
+	if r.of != nil {
+		n = r.of(req)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.draining {
-		return errShuttingDown()
+		return nil, errShuttingDown()
 	}
-	if r.load() >= r.max+r.wait {
-		return message.NewError(message.CodeOverloaded, "the service has too many calls waiting",
+	l := r.levels[n]
+	if l == nil {
+		l = new(level)
+		r.levels[n] = l
+	}
+	if l.load() >= r.max+r.wait {
+		return nil, message.NewError(message.CodeOverloaded, "the service has too many calls waiting",
 			"Try again later, call less often, or start another server of this service.")
 	}
-	r.coming++
-	return nil
+	l.coming++
+	return l, nil
 }
 
 func (r *Runner) enqueue(j *job) {
+	l := j.level
 	r.mu.Lock()
-	r.coming--
+	l.coming--
 	if r.aborted { // since it was admitted
 		r.checkIdle()
 		r.mu.Unlock()
 		_ = j.Fail(errShuttingDown())
 		return
 	}
-	mine := r.turns.take(j)
-	if !mine || r.running.n >= r.max {
+	mine := l.turns.take(j)
+	if !mine || l.running.n >= r.max {
 		if mine {
-			r.waiting.push(j)
+			l.waiting.push(j)
 		}
 		r.mu.Unlock()
 		if j.isOver() { // canceled before it was in the queue, so Finished did not find it there
@@ -138,7 +163,7 @@ func (r *Runner) enqueue(j *job) {
 		}
 		return
 	}
-	r.running.push(j)
+	l.running.push(j)
 	r.mu.Unlock()
 	r.start(j)
 }
@@ -171,21 +196,22 @@ func (r *Runner) work(j *job) {
 func (r *Runner) next(j *job) *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running.remove(j)
-	r.pass(j)
-	next := r.waiting.first
+	l := j.level
+	l.running.remove(j)
+	l.pass(j)
+	next := l.waiting.first
 	if next != nil {
-		r.waiting.remove(next)
-		r.running.push(next)
+		l.waiting.remove(next)
+		l.running.push(next)
 	}
 	r.checkIdle()
 	return next
 }
 
-// pass gives the turn of a call to the one behind it; r.mu is held.
-func (r *Runner) pass(j *job) {
-	if next := r.turns.pass(j); next != nil {
-		r.waiting.push(next)
+// pass gives the turn of a call to the one behind it.
+func (l *level) pass(j *job) {
+	if next := l.turns.pass(j); next != nil {
+		l.waiting.push(next)
 	}
 }
 
@@ -194,11 +220,12 @@ func (r *Runner) pass(j *job) {
 func (r *Runner) forget(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if j.in == &r.waiting {
-		r.waiting.remove(j)
-		r.pass(j)
+	l := j.level
+	if j.in == &l.waiting {
+		l.waiting.remove(j)
+		l.pass(j)
 	}
-	r.turns.leave(j)
+	l.turns.leave(j)
 	r.checkIdle()
 }
 
@@ -245,14 +272,16 @@ func (r *Runner) Close() {
 func (r *Runner) abort() {
 	r.mu.Lock()
 	r.draining, r.aborted = true, true
-	waiting := r.turns.clear()
-	var running []*job
-	for j := r.waiting.first; j != nil; j = r.waiting.first {
-		r.waiting.remove(j)
-		waiting = append(waiting, j)
-	}
-	for j := r.running.first; j != nil; j = j.next {
-		running = append(running, j)
+	var waiting, running []*job
+	for _, l := range r.levels {
+		waiting = append(waiting, l.turns.clear()...)
+		for j := l.waiting.first; j != nil; j = l.waiting.first {
+			l.waiting.remove(j)
+			waiting = append(waiting, j)
+		}
+		for j := l.running.first; j != nil; j = j.next {
+			running = append(running, j)
+		}
 	}
 	r.checkIdle()
 	r.mu.Unlock()

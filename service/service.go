@@ -30,6 +30,7 @@ type Service struct {
 	idempotent  bool
 	concurrency int
 	queue       int
+	levels      func(*route.Request) int
 
 	mu     sync.Mutex
 	routes []Route
@@ -207,7 +208,9 @@ func (s *Service) Routes() []Route {
 // Runner makes the Runner of the service, with its concurrency. The caller
 // closes it.
 func (s *Service) Runner(parent context.Context, log *slog.Logger) *Runner {
-	return NewRunner(parent, log, s.concurrency, s.queue)
+	r := NewRunner(parent, log, s.concurrency, s.queue)
+	r.of = s.levels
+	return r
 }
 
 // caller is file:line of who called the exported function that asks.

@@ -1,6 +1,7 @@
 package standard_test
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -73,6 +74,24 @@ func TestNested(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNestedMany has more scripts that wait for another one than calls of a service
+// run at a time.
+func TestNestedMany(t *testing.T) {
+	t.Parallel()
+	n := nested(t, script.ModeInProcess)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range content.DefaultConcurrency + 100 {
+		all.Go(func() {
+			if a, err := n.Call(ctx, "script:/calls.js", i); err != nil || string(a.Body) != strconv.Itoa(i+1) {
+				t.Errorf("call %d: got %+v, %v", i, a, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestLevelOfAClient has a client say that scripts wait for it. Nobody believes it:
