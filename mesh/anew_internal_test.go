@@ -20,12 +20,13 @@ import (
 type hands struct {
 	takes func() time.Duration // nil: none
 
-	mu   sync.Mutex
-	held bool
-	kept [][]byte
-	to   *hands
-	r    Receiver
-	done sync.WaitGroup // of what is on its way to this side
+	mu    sync.Mutex
+	turns func(b []byte) [][]byte // what is sent into what it carries; nil: it stays as it is
+	held  bool
+	kept  [][]byte
+	to    *hands
+	r     Receiver
+	done  sync.WaitGroup // of what is on its way to this side
 }
 
 // shake returns both ends of such a backplane.
@@ -53,6 +54,18 @@ func (h *hands) Send(_ string, b []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b = append([]byte(nil), b...)
+	if h.turns == nil {
+		h.carry(b)
+		return nil
+	}
+	for _, b := range h.turns(b) {
+		h.carry(b)
+	}
+	return nil
+}
+
+// carry has b come to the other side. h.mu is held.
+func (h *hands) carry(b []byte) {
 	switch {
 	case !h.held:
 		h.to.done.Go(func() {
@@ -64,7 +77,6 @@ func (h *hands) Send(_ string, b []byte) error {
 	case b[0] != kindCard:
 		h.kept = append(h.kept, b)
 	}
-	return nil
 }
 
 func (h *hands) hold(yes bool) {
@@ -76,8 +88,9 @@ func (h *hands) hold(yes bool) {
 // told counts the routes that a node was told of.
 type told struct {
 	careful
-	mu sync.Mutex
-	n  int
+	mu   sync.Mutex
+	n    int
+	last map[*Node]uint64 // number of the last message of a link
 }
 
 func (h *told) Served(*Node, route.Seat) error { h.add(1); return nil }
