@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -40,7 +41,8 @@ type cell struct {
 	greet    bool    // there are watches that have nothing yet
 	queued   bool    // a visit by a worker is wanted
 	lined    bool    // it is in the queue; perhaps for a visit that somebody else did
-	hurried  bool    // it is in the line of gets; likewise
+	hurried  uint16  // the lines of gets that it is in, by bits; likewise
+	levels   uint16  // those of the waiters; and perhaps of some that have gone
 	visiting bool
 	dropped  bool
 	running  context.CancelFunc // of Get; nil: it does not run
@@ -63,10 +65,14 @@ type waiter struct {
 // fresh tells whether last is the content as it is now. r.mu is held.
 func (c *cell) fresh() bool { return c.live && !c.dirty && c.running == nil && c.last != nil }
 
-// await enters a waiter and sees to it that there will be a run for it. r.mu is
-// held.
-func (c *cell) await() *waiter {
+// await enters a waiter of a level and sees to it that there will be a run for it.
+// r.mu is held.
+func (c *cell) await(level int) *waiter {
 	w := &waiter{run: c.young(), done: make(chan struct{})}
+	if len(c.waiters) == 0 {
+		c.levels = 0
+	}
+	c.levels |= 1 << level
 	c.waiters = append(c.waiters, w)
 	c.schedule()
 	return w
@@ -141,9 +147,10 @@ func (c *cell) schedule() {
 	case c.visiting || c.dropped || c.r.closed:
 	case len(c.waiters) > 0:
 		c.queued = true
-		if !c.hurried {
-			c.hurried = true
-			c.r.enqueue(&c.r.gets, hurried{c})
+		for more := c.levels &^ c.hurried; more != 0; more &= more - 1 {
+			level := bits.TrailingZeros16(more)
+			c.hurried |= 1 << level
+			c.r.enqueue(&c.r.gets[level], hurried{c, level})
 		}
 	case c.queued:
 	case c.greet || !c.wanted() || c.last == nil:
@@ -200,12 +207,16 @@ func (c *cell) visit(ctx context.Context) {
 	c.visitNow(ctx)
 }
 
-// hurried is a cell in the line of gets.
-type hurried struct{ *cell }
+// hurried is a cell in a line of gets.
+type hurried struct {
+	*cell
+
+	level int
+}
 
 func (h hurried) visit(ctx context.Context) {
 	h.r.mu.Lock()
-	h.hurried = false
+	h.hurried &^= 1 << h.level
 	h.visitNow(ctx)
 }
 

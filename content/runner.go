@@ -36,8 +36,13 @@ type runner struct {
 	asked   map[string]*cell // that are not, but got
 	open    watchList
 	watches line
-	gets    line // of cells that somebody waits for: what is watched does not keep them back
+	// gets are of cells that somebody waits for, by the Level of their requests: what
+	// is watched does not keep them back, nor do those that wait for the next level.
+	gets [levels]line
 }
+
+// levels is how many Levels have a line of their own; all above share the last.
+const levels = 10
 
 func newRunner(name string, p Provider, o Options) *runner {
 	log := o.Logger.With("scheme", name)
@@ -86,6 +91,7 @@ func (r *runner) contain(what string, f func() error) (err error) {
 type opened struct {
 	res       Resource
 	key, path string
+	level     int
 }
 
 func (r *runner) openResource(ctx context.Context, req *Request) (o opened, err error) {
@@ -94,7 +100,7 @@ func (r *runner) openResource(ctx context.Context, req *Request) (o opened, err 
 		if err != nil {
 			return err
 		}
-		o = opened{res, res.Key(), req.Path}
+		o = opened{res, res.Key(), req.Path, min(req.Level, levels-1)}
 		return nil
 	})
 	return o, err
@@ -195,7 +201,7 @@ func (r *runner) wait(ctx context.Context, o opened) (*result, error) {
 		r.mu.Unlock()
 		return got, nil
 	}
-	w := c.await()
+	w := c.await(o.level)
 	r.mu.Unlock()
 	select {
 	case <-w.done:

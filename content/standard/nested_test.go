@@ -2,7 +2,9 @@ package standard_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,6 +90,33 @@ func TestNestedMany(t *testing.T) {
 		all.Go(func() {
 			if a, err := n.Call(ctx, "script:/calls.js", i); err != nil || string(a.Body) != strconv.Itoa(i+1) {
 				t.Errorf("call %d: got %+v, %v", i, a, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestNestedGets has more contents that wait for another one than are computed at a
+// time.
+func TestNestedGets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "common.js", `export default ({ n }) => n`)
+	many := 8 * max(16, 4*runtime.GOMAXPROCS(0))
+	for i := range many {
+		write(t, dir, fmt.Sprintf("%d.js", i), fmt.Sprintf(`export default () => content.get("script:/common.js", { n: %d })`, i))
+	}
+	limits := script.Limits{CPU: duration.Duration(patience), Wall: duration.Duration(patience)}
+	n := start(t, standard.Settings{Root: dir, Script: standard.Script{Settings: script.Settings{
+		Limits: limits, Grants: []script.Grant{{Paths: []string{"/**"}, Get: []string{"script:/**"}}},
+	}}})
+	ctx, cancel := context.WithTimeout(t.Context(), patience-patience/10)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			if u, err := n.Get(ctx, fmt.Sprintf("script:/%d.js", i)); err != nil || string(u.Body) != strconv.Itoa(i) {
+				t.Errorf("%d: got %+v, %v", i, u, err)
 			}
 		})
 	}

@@ -294,7 +294,7 @@ func (c *Contents) web(s *Settings) (*web.Web, error) {
 const scriptQueue = 10 * time.Second
 
 // scriptWorkers is how many contents of scripts are computed at a time, at least:
-// nearly all may wait for another one.
+// most may wait for what they have asked for.
 const scriptWorkers = 16
 
 func (c *Contents) script(s *Settings, h *host) error {
