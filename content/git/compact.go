@@ -1,6 +1,7 @@
 package git
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,12 +121,14 @@ func (c *compactor) run(ctx context.Context) error {
 type looseObject struct {
 	hash plumbing.Hash
 	path string
+	size int64 // when it was measured
 }
 
 // list returns the loose objects that are old enough.
 func (c *compactor) list(ctx context.Context) ([]looseObject, error) {
 	var all []looseObject
 	for n := range 256 {
+		c.alive()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -141,7 +144,7 @@ func (c *compactor) list(ctx context.Context) ([]looseObject, error) {
 			case !plumbing.IsHash(name):
 				sweep(path)
 			case older(path, c.age):
-				all = append(all, looseObject{plumbing.NewHash(name), path})
+				all = append(all, looseObject{hash: plumbing.NewHash(name), path: path})
 			}
 		}
 	}
@@ -160,49 +163,65 @@ func older(path string, age time.Duration) bool {
 	return err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) >= age
 }
 
-// packLoose packs loose objects.
+// packLoose packs loose objects. Those that cannot be read stay as they are, and are
+// what the error is about when all others are packed.
 func (c *compactor) packLoose(ctx context.Context, all []looseObject) error {
-	todo, err := c.unpacked(all)
+	done, todo, err := c.part(all)
 	if err != nil {
 		return err
 	}
+	todo, broken := c.measure(ctx, todo)
 	for len(todo) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := c.first(todo)
-		if err != nil {
-			return err
-		}
+		n := c.first(todo)
 		if err := c.pack(todo[:n]); err != nil {
 			return err
 		}
+		done = append(done, todo[:n]...)
 		todo = todo[n:]
 	}
 	c.objects.reopen() // it finds them in their packs
-	for _, one := range all {
+	for _, one := range done {
 		if older(one.path, c.age) { // else somebody counts on it again
 			_ = os.Remove(one.path) // if another process was faster, all the better
 		}
 	}
-	return nil
+	return broken
+}
+
+// measure returns the objects that can be packed: those that are larger than a batch
+// stay loose, because each would be held in memory. The error is of the first that
+// cannot be read.
+func (c *compactor) measure(ctx context.Context, list []looseObject) (fit []looseObject, broken error) {
+	st := openStorage(c.objects.dir)
+	defer st.Close() //nolint:errcheck // it was only read
+	for _, one := range list {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var err error
+		switch one.size, err = st.EncodedObjectSize(one.hash); {
+		case errors.Is(err, plumbing.ErrObjectNotFound): // it was pruned
+		case err != nil:
+			broken = cmp.Or(broken, fmt.Errorf("object %s: %w", one.hash, err))
+		case one.size <= c.batch:
+			fit = append(fit, one)
+		}
+	}
+	return fit, broken
 }
 
 // first returns how many of the first objects are packed together.
-func (c *compactor) first(list []looseObject) (int, error) {
-	st := openStorage(c.objects.dir)
-	defer st.Close() //nolint:errcheck // it was only read
+func (c *compactor) first(list []looseObject) int {
 	size := int64(0)
 	for n, one := range list {
-		more, err := st.EncodedObjectSize(one.hash)
-		if err != nil {
-			return 0, fmt.Errorf("object %s: %w", one.hash, err)
-		}
-		if size += more; size > c.batch && n > 0 {
-			return n, nil
+		if size += one.size; size > c.batch && n > 0 {
+			return n
 		}
 	}
-	return len(list), nil
+	return len(list)
 }
 
 // pack writes a pack of loose objects.
@@ -246,27 +265,30 @@ func (c *compactor) pack(list []looseObject) error {
 	return c.save(f, sum, made)
 }
 
-// unpacked returns the objects that are in no pack.
-func (c *compactor) unpacked(all []looseObject) ([]looseObject, error) {
+// part parts the objects that are in a pack, too, from those that are in none.
+func (c *compactor) part(all []looseObject) (packed, loose []looseObject, err error) {
 	packs, err := c.listPacks()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	list := slices.Clone(all)
+	loose = slices.Clone(all)
 	for _, p := range packs {
 		index, err := p.index()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the git program has packed anew
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		list = slices.DeleteFunc(list, func(one looseObject) bool {
+		loose = slices.DeleteFunc(loose, func(one looseObject) bool {
 			ok, err := index.Contains(one.hash)
-			return ok && err == nil
+			if ok = ok && err == nil; ok {
+				packed = append(packed, one)
+			}
+			return ok
 		})
 	}
-	return list, nil
+	return packed, loose, nil
 }
 
 // tempFile is a file without a name of its own yet.
@@ -282,11 +304,11 @@ func (f tempFile) discard() {
 	_ = os.Remove(f.Name())
 }
 
-// place gives the file a name that no other has; it is on the disk then.
+// last makes what is in the file last.
+func (f tempFile) last() error { return errors.Join(f.Chmod(0o444), f.Sync()) }
+
+// place gives the file a name that no other has.
 func (f tempFile) place(path string) error {
-	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
-		return err
-	}
 	err := os.Link(f.Name(), path)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
@@ -300,6 +322,7 @@ func (f tempFile) place(path string) error {
 // save puts a pack into place: its index first, without which it cannot be used. It
 // fails if there is one that is called so, which has the same in it: another process
 // has packed the same, and may be about to remove what it has packed into a third.
+// An index without its pack is what a crash has left, and is of this one.
 func (c *compactor) save(pack tempFile, sum plumbing.Hash, index *idxfile.MemoryIndex) error {
 	f, err := c.temp("tmp_idx_")
 	if err != nil {
@@ -309,11 +332,18 @@ func (c *compactor) save(pack tempFile, sum plumbing.Hash, index *idxfile.Memory
 	if _, err := idxfile.NewEncoder(f).Encode(index); err != nil {
 		return err
 	}
-	base := filepath.Join(c.dir, "pack", "pack-"+sum.String())
-	if err := f.place(base + ".idx"); err != nil {
+	if err := errors.Join(f.last(), pack.last()); err != nil {
 		return err
 	}
+	base := filepath.Join(c.dir, "pack", "pack-"+sum.String())
+	made := f.place(base + ".idx")
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return made
+	}
 	if err := pack.place(base + ".pack"); err != nil {
+		if made == nil && !errors.Is(err, fs.ErrExist) {
+			_ = os.Remove(base + ".idx")
+		}
 		return err
 	}
 	c.alive()

@@ -20,6 +20,9 @@ import (
 const (
 	packHead = 12 // bytes: "PACK", the version, how many objects
 	packTail = sha1.Size
+	// maxParts and maxJoined are how many packs, and bytes of them, become one at once.
+	maxParts  = 256
+	maxJoined = 1 << 29
 )
 
 // packed is a pack with its index.
@@ -105,28 +108,21 @@ func (p *packed) entries() ([]*idxfile.Entry, error) {
 // join makes one pack of small ones. It copies them one after the other: what is in
 // a pack refers to what is before it in the same one, by how far that is.
 func (c *compactor) join(ctx context.Context, packs []packed) error {
-	if _, err := os.Stat(filepath.Join(c.dir, "pack", "multi-pack-index")); err == nil {
+	if c.indexed() {
 		return nil // somebody else sees to them
 	}
 	j := joiner{seen: map[plumbing.Hash]bool{}}
 	defer j.close()
-	sum := int64(0)
-	for i, p := range packs {
-		// At least as many as bring their number down to a half, and all that are small
-		// against those together: so a byte is not copied often.
-		if i >= len(packs)-c.packs/2 && p.size > sum {
-			break
-		}
+	// The largest first: what a crash has left of the packs of which it was made is
+	// then in it, and not the other way round.
+	for _, p := range slices.Backward(packs[:c.few(packs)]) {
 		if err := j.take(p); err != nil {
 			return err
 		}
-		sum += p.size
-	}
-	if len(j.parts) < 2 && len(j.spare) == 0 {
-		return nil
 	}
 	gone := j.spare
-	if len(j.parts) > 1 {
+	switch {
+	case len(j.parts) > 1:
 		f, err := c.temp("tmp_pack_")
 		if err != nil {
 			return err
@@ -142,9 +138,38 @@ func (c *compactor) join(ctx context.Context, packs []packed) error {
 		for _, p := range j.parts {
 			gone = append(gone, p.packed)
 		}
+	case len(gone) > 0: // all of them are in one, which has to be whole
+		if _, _, err := j.copy(ctx, io.Discard, c.alive); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	if c.indexed() {
+		return nil
 	}
 	c.objects.without(gone)
 	return nil
+}
+
+// indexed tells whether there is an index of many packs, which names them.
+func (c *compactor) indexed() bool {
+	_, err := os.Stat(filepath.Join(c.dir, "pack", "multi-pack-index"))
+	return err == nil
+}
+
+// few returns how many of the packs to join: at least as many as bring their number
+// down to a half, and all that are small against those together, so a byte is not
+// copied often. It takes neither too many files nor too much of the disk at once.
+func (c *compactor) few(packs []packed) int {
+	sum := int64(0)
+	for i, p := range packs {
+		if i >= maxParts || sum+p.size > maxJoined || i >= len(packs)-c.packs/2 && p.size > sum {
+			return i
+		}
+		sum += p.size
+	}
+	return len(packs)
 }
 
 // joiner joins packs.
@@ -282,8 +307,11 @@ func (o *objects) without(packs []packed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, p := range packs {
-		for _, ext := range []string{".pack", ".idx", ".rev", ".bitmap"} { // there is none without the first
-			_ = os.Remove(p.base + ext) // if another process was faster, all the better
+		// A pack is none without its index, which therefore goes last.
+		for _, ext := range []string{".bitmap", ".rev", ".pack", ".idx"} {
+			if err := os.Remove(p.base + ext); err != nil && !errors.Is(err, os.ErrNotExist) {
+				break // it is open, on some systems: the next time
+			}
 		}
 	}
 	_ = o.storage.Close()

@@ -11,9 +11,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -56,7 +59,33 @@ type objects struct {
 }
 
 func openStorage(dir string) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(objectCache), filesystem.Options{})
+	return filesystem.NewStorageWithOptions(disk{osfs.New(dir)}, cache.NewObjectLRU(objectCache), filesystem.Options{})
+}
+
+// disk is the git directory for the library.
+type disk struct{ billy.Filesystem }
+
+// ReadDir leaves out packs without an index: the git program places a pack before
+// that, removes it after that, and may be killed between. The library would read no
+// pack at all.
+func (d disk) ReadDir(dir string) ([]fs.FileInfo, error) {
+	files, err := d.Filesystem.ReadDir(dir)
+	if filepath.Base(dir) != "pack" {
+		return files, err
+	}
+	there := make(map[string]bool, len(files))
+	for _, f := range files {
+		there[f.Name()] = true
+	}
+	return slices.DeleteFunc(files, func(f fs.FileInfo) bool {
+		name, ok := strings.CutSuffix(f.Name(), ".pack")
+		return ok && !there[name+".idx"]
+	}), err
+}
+
+// Chmod implements [billy.Chmod]: packs that are fetched are for others, too.
+func (d disk) Chmod(path string, mode fs.FileMode) error {
+	return os.Chmod(filepath.Join(d.Root(), path), mode)
 }
 
 func openObjects(dir string, maxFile int64) *objects {

@@ -160,6 +160,10 @@ func checkRepository(set *Settings, dir string, worktree bool) error {
 	if _, err := os.Stat(filepath.Join(dir, "shallow")); err == nil {
 		return wrong("repository", "is a shallow clone", "Fetch the whole history: git fetch --unshallow.")
 	}
+	if info, err := os.Stat(filepath.Join(dir, "objects", "info", "alternates")); err == nil && info.Size() > 0 {
+		return wrong("repository", "takes objects from another one",
+			"Copy them: git repack -a -d, and remove objects/info/alternates.")
+	}
 	head, err := os.ReadFile(filepath.Join(dir, "HEAD"))
 	if err != nil {
 		return wrong("repository", "has no HEAD: "+reason(err), "")
