@@ -307,22 +307,21 @@ func (f tempFile) discard() {
 // last makes what is in the file last.
 func (f tempFile) last() error { return errors.Join(f.Chmod(0o444), f.Sync()) }
 
-// place gives the file a name that no other has.
+// place gives the file a name, unless one is called so.
 func (f tempFile) place(path string) error {
 	err := os.Link(f.Name(), path)
 	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
+		return nil
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fs.ErrExist
+		return nil
 	}
 	return os.Rename(f.Name(), path) // there are no links on this file system
 }
 
-// save puts a pack into place: its index first, without which it cannot be used. It
-// fails if there is one that is called so, which has the same in it: another process
-// has packed the same, and may be about to remove what it has packed into a third.
-// An index without its pack is what a crash has left, and is of this one.
+// save puts a pack into place: its index first, without which it cannot be used. What
+// is called so already has the same in it, and is of a process that has done the same,
+// or was killed at it.
 func (c *compactor) save(pack tempFile, sum plumbing.Hash, index *idxfile.MemoryIndex) error {
 	f, err := c.temp("tmp_idx_")
 	if err != nil {
@@ -336,14 +335,10 @@ func (c *compactor) save(pack tempFile, sum plumbing.Hash, index *idxfile.Memory
 		return err
 	}
 	base := filepath.Join(c.dir, "pack", "pack-"+sum.String())
-	made := f.place(base + ".idx")
-	if made != nil && !errors.Is(made, fs.ErrExist) {
-		return made
+	if err := f.place(base + ".idx"); err != nil {
+		return err
 	}
 	if err := pack.place(base + ".pack"); err != nil {
-		if made == nil && !errors.Is(err, fs.ErrExist) {
-			_ = os.Remove(base + ".idx")
-		}
 		return err
 	}
 	c.alive()

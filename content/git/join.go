@@ -113,8 +113,8 @@ func (c *compactor) join(ctx context.Context, packs []packed) error {
 	}
 	j := joiner{seen: map[plumbing.Hash]bool{}}
 	defer j.close()
-	// The largest first: what a crash has left of the packs of which it was made is
-	// then in it, and not the other way round.
+	// The largest first: objects only go from a pack to larger ones, so that two
+	// processes at once never remove what the other one counts on.
 	for _, p := range slices.Backward(packs[:c.few(packs)]) {
 		if err := j.take(p); err != nil {
 			return err
@@ -175,7 +175,7 @@ func (c *compactor) few(packs []packed) int {
 // joiner joins packs.
 type joiner struct {
 	parts []*part
-	spare []packed // all of which is in parts
+	spare []packed // all of which is in parts, if there is anything in them
 	seen  map[plumbing.Hash]bool
 }
 
@@ -204,7 +204,7 @@ func (j *joiner) take(p packed) error {
 		}
 	}
 	switch {
-	case twice > 0 && twice == len(entries):
+	case twice == len(entries):
 		j.spare = append(j.spare, p)
 		return nil
 	case twice > 0:

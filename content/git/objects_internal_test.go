@@ -3,6 +3,7 @@ package git
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -90,4 +91,44 @@ func TestIndexesAreKept(t *testing.T) {
 	if o.storage != was {
 		t.Error("the indexes were read again")
 	}
+}
+
+// The git program puts a pack into place before its index, and removes it after that,
+// and may be killed between.
+func TestPackWithoutIndex(t *testing.T) {
+	t.Parallel()
+	s := inside(t, Settings{})
+	dir := s.refs.dir
+	packsOf(t, s, 2)
+	if err := os.WriteFile(filepath.Join(dir, "objects", "pack", "pack-"+strings.Repeat("1", 40)+".pack"), nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	reads(t, s, "/a.txt", "1 2")
+	fresh := inside(t, Settings{Repository: dir})
+	reads(t, fresh, "/a.txt", "1 2")
+	c := newCompactor(s.objects)
+	c.loose, c.packs, c.age = 0, 1, 0
+	write(t, s, "/a.txt", "x")
+	if err := c.run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	reads(t, s, "/a.txt", "x")
+}
+
+// Objects that are in another repository are not served, and it is said why.
+func TestAlternates(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	s := inside(t, Settings{Repository: filepath.Join(base, "a.git")})
+	write(t, s, "/a.txt", "1")
+	program(t, base, "clone", "-q", "--bare", "--shared", "a.git", "b.git")
+	set := Settings{Repository: filepath.Join(base, "b.git")}
+	if _, err := New(set, Options{}); err == nil || !strings.Contains(err.Error(), "another one") {
+		t.Errorf("the error is %v", err)
+	}
+	program(t, set.Repository, "repack", "-q", "-a", "-d")
+	if err := os.Remove(filepath.Join(set.Repository, "objects", "info", "alternates")); err != nil {
+		t.Fatal(err)
+	}
+	reads(t, inside(t, set), "/a.txt", "1")
 }

@@ -154,6 +154,10 @@ func (r *resource) fetch(ctx context.Context, old *cached) (content.Content, tim
 	from := res.Request.URL.String()
 	switch {
 	case res.StatusCode == http.StatusNotModified && old != nil && old.from == from:
+		if !keep {
+			r.w.cache.drop(r.key)
+			return old.content, 0, nil
+		}
 		now := *old
 		now.fresh = time.Now().Add(age)
 		r.w.cache.put(&now)

@@ -99,3 +99,28 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// That it must not be stored any more may be said when it has not changed.
+func TestNoStoreWhenUnchanged(t *testing.T) {
+	t.Parallel()
+	var conditional atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"1"`)
+		if r.Header.Get("If-None-Match") != "" {
+			conditional.Add(1)
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = io.WriteString(w, "hi")
+	})
+	w := start(t, web.Settings{Allow: []web.Entry{near(s)}})
+	for range 3 {
+		if got, err := get(t, w, s.URL+"/a", ""); err != nil || string(got.Body) != "hi" {
+			t.Fatalf("got %s, %v", got.Body, err)
+		}
+	}
+	if n := conditional.Load(); n != 1 {
+		t.Errorf("it was asked %d times whether it has changed, want once", n)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // victimDir names, in a process that is to be killed, the repository of that.
@@ -27,21 +28,9 @@ func TestCompactKilled(t *testing.T) {
 	s := inside(t, Settings{Repository: dir})
 	write(t, s, "/a.txt", "start")
 	committed := 1
-	for range 6 {
+	for range 25 {
 		committed += killVictim(t, dir)
-		locks, err := filepath.Glob(filepath.Join(dir, "*.lock"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		more, err := filepath.Glob(filepath.Join(dir, "refs", "heads", "*.lock"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, lock := range append(locks, more...) { // else it takes minutes until they are stale
-			if err := os.Remove(lock); err != nil {
-				t.Fatal(err)
-			}
-		}
+		breakLocks(t, dir)
 		program(t, dir, "fsck", "--strict", "--full")
 		c := newCompactor(s.objects)
 		c.loose, c.packs, c.age = 0, 2, 0
@@ -53,6 +42,23 @@ func TestCompactKilled(t *testing.T) {
 	}
 	if got := strings.Count(program(t, dir, "log", "--format=%H", "main"), "\n"); got < committed {
 		t.Errorf("there are %d commits, want at least %d", got, committed)
+	}
+}
+
+// breakLocks removes the locks of a process that was killed: else it takes minutes
+// until they are stale.
+func breakLocks(t *testing.T, dir string) {
+	t.Helper()
+	for _, in := range []string{".", "refs/heads"} {
+		locks, err := filepath.Glob(filepath.Join(dir, in, "*.lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lock := range locks {
+			if err := os.Remove(lock); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -69,16 +75,14 @@ func killVictim(t *testing.T, dir string) int {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	n, most := 0, 10+rand.IntN(20)
+	n := 0
 	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "committed") {
-			if n++; n == most {
-				if err := cmd.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-			}
-		} else {
-			t.Log(lines.Text())
+		if lines.Text() != "committed" {
+			t.Error("before it was killed:", lines.Text())
+			continue
+		}
+		if n++; n == 5 { // by now it packs
+			time.AfterFunc(rand.N(50*time.Millisecond), func() { _ = cmd.Process.Kill() })
 		}
 	}
 	_ = cmd.Wait()
