@@ -47,12 +47,15 @@ type compactor struct {
 	batch   int64
 	age     time.Duration
 	alive   func() // says that it is still at work
+	// turn waits until it may remove what has another place now.
+	turn func(context.Context) (give func(), err error)
 }
 
 func newCompactor(o *objects) *compactor {
 	return &compactor{
 		objects: o, dir: filepath.Join(o.dir, "objects"),
 		loose: usualLoose, packs: usualPacks, batch: usualBatch, age: usualAge, alive: func() {},
+		turn: func(context.Context) (func(), error) { return func() {}, nil },
 	}
 }
 
@@ -75,13 +78,6 @@ func (s *Store) compact(ctx context.Context) {
 
 // compactOnce does what there is to do, unless another node is at it.
 func (s *Store) compactOnce(ctx context.Context, c *compactor) error {
-	if s.remote != nil { // which reads with a storage of its own
-		give, err := s.remote.take(ctx)
-		if err != nil {
-			return err
-		}
-		defer give()
-	}
 	lock, err := s.refs.lock(ctx, "ropewalk-compact")
 	if message.CodeOf(err) == message.CodeConflict {
 		return nil
@@ -91,6 +87,9 @@ func (s *Store) compactOnce(ctx context.Context, c *compactor) error {
 	}
 	defer lock.release()
 	c.alive = lock.touch
+	if s.remote != nil { // which reads with a storage of its own
+		c.turn = s.remote.take
+	}
 	return c.run(ctx)
 }
 
@@ -100,21 +99,19 @@ func (c *compactor) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	if len(all) > c.loose {
 		if err := c.packLoose(ctx, all); err != nil {
-			return fmt.Errorf("pack loose objects: %w", err)
+			failed = fmt.Errorf("pack loose objects: %w", err)
 		}
 	}
 	packs, err := c.listPacks()
-	if err != nil {
-		return err
-	}
-	if len(packs) > c.packs {
-		if err := c.join(ctx, packs); err != nil {
-			return fmt.Errorf("join packs: %w", err)
+	if err == nil && len(packs) > c.packs {
+		if err = c.join(ctx, packs); err != nil {
+			err = fmt.Errorf("join packs: %w", err)
 		}
 	}
-	return nil
+	return errors.Join(failed, err)
 }
 
 // looseObject is an object in a file of its own.
@@ -182,6 +179,14 @@ func (c *compactor) packLoose(ctx context.Context, all []looseObject) error {
 		done = append(done, todo[:n]...)
 		todo = todo[n:]
 	}
+	if len(done) == 0 {
+		return broken
+	}
+	give, err := c.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer give()
 	c.objects.reopen() // it finds them in their packs
 	for _, one := range done {
 		if older(one.path, c.age) { // else somebody counts on it again

@@ -1,6 +1,8 @@
 package git
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -150,8 +152,8 @@ func TestCompactLarge(t *testing.T) {
 func TestCompactBroken(t *testing.T) {
 	t.Parallel()
 	s := inside(t, Settings{})
-	c := newCompactor(s.objects)
-	c.loose, c.age = 0, 0
+	c := packsOf(t, s, 2)
+	c.packs = 1
 	write(t, s, "/a.txt", "1")
 	dir := filepath.Join(s.refs.dir, "objects", "11")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -218,5 +220,52 @@ func TestJoinLeavesIndexed(t *testing.T) {
 	program(t, s.refs.dir, "fsck", "--strict", "--full")
 	if _, packs := counts(t, s.refs.dir); packs != 5 {
 		t.Errorf("there are %d packs", packs)
+	}
+}
+
+// An exchange with the remote does not wait for packing, and nothing is removed while
+// it is under way.
+func TestCompactTakesTurns(t *testing.T) {
+	t.Parallel()
+	s := inside(t, Settings{})
+	c := packsOf(t, s, 3)
+	c.packs = 2
+	write(t, s, "/a.txt", "1")
+	// What there is when it waits: first for loose objects, then for packs.
+	type have struct{ loose, packs int }
+	var got []have
+	c.turn = func(context.Context) (func(), error) {
+		loose, packs := counts(t, s.refs.dir)
+		got = append(got, have{loose, packs})
+		return func() {}, nil
+	}
+	if err := c.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	loose, packs := counts(t, s.refs.dir)
+	if got = append(got, have{loose, packs}); !slices.Equal(got, []have{{3, 4}, {0, 5}, {0, 1}}) {
+		t.Errorf("there were %v", got)
+	}
+	write(t, s, "/a.txt", "2")
+	// With a remote it waits for that.
+	s = inside(t, Settings{Repository: s.refs.dir, Remote: Remote{URL: filepath.Join(t.TempDir(), "none")}})
+	give, err := s.remote.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer give()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.compactOnce(ctx, c) }()
+	for len(packNames(t, s.refs.dir)) == 1 && ctx.Err() == nil {
+		program(t, s.refs.dir, "show-ref") // it takes a while
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if loose, _ := counts(t, s.refs.dir); loose != 3 {
+		t.Errorf("there are %d loose objects", loose)
 	}
 }

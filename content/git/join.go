@@ -145,6 +145,11 @@ func (c *compactor) join(ctx context.Context, packs []packed) error {
 	default:
 		return nil
 	}
+	give, err := c.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer give()
 	if c.indexed() {
 		return nil
 	}
