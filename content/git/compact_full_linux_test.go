@@ -1,7 +1,8 @@
 package git
 
 import (
-	"fmt"
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,12 +10,34 @@ import (
 	"testing"
 )
 
+// fill makes a file that takes all of the disk but so many bytes.
+func fill(t *testing.T, path string, left int64) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // it only takes room
+	size := int64(0)
+	for block := make([]byte, os.Getpagesize()); err == nil; {
+		var n int
+		n, err = f.Write(block)
+		size += int64(n)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(max(0, size-left)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // However much is left of a disk when it becomes full: what was there stays, and
 // nothing is left of what could not be done.
 func TestCompactFullDisk(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
-	if err := syscall.Mount("tmpfs", base, "tmpfs", 0, "size=2m"); err != nil {
+	if err := syscall.Mount("tmpfs", base, "tmpfs", 0, "size=3m"); err != nil {
 		t.Skip("no file system can be mounted: ", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(base, syscall.MNT_DETACH) })
@@ -23,18 +46,13 @@ func TestCompactFullDisk(t *testing.T) {
 	c := packsOf(t, s, 3)
 	c.packs = 2
 	for n := range 10 {
-		write(t, s, "/b.txt", strings.Repeat(fmt.Sprint(n), 100))
+		noise := make([]byte, 10<<10) // which cannot be compressed
+		_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(noise)
+		write(t, s, "/b.bin", string(noise))
 	}
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(base, &disk); err != nil {
-		t.Fatal(err)
-	}
-	filler := filepath.Join(base, "filler")
 	full := 0
-	for left := range 12 { // blocks
-		if err := os.WriteFile(filler, make([]byte, (int(disk.Bfree)-left)*int(disk.Bsize)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	for left := 0; left < 50; left += 4 { // blocks
+		fill(t, filepath.Join(base, "filler"), int64(left*os.Getpagesize()))
 		if err := c.run(t.Context()); err != nil {
 			full++
 		}
