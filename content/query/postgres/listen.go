@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -20,12 +21,23 @@ const (
 	// lockClass is the first half of the keys of advisory locks; the second is
 	// the oid of a table. Who holds such a lock, shared, uses the triggers.
 	lockClass = 0x726f7065
+	// lockFunction is the second half of the key that who removes the function
+	// holds alone, and who makes triggers shares. No table has it.
+	lockFunction = 0
+	// maxLock is how long to wait for the lock of a table, and who wants to write
+	// to the table, too; shortLock, when there is no hurry.
+	maxLock   = time.Second
+	shortLock = 10 * time.Millisecond
 	// check is how often is looked whether the schema is what it was.
 	check = 5 * time.Second
 	// ease is how many times as long as a look takes it is until the next one.
 	ease = 10
 	// round is how many looks it takes until is tidied up: a minute.
 	round = 12
+	// maxTidy bounds what tidying up keeps from being told.
+	maxTidy = time.Second
+	// minBack is the shortest pause between two tries to connect.
+	minBack = 50 * time.Millisecond
 	// maxBack is the longest pause between two tries to connect.
 	maxBack = 5 * time.Second
 	// maxCommand bounds what is done between two notifications.
@@ -48,12 +60,15 @@ var errAway = &sqldb.Fault{
 
 // listen keeps a connection that hears of changes.
 func (d *database) listen(ctx context.Context) {
-	back := 50 * time.Millisecond
+	back := minBack
 	for d.tracker.WaitActive(ctx) == nil {
 		c, err := d.connect(ctx)
 		if err == nil {
-			back = 50 * time.Millisecond
+			began := time.Now()
 			err = d.hear(ctx, c)
+			if time.Since(began) > maxBack { // not what fails each time
+				back = minBack
+			}
 			d.leave(ctx, c)
 		}
 		d.fail()
@@ -76,7 +91,9 @@ func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	settings(&cfg.Config)
-	cfg.RuntimeParams["lock_timeout"] = "1000" // who wants to write to a table waits as long
+	maps.Copy(cfg.RuntimeParams, map[string]string{
+		"lock_timeout": strconv.FormatInt(maxLock.Milliseconds(), 10), "statement_timeout": "0", "idle_session_timeout": "0",
+	})
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.ConnectTimeout)
 	defer cancel()
 	c, err := pgx.ConnectConfig(ctx, cfg)
@@ -95,9 +112,10 @@ func (d *database) hear(ctx context.Context, c *pgx.Conn) error {
 	d.mu.Lock()
 	d.live = true
 	d.begun()
-	clear(d.followed) // the locks went with the connection before
+	clear(d.followed)
+	clear(d.held) // the locks went with the connection before
 	d.mu.Unlock()
-	l := &looker{d: d, c: c}
+	l := &looker{d: d, c: c, stuck: map[uint32]bool{}}
 	if err := l.within(ctx, l.schema); err != nil {
 		return err
 	}

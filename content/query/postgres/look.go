@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +17,7 @@ type looker struct {
 	print string // of the schema
 	took  time.Duration
 	looks int
-	stuck []uint32 // tables whose triggers cannot be removed
+	stuck map[uint32]bool // tables whose triggers cannot be removed
 }
 
 // fingerprint is another when the schema is: tables, views and columns, rules,
@@ -58,41 +57,54 @@ func (l *looker) look(ctx context.Context) error {
 	if l.print != before {
 		l.d.anew()
 	}
-	var there []uint32 // that have triggers
+	there := map[uint32]bool{} // the tables that have triggers
 	err := l.within(ctx, func(ctx context.Context) error {
 		rows, err := l.c.Query(ctx, "SELECT tgrelid FROM pg_trigger WHERE tgname = $1 AND tgenabled <> 'D'", object)
-		if err == nil {
-			there, err = pgx.CollectRows(rows, pgx.RowTo[uint32])
+		if err != nil {
+			return err
 		}
+		var oid uint32
+		_, err = pgx.ForEachRow(rows, []any{&oid}, func() error {
+			there[oid] = true
+			return nil
+		})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	used := l.lost(there)
+	l.lost(there)
 	if l.looks++; l.looks%round == 0 {
-		return l.tidy(ctx, there, used)
+		return l.tidy(ctx, there)
 	}
 	return nil
 }
 
 // tidy removes the triggers that no node uses: those that nobody has wanted here
-// for a while, and those of nodes that have died.
-func (l *looker) tidy(ctx context.Context, there, used []uint32) error {
-	idle := l.idle()
-	for _, oid := range idle {
-		if err := l.within(ctx, func(ctx context.Context) error { return release(ctx, l.c, oid) }); err != nil {
+// for a while, and those of nodes that have died. What it has no time for, and
+// what is locked, has until the next time.
+func (l *looker) tidy(ctx context.Context, there map[uint32]bool) error {
+	used := l.used()
+	for oid := range l.d.held {
+		if used[oid] {
+			continue
+		}
+		if err := l.within(ctx, func(ctx context.Context) error { return l.d.release(ctx, l.c, oid) }); err != nil {
 			return err
 		}
 	}
-	for _, oid := range there {
-		if slices.Contains(used, oid) && !slices.Contains(idle, oid) {
+	until := time.Now().Add(maxTidy)
+	for oid := range there { // in another order each time
+		if used[oid] {
 			continue
 		}
+		if time.Now().After(until) {
+			return nil
+		}
 		err := l.within(ctx, func(ctx context.Context) error {
-			refused, err := remove(ctx, l.c, oid)
-			if refused != nil && !slices.Contains(l.stuck, oid) {
-				l.stuck = append(l.stuck, oid)
+			refused, err := remove(ctx, l.c, oid, shortLock)
+			if refused != nil && !busy(refused) && !l.stuck[oid] {
+				l.stuck[oid] = true
 				l.d.stay(ctx, oid, refused)
 			}
 			return err
@@ -104,45 +116,44 @@ func (l *looker) tidy(ctx context.Context, there, used []uint32) error {
 	return nil
 }
 
-// lost has tables told that somebody has taken the triggers from, and returns
-// those that have theirs.
-func (l *looker) lost(there []uint32) (used []uint32) {
+// lost has tables told that somebody has taken the triggers from.
+func (l *looker) lost(there map[uint32]bool) {
 	var told []string
 	l.d.mu.Lock()
 	for name, f := range l.d.followed {
-		switch {
-		case f.refused != nil:
-		case slices.Contains(there, f.oid):
-			used = append(used, f.oid)
-		default:
+		if f.refused == nil && !there[f.oid] {
 			told = append(told, name)
 			delete(l.d.followed, name)
 		}
 	}
 	l.d.mu.Unlock()
 	l.d.tracker.Changed(told...)
-	return used
 }
 
-// idle forgets the tables that nobody here has wanted for a while, and returns
-// those of them that have triggers. Of the wanted ones, those that have none may
-// be tried anew.
-func (l *looker) idle() (old []uint32) {
-	wanted := l.d.tracker.Tables()
+// used forgets the tables that nobody here has wanted for a while, and returns
+// those that have triggers which are used. Those that are wanted and have none
+// may be tried anew.
+func (l *looker) used() map[uint32]bool {
+	wanted := map[string]bool{}
+	for _, name := range l.d.tracker.Tables() {
+		wanted[name] = true
+	}
+	used := map[uint32]bool{}
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	for name, f := range l.d.followed {
 		switch {
-		case slices.Contains(wanted, name):
+		case wanted[name]:
 			f.idle, f.again = 0, f.refused != nil
-			continue
 		case f.idle == 0:
 			f.idle++
+		default:
+			delete(l.d.followed, name)
 			continue
-		case f.refused == nil:
-			old = append(old, f.oid)
 		}
-		delete(l.d.followed, name)
+		if f.refused == nil {
+			used[f.oid] = true
+		}
 	}
-	return old
+	return used
 }

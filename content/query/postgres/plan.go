@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -75,9 +74,9 @@ func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (
 	}
 	p = plan{age: age, until: now.Add(keepPlan)}
 	err := d.inTx(ctx, d.readers, reading, func(tx pgx.Tx) error {
-		names, err := explain(ctx, tx, s)
+		found, err := explain(ctx, tx, s)
 		if err == nil {
-			p.tables, err = resolve(ctx, tx, append(names, more...))
+			p.tables, err = resolve(ctx, tx, found, more)
 		}
 		return fault(ctx, err)
 	})
@@ -88,13 +87,16 @@ func (d *database) plan(ctx context.Context, s sqldb.Statement, more []string) (
 	return p, nil
 }
 
+// relations are the names of what a plan reads.
+type relations struct{ schemas, names []string }
+
 // explain returns the names of what a query reads, whatever its parameters are:
 // the plan is made as if they were not known, and leaves no partition out.
-func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) ([]string, error) {
+func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) (found relations, err error) {
 	const head = "PREPARE ropewalk_plan AS "
 	for _, text := range []string{"SET LOCAL plan_cache_mode = force_generic_plan", "SET LOCAL enable_partition_pruning = off"} {
 		if _, err := tx.Exec(ctx, text); err != nil {
-			return nil, err
+			return found, err
 		}
 	}
 	// Not the simple protocol, which would take several statements at once.
@@ -103,7 +105,7 @@ func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) ([]string, error
 		if f, ok := err.(*sqldb.Fault); ok { //nolint:errorlint // it was made in the line above
 			f.Pos -= len(head)
 		}
-		return nil, err
+		return found, err
 	}
 	done := false
 	defer func() {
@@ -117,49 +119,50 @@ func explain(ctx context.Context, tx pgx.Tx, s sqldb.Statement) ([]string, error
 	}
 	var text string
 	if err := tx.QueryRow(ctx, "EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE "+call).Scan(&text); err != nil {
-		return nil, err
+		return found, err
 	}
 	if _, err := tx.Exec(ctx, "DEALLOCATE ropewalk_plan"); err != nil {
-		return nil, err
+		return found, err
 	}
 	done = true
 	var tree any
 	if err := json.Unmarshal([]byte(text), &tree); err != nil {
-		return nil, &sqldb.Fault{Code: message.CodeInternal, Message: "the plan of the query cannot be read", Cause: err}
+		return found, &sqldb.Fault{Code: message.CodeInternal, Message: "the plan of the query cannot be read", Cause: err}
 	}
-	var names []string
-	walk(tree, &names)
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	found.walk(tree)
+	return found, nil
 }
 
 // walk collects the relations of a plan.
-func walk(v any, names *[]string) {
+func (r *relations) walk(v any) {
 	switch v := v.(type) {
 	case []any:
 		for _, e := range v {
-			walk(e, names)
+			r.walk(e)
 		}
 	case map[string]any:
 		relation, _ := v["Relation Name"].(string)
 		schema, _ := v["Schema"].(string)
 		if relation != "" {
-			*names = append(*names, pgx.Identifier{schema, relation}.Sanitize())
+			r.schemas, r.names = append(r.schemas, schema), append(r.names, relation)
 		}
 		for _, e := range v {
-			walk(e, names)
+			r.walk(e)
 		}
 	}
 }
 
-// resolve finds the tables of names, and those that they inherit from.
-func resolve(ctx context.Context, tx pgx.Tx, names []string) ([]table, error) {
+// resolve finds the tables of a plan, which may be in schemas that the account
+// must not use, those of more names, and those that they inherit from.
+func resolve(ctx context.Context, tx pgx.Tx, found relations, more []string) ([]table, error) {
 	rows, err := tx.Query(ctx, `WITH RECURSIVE t(oid) AS (
-			SELECT to_regclass(n)::oid FROM unnest($1::text[]) n
+			(SELECT c.oid FROM unnest($1::text[], $2::text[]) f(schema, name)
+				JOIN pg_namespace s ON s.nspname = f.schema JOIN pg_class c ON c.relnamespace = s.oid AND c.relname = f.name
+				UNION SELECT to_regclass(n)::oid FROM unnest($3::text[]) n)
 			UNION SELECT i.inhparent FROM pg_inherits i JOIN t ON i.inhrelid = t.oid)
 		SELECT c.oid, quote_ident(s.nspname) || '.' || quote_ident(c.relname),
 			c.relkind::text IN ('r', 'p') AND s.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT c.relpersistence = 't'
-		FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace s ON s.oid = c.relnamespace`, names)
+		FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace s ON s.oid = c.relnamespace`, found.schemas, found.names, more)
 	if err != nil {
 		return nil, err
 	}

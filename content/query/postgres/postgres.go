@@ -71,7 +71,7 @@ func (driver) Open(cfg sqldb.Config) (sqldb.Database, error) {
 	}
 	d := &database{
 		cfg: cfg, tracker: sqldb.NewTracker(), lane: lane.New(context.Background(), cfg.Logger),
-		followed: map[string]*followed{}, waiting: map[string]chan struct{}{}, wake: func() {},
+		followed: map[string]*followed{}, held: map[uint32]bool{}, waiting: map[string]chan struct{}{}, wake: func() {},
 		up: make(chan struct{}),
 	}
 	read := cfg.ReadURL
@@ -134,6 +134,7 @@ type database struct {
 
 	plans  sqldb.Cache[plan] // by SQL
 	arrays arrays
+	held   map[uint32]bool // tables that the listener, who alone uses it, has the locks of
 
 	// Of the listener.
 	mu       sync.Mutex
