@@ -119,9 +119,12 @@ func TestPostgresLocksGivenBack(t *testing.T) {
 		}
 	}
 	s.all(t, watchers)
-	if !s.has(t, "a") {
-		t.Error("there are no triggers")
-	}
+	s.eventually(t, func() bool {
+		for _, w := range watchers {
+			_, _ = w.get(t)
+		}
+		return s.has(t, "a")
+	})
 	for _, w := range watchers {
 		w.stop()
 	}
