@@ -125,9 +125,11 @@ func (d *database) hear(ctx context.Context, c *pgx.Conn) error {
 		wait, cancel := context.WithDeadline(ctx, next)
 		list := d.take(cancel)
 		for _, cmd := range list {
-			// Not the context of the caller: when a statement is canceled the
-			// connection is lost.
-			inner, cancel := context.WithTimeout(ctx, maxCommand)
+			if ctx.Err() != nil {
+				cmd.done <- errAway
+				continue
+			}
+			inner, cancel := bounded(ctx) // and not that of the caller
 			cmd.done <- cmd.do(inner, c)
 			cancel()
 		}
@@ -154,6 +156,18 @@ func (d *database) hear(ctx context.Context, c *pgx.Conn) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// bounded returns the context of what the listener does between two
+// notifications. It outlives ctx by a moment: a statement that is interrupted takes
+// the connection with it, which is needed for tidying up.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxCommand)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(maxLock, cancel) })
+	return inner, func() {
+		stop()
+		cancel()
+	}
 }
 
 // begun lets those go on who wait for the listener: it is there, or cannot be.

@@ -35,7 +35,7 @@ const fingerprint = `WITH own AS (SELECT oid, relname, relnamespace, relispartit
 // within runs f, which must not take long: a connection that died without a word
 // answers never.
 func (l *looker) within(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, maxCommand)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return f(ctx)
 }
@@ -98,7 +98,7 @@ func (l *looker) tidy(ctx context.Context, there map[uint32]bool) error {
 		if used[oid] {
 			continue
 		}
-		if time.Now().After(until) {
+		if ctx.Err() != nil || time.Now().After(until) {
 			return nil
 		}
 		err := l.within(ctx, func(ctx context.Context) error {

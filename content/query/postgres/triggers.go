@@ -222,8 +222,8 @@ func remove(ctx context.Context, c *pgx.Conn, oid uint32, wait time.Duration) (r
 // nor one that is being made.
 func removeFunctions(ctx context.Context, c *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT quote_ident(nspname) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_roles r ON r.oid = proowner "+
-			"WHERE proname = $3 AND pronargs = 0 AND prorettype = 'trigger'::regtype AND rolname = current_user "+
+		rows, err := tx.Query(ctx, "SELECT quote_ident(nspname) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace "+
+			"JOIN pg_roles r ON r.oid = proowner WHERE proname = $3 AND pronargs = 0 AND prorettype = 'trigger'::regtype AND rolname = current_user "+
 			"AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = p.oid) AND pg_try_advisory_xact_lock($1::int4, $2::int4)", lockClass, lockFunction, object)
 		if err != nil {
 			return err
