@@ -98,7 +98,10 @@ func (l *looker) tidy(ctx context.Context, there map[uint32]bool) error {
 		if used[oid] {
 			continue
 		}
-		if ctx.Err() != nil || time.Now().After(until) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(until) {
 			return nil
 		}
 		err := l.within(ctx, func(ctx context.Context) error {
