@@ -78,18 +78,25 @@ func newWorkers(t testing.TB) engine.Engine {
 	return e
 }
 
-// TestIdleWorkers has workers end that nobody uses, and others be started then.
-func TestIdleWorkers(t *testing.T) {
-	t.Parallel()
+// logged returns an engine with workers, and what tells their pids.
+func logged(t *testing.T, idle time.Duration) (engine.Engine, <-chan int) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	started := make(pids, 10)
 	e := engine.NewWorkers([]string{self}, []string{workerEnv + "=1"}, engine.Options{
-		Places: 2, Idle: time.Millisecond, Logger: slog.New(slog.NewTextHandler(started, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Places: 2, Idle: idle, Logger: slog.New(slog.NewTextHandler(started, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	defer e.Close()
+	t.Cleanup(e.Close)
+	return e, started
+}
+
+// TestIdleWorkers has workers end that nobody uses, and others be started then.
+func TestIdleWorkers(t *testing.T) {
+	t.Parallel()
+	e, started := logged(t, time.Millisecond)
 	for range 3 {
 		if got, err := e.Run(t.Context(), topic("return 1"), &host{}); err != nil || string(got) != "1" {
 			t.Fatalf("%s, %v", got, err)
@@ -97,6 +104,20 @@ func TestIdleWorkers(t *testing.T) {
 		pid := <-started
 		for syscall.Kill(pid, 0) == nil {
 			runtime.Gosched()
+		}
+	}
+}
+
+// TestKilledWorkers has somebody kill workers while they are idle.
+func TestKilledWorkers(t *testing.T) {
+	t.Parallel()
+	e, started := logged(t, time.Hour)
+	for range 3 {
+		if got, err := e.Run(t.Context(), topic("return 1"), &host{}); err != nil || string(got) != "1" {
+			t.Fatalf("%s, %v", got, err)
+		}
+		if err := syscall.Kill(<-started, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

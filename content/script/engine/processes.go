@@ -97,7 +97,7 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	}
 	defer p.runs.Done()
 	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(context.Canceled)
+	defer stop(nil)
 	defer context.AfterFunc(p.lane.Context(), func() { stop(closing()) })()
 	at, err := p.gate.enter(ctx, job)
 	if err != nil {
@@ -109,12 +109,32 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	defer cancel()
 	w, err := p.take()
 	if err != nil {
-		e := message.NewError(message.CodeInternal, "there is no worker process to run scripts", "")
-		e.Cause = err
-		return nil, e
+		return nil, noWorker(err)
 	}
+	used := w.runs > 0
+	result, silent, err := p.runOn(ctx, w, job, host, at)
+	if !used || !silent || ctx.Err() != nil {
+		return result, err
+	}
+	if w, err = p.start(); err != nil { // the other one was killed while it was idle
+		return nil, noWorker(err)
+	}
+	result, _, err = p.runOn(ctx, w, job, host, at)
+	return result, err
+}
+
+func noWorker(cause error) error {
+	e := message.NewError(message.CodeInternal, "there is no worker process to run scripts", "")
+	e.Cause = cause
+	return e
+}
+
+// runOn runs a job in a worker, and keeps that if it is of use. silent says that it
+// ended before it had said a word, so that the job has done nothing.
+func (p *processes) runOn(ctx context.Context, w *process, job *Job, host Host, at *ticket) (result json.RawMessage, silent bool, err error) {
+	ctx, stop := context.WithCancelCause(ctx)
 	unwatch := context.AfterFunc(ctx, w.kill)
-	r := &remote{process: w, ctx: ctx, host: host, at: at}
+	r := &remote{process: w, ctx: ctx, host: host, at: at, silent: true}
 	result, last, err := r.run(job)
 	whole := unwatch()
 	stop(context.Canceled) // those that are still asked
@@ -124,7 +144,7 @@ func (p *processes) Run(ctx context.Context, job *Job, host Host) (json.RawMessa
 	} else {
 		p.give(w)
 	}
-	return result, err
+	return result, r.silent, err
 }
 
 // remote is a run in another process.
@@ -133,6 +153,8 @@ type remote struct {
 	ctx   context.Context //nolint:containedctx // a run is the call itself
 	host  Host
 	asked sync.WaitGroup
+	// silent is true until the worker has said something.
+	silent bool
 
 	mu sync.Mutex
 	at *ticket
@@ -150,6 +172,7 @@ func (r *remote) run(job *Job) (result json.RawMessage, last bool, err error) {
 		if err != nil {
 			return nil, true, r.lost(err)
 		}
+		r.silent = false
 		switch f.Op {
 		case "done":
 			if len(f.Result) > job.Limits.Output {
