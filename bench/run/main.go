@@ -85,6 +85,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.out != "" { // that it cannot be made is better known before than after the measuring
+		if err := os.MkdirAll(o.out, 0o755); err != nil { //nolint:gosec // results are for all to read
+			return fmt.Errorf("make the directory of results: %w", err)
+		}
+	}
 	b, err := newBench(ctx, o)
 	if err != nil {
 		return err
