@@ -41,7 +41,8 @@ type runner struct {
 	gets [levels]line
 }
 
-// levels is how many Levels have a line of their own; all above share the last.
+// levels is how many Levels are told apart: all above are the last, which is more
+// than scripts may reach.
 const levels = 10
 
 func newRunner(name string, p Provider, o Options) *runner {
@@ -100,7 +101,7 @@ func (r *runner) openResource(ctx context.Context, req *Request) (o opened, err 
 		if err != nil {
 			return err
 		}
-		o = opened{res, res.Key(), req.Path, min(req.Level, levels-1)}
+		o = opened{res, res.Key(), req.Path, req.Level}
 		return nil
 	})
 	return o, err

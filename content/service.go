@@ -197,7 +197,7 @@ func levelOf(req *route.Request) int {
 		return 0
 	}
 	level, _ := strconv.ParseUint(m.Header(LevelHeader), 10, 16) // what is none is 0, or the most
-	return int(level)
+	return min(int(level), levels-1)
 }
 
 // contentOf returns the body of a publish or call.

@@ -275,10 +275,7 @@ func (r *Runner) abort() {
 	var waiting, running []*job
 	for _, l := range r.levels {
 		waiting = append(waiting, l.turns.clear()...)
-		for j := l.waiting.first; j != nil; j = l.waiting.first {
-			l.waiting.remove(j)
-			waiting = append(waiting, j)
-		}
+		waiting = append(waiting, l.waiting.clear()...)
 		for j := l.running.first; j != nil; j = j.next {
 			running = append(running, j)
 		}
@@ -323,6 +320,15 @@ func (l *list) push(j *job) {
 	}
 	l.last = j
 	l.n++
+}
+
+// clear takes all out.
+func (l *list) clear() (all []*job) {
+	for j := l.first; j != nil; j = l.first {
+		l.remove(j)
+		all = append(all, j)
+	}
+	return all
 }
 
 // remove does nothing if j is not in this list.

@@ -68,13 +68,9 @@ func (t *turns) leave(j *job) {
 }
 
 // clear takes all out that wait.
-func (t *turns) clear() []*job {
-	var all []*job
+func (t *turns) clear() (all []*job) {
 	for _, l := range t.waiting {
-		for j := l.first; j != nil; j = l.first {
-			l.remove(j)
-			all = append(all, j)
-		}
+		all = append(all, l.clear()...)
 	}
 	t.n = 0
 	return all

@@ -68,6 +68,20 @@ func packsOf(t *testing.T, s *Store, n int) *compactor {
 	return c
 }
 
+// joined has four packs joined, and returns the files that there were before.
+func joined(t *testing.T) (c *compactor, dir string, was map[string][]byte) {
+	t.Helper()
+	s := inside(t, Settings{})
+	dir = s.refs.dir
+	c = packsOf(t, s, 4)
+	c.packs = 3
+	was = snapshot(t, dir)
+	if err := c.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c, dir, was
+}
+
 // A process was killed when it had joined packs, and removed nothing of those, or some
 // of it: the next time all goes.
 func TestJoinKilled(t *testing.T) {
@@ -79,14 +93,7 @@ func TestJoinKilled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := inside(t, Settings{})
-			dir := s.refs.dir
-			c := packsOf(t, s, 4)
-			c.packs = 3
-			was := snapshot(t, dir)
-			if err := c.run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			c, dir, was := joined(t)
 			restore(t, was, left)
 			program(t, dir, "fsck", "--strict", "--full")
 			for range 2 {
@@ -106,14 +113,7 @@ func TestJoinKilled(t *testing.T) {
 // A process was killed when it had placed the index of a pack, and not the pack.
 func TestPlaceKilled(t *testing.T) {
 	t.Parallel()
-	s := inside(t, Settings{})
-	dir := s.refs.dir
-	c := packsOf(t, s, 4)
-	c.packs = 3
-	was := snapshot(t, dir)
-	if err := c.run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	c, dir, was := joined(t)
 	for _, name := range packNames(t, dir) {
 		if was[name] == nil {
 			if err := os.Remove(name); err != nil {
