@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,12 @@ func TestMeshClientsFollow(t *testing.T) {
 				if err := c.Serve(t.Context(), svc); err != nil {
 					t.Fatal(err)
 				}
+			}
+			for _, n := range nodes {
+				eventually(t, "a node that knows both servers", func() bool {
+					list, err := call.Do[[]route.ServiceInfo](t.Context(), n, "node:/services", struct{}{})
+					return err == nil && slices.ContainsFunc(list, func(s route.ServiceInfo) bool { return s.Name == "here" && len(s.Servers) == 2 })
+				})
 			}
 			k := caller{address: "here:/"}
 			k.start(t, asker)
